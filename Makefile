@@ -1,0 +1,97 @@
+# loader: PGXS build, and the project's own targets. `make` only builds.
+#
+#	make [PG_CONFIG=...] [WERROR=1]	build src/ into loader.so
+#	make install			install it into the server that pg_config names
+#	make installcheck		quick test (pg_regress) against a server that runs
+#	make installcheck-isolation	isolation tests, the same way
+#	make installcheck-tap		TAP tests; they start servers of their own
+#	make unit [SAN=1]		unit tests of the parts without postgres.h
+#	make fuzz [SAN=1]		replay the corpus of the fuzzers
+#	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
+#	make demo | test | bench	all in one: set-up, build, throw-away server
+
+MODULE_big = loader
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+
+EXTENSION = loader
+DATA = $(sort $(wildcard sql/loader--*.sql))
+DOCS = README.md docs/reference.md
+
+# pg_regress: explicit, because sql/ holds the install scripts too
+REGRESS = \
+	basic
+
+# isolation: specs and expected output are under test/isolation
+ISOLATION_SPECS = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation
+
+PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
+
+PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers
+ifeq ($(WERROR),1)
+PG_CFLAGS += -Werror
+endif
+SHLIB_LINK = -ljansson -lz -lzstd
+
+EXTRA_CLEAN = $(OBJS:.o=.d) $(build_stamp) results regression.diffs regression.out \
+	output_iso tmp_check
+
+PG_CONFIG ?= pg_config
+
+# No bitcode: JIT inlines small functions into expressions, and none of ours is called there;
+# building it would need the clang that the server was built with.
+override with_llvm := no
+
+# README.md is too common a name for the directory that all extensions share.
+override docmoduledir := extension/loader
+
+# The all-in-one targets work where no server is installed yet: they set it up and call make again.
+ifneq ($(filter-out demo test bench unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+endif
+
+# Objects of another server, or of other flags, are made anew.
+build_stamp = src/.build
+build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS)
+$(build_stamp): FORCE
+	@echo '$(build_id)' | cmp -s - $@ || echo '$(build_id)' > $@
+$(OBJS): $(build_stamp)
+
+# Headers, as the compiler found them when the object was made.
+-include $(wildcard $(OBJS:.o=.d))
+
+# Where pg_regress and isolation tests find load packages. The server's user must be able to read
+# them; `make test` therefore sets this to a copy. Tests read it by \getenv or by `echo`.
+export LOADER_PACKAGES ?= $(abspath test/packages)
+
+# installcheck stays quick: these are not part of it.
+installcheck-isolation:
+	$(MAKE) installcheck REGRESS= ISOLATION='$(ISOLATION_SPECS)'
+
+installcheck-tap:
+	$(MAKE) installcheck REGRESS= TAP_TESTS=1
+
+unit:
+	$(MAKE) -C test/unit all $(if $(SAN),SAN=$(SAN))
+
+fuzz:
+	$(MAKE) -C test/unit fuzz $(if $(SAN),SAN=$(SAN))
+
+oracle:
+	test/oracle/run.sh $(if $(DSN),--dsn '$(DSN)')
+
+demo:
+	@test/demo.sh
+
+test:
+	@test/run.sh
+
+bench:
+	@bench/run.sh
+
+FORCE:
+
+.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# bench/run.sh: `make bench`: our load of TPC-H lineitem beside COPY csv and dlt's own loader, in one
+# run on a throw-away server. Prints a table in markdown; only the ratios mean something.
+#
+#	N=2000000	rows; RUNS=3 times each
+#	GROUP=load	which peers, see peers.py
+#	LOADER_BENCH	where input, packages and the Python environment are kept between runs
+#			(default /tmp/loader-bench)
+#	PYTHON		a Python with dlt[postgres,parquet], psycopg and, beside it, tpchgen-cli
+. "$(dirname "$0")/../test/lib.sh"
+
+rows=${N:-2000000} runs=${RUNS:-3} group=${GROUP:-load}
+keep=${LOADER_BENCH:-/tmp/loader-bench}
+packages=(append_insert_values append_csv append_csv_plain append_jsonl append_jsonl_plain)
+
+choose_server
+# shellcheck disable=SC2046
+setup $(base_packages) python3 python3-venv
+make_work
+mkdir -p "$keep" || exit 1
+if [ -z "${PYTHON:-}" ]; then
+	make_venv "$keep/venv" 'dlt[postgres,parquet]==1.31.0' tpchgen-cli 'psycopg[binary]' ||
+		die "no Python environment"
+	PYTHON=$keep/venv/bin/python
+fi
+
+copy_tree "$top" "$work/tree"
+build_and_install "$work/tree" || die "the build failed"
+server_conf=$top/bench/postgresql.conf
+server_start || die "the server does not start"
+new_database bench || exit 1
+
+say "making $rows rows of lineitem and the packages, where they are not there yet ..."
+data=$keep/data made=$keep/packages_$rows
+if [ ! -s "$data/li_$rows.parquet" ]; then
+	PYTHON=$PYTHON TPCHGEN=$(dirname "$PYTHON")/tpchgen-cli EVENTS=0 \
+		"$top/bench/make_data.sh" "$data" "$rows" >"$work/data.log" 2>&1 ||
+		{ cat "$work/data.log"; exit 1; }
+fi
+for name in "${packages[@]}"; do
+	[ ! -d "$made/$name" ] || continue
+	N=$rows "$PYTHON" "$top/bench/make_packages.py" "$data" "$work/made" "$name" \
+		2>"$work/packages.log" || { cat "$work/packages.log"; exit 1; }
+	mkdir -p "$made" && mv "$work/made/$name" "$made/$name"
+done
+chmod -R a+rX "$keep"
+
+say ""
+say "$("$pg_config" --version), $(nproc) cores, $rows rows of lineitem, medians of $runs runs:"
+say ""
+"$PYTHON" "$top/bench/peers.py" --data "$data" --packages "$made" --n "$rows" --runs "$runs" \
+	--dsn "postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT" --group "$group" \
+	--pgbin "$("$pg_config" --bindir)" --tmp "$work" --python "$PYTHON"

@@ -1,0 +1,342 @@
+/* sql/loader--1.0.sql: the extension's catalog, views and functions */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION loader" to load this file. \quit
+
+/*
+ * The catalog. Only C code of the extension writes here, as the extension's owner and one
+ * statement at a time; everybody else looks at the views below.
+ */
+CREATE SCHEMA loader;
+GRANT USAGE ON SCHEMA loader TO PUBLIC;
+
+CREATE TABLE loader.package (
+	package_id			bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	load_id				text NOT NULL,
+	schema_name			text NOT NULL,
+	schema_hash			text NOT NULL,
+	dataset				text NOT NULL,
+	pipeline_name		text,
+	source				text NOT NULL,
+	state				text NOT NULL DEFAULT 'new'
+						CHECK (state IN ('new', 'loading', 'loaded', 'failed', 'cancelled')),
+	wanted				boolean NOT NULL DEFAULT false,	-- was started: whoever finds it idle goes on with it
+	cancel_requested	boolean NOT NULL DEFAULT false,
+	superseded			boolean NOT NULL DEFAULT false,	-- its dataset was dropped and it was loaded anew
+	attempts			integer NOT NULL DEFAULT 0,
+	options				jsonb NOT NULL,
+	settings			jsonb NOT NULL,					-- the caller's, for the workers
+	schema_size			bigint NOT NULL,				-- schema.json as it was registered
+	schema_inode		bigint NOT NULL,
+	schema_mtime_ns		bigint NOT NULL,
+	role_oid			oid NOT NULL,
+	role_name			text NOT NULL,
+	system_identifier	bigint NOT NULL,				-- a restored dump must not resume by itself
+	database_oid		oid NOT NULL,
+	registered_at		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	started_at			timestamptz,
+	finished_at			timestamptz,
+	sqlstate			text,
+	message				text,
+	detail				text,
+	hint				text
+);
+CREATE UNIQUE INDEX package_load_id ON loader.package (dataset, schema_name, load_id) WHERE NOT superseded;
+CREATE INDEX package_unfinished ON loader.package (dataset, package_id) WHERE state IN ('new', 'loading', 'failed');
+
+CREATE TABLE loader.job (
+	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
+	ordinal		integer NOT NULL,						-- order within the package, from 1
+	job_id		text NOT NULL,
+	file_name	text NOT NULL,
+	table_name	text NOT NULL,
+	format		text NOT NULL,
+	state		text NOT NULL DEFAULT 'new'
+				CHECK (state IN ('new', 'running', 'retry', 'completed', 'failed')),
+	size		bigint NOT NULL,
+	inode		bigint NOT NULL,
+	mtime_ns	bigint NOT NULL,
+	retry_count	integer NOT NULL DEFAULT 0,
+	rows_read	bigint,
+	rows_inserted	bigint,
+	started_at	timestamptz,
+	finished_at	timestamptz,
+	sqlstate	text,
+	exception	text,
+	PRIMARY KEY (package_id, job_id)
+);
+CREATE UNIQUE INDEX job_ordinal ON loader.job (package_id, ordinal);
+
+CREATE TABLE loader.package_table (
+	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
+	table_name	text NOT NULL,
+	chain		text NOT NULL,							-- the root table
+	disposition	text NOT NULL CHECK (disposition IN ('append', 'replace', 'merge', 'skip')),
+	strategy	text,
+	sink		text,
+	reason		text,									-- why not the fastest sink
+	rows_read	bigint NOT NULL DEFAULT 0,
+	rows_inserted	bigint NOT NULL DEFAULT 0,
+	rows_updated	bigint NOT NULL DEFAULT 0,
+	rows_deleted	bigint NOT NULL DEFAULT 0,
+	rows_rejected	bigint NOT NULL DEFAULT 0,
+	bytes		bigint NOT NULL DEFAULT 0,
+	lock_wait	interval,
+	lock_hold	interval,
+	PRIMARY KEY (package_id, table_name)
+);
+
+CREATE TABLE loader.reject (
+	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
+	job_id		text NOT NULL,
+	line		bigint NOT NULL,
+	column_name	text,
+	sqlstate	text NOT NULL,
+	reason		text NOT NULL,
+	raw			text
+);
+CREATE INDEX reject_package ON loader.reject (package_id, job_id, line);
+
+CREATE TABLE loader.event (
+	event_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
+	happened_at	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	kind		text NOT NULL,
+	object		text,
+	detail		text
+);
+CREATE INDEX event_package ON loader.event (package_id, event_id);
+
+REVOKE ALL ON ALL TABLES IN SCHEMA loader FROM PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('loader.package', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.package_package_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.job', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.package_table', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.reject', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.event', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.event_event_id_seq', '');
+
+/*
+ * What is running now, from the workers' progress counters: publish is one transaction, so the
+ * catalog cannot show it. Shows a role its own packages, like the views.
+ */
+CREATE FUNCTION loader.running(OUT pid integer, OUT package_id bigint, OUT is_coordinator boolean, OUT phase text,
+	OUT job_ordinal integer, OUT jobs_done integer, OUT jobs_total integer, OUT bytes_done bigint, OUT bytes_total bigint,
+	OUT rows_read bigint, OUT started_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'loader_running'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION loader.running() IS 'the workers that load packages in this database now, one row each; those of the caller''s own roles, all for members of pg_monitor';
+
+/* The dlt tables of all datasets into which the caller's packages went, read with the caller's rights. */
+CREATE FUNCTION loader.dataset_rows(kind text, OUT dataset text, OUT content jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'loader_dataset_rows'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader.dataset_rows(text) IS 'rows of _dlt_loads (kind loads), _dlt_version (schemas) or _dlt_pipeline_state (states) of every dataset that one of the visible packages was loaded into, as jsonb; datasets the caller may not read are left out';
+
+/* A role sees its own packages, also those of roles it is a member of; pg_monitor sees all. */
+CREATE FUNCTION loader.may_see(role_oid oid, role_name text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN pg_has_role('pg_monitor', 'USAGE')
+	OR (pg_has_role(role_oid, 'USAGE') AND role_oid = to_regrole(quote_ident(role_name))::oid);
+COMMENT ON FUNCTION loader.may_see(oid, text) IS 'whether the current role sees packages of this role; OID and name must both fit, so that a restored dump shows nothing to whoever has the OID now';
+
+CREATE VIEW loader.packages WITH (security_barrier) AS
+SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.source,
+	CASE WHEN p.state = 'new' AND r.package_id IS NOT NULL THEN 'loading' ELSE p.state END AS state,
+	(p.wanted OR p.started_at IS NOT NULL OR r.package_id IS NOT NULL) AS started, p.attempts, p.role_name, p.options, p.registered_at,
+	coalesce(r.started_at, p.started_at) AS started_at, p.finished_at,
+	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint
+FROM loader.package p
+LEFT JOIN (SELECT package_id, min(started_at) AS started_at FROM loader.running() GROUP BY package_id) r USING (package_id)
+CROSS JOIN LATERAL (SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'completed') AS completed_jobs,
+		count(*) FILTER (WHERE state = 'failed') AS failed_jobs FROM loader.job WHERE job.package_id = p.package_id) j
+WHERE loader.may_see(p.role_oid, p.role_name);
+COMMENT ON VIEW loader.packages IS 'packages, one row each';
+
+CREATE VIEW loader.jobs WITH (security_barrier) AS
+SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
+	CASE WHEN j.state = 'new' AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
+			AND CASE WHEN r.is_coordinator THEN j.ordinal <= r.job_ordinal ELSE j.ordinal = r.job_ordinal END)
+		THEN 'running' ELSE j.state END AS state,
+	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception
+FROM loader.job j JOIN loader.package p USING (package_id)
+WHERE loader.may_see(p.role_oid, p.role_name);
+COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file';
+
+CREATE VIEW loader.tables WITH (security_barrier) AS
+SELECT t.package_id, p.dataset, t.table_name, t.chain, t.disposition, t.strategy, t.sink, t.reason,
+	t.rows_read, t.rows_inserted, t.rows_updated, t.rows_deleted, t.rows_rejected, t.bytes, t.lock_wait, t.lock_hold
+FROM loader.package_table t JOIN loader.package p USING (package_id)
+WHERE loader.may_see(p.role_oid, p.role_name);
+COMMENT ON VIEW loader.tables IS 'what a package did to each table, one row per package and table';
+
+CREATE VIEW loader.progress WITH (security_barrier) AS
+SELECT package_id, load_id, dataset, phase, jobs_done, jobs_total, bytes_done, bytes_total, rows_read,
+	round(rows_read / greatest(seconds, 0.001)) AS rows_per_second, elapsed,
+	CASE WHEN bytes_done > 0 THEN make_interval(secs => (seconds * (bytes_total - bytes_done) / bytes_done)::float8) END AS eta,
+	round(100 * share)::integer AS percent,
+	repeat('#', floor(20 * share)::integer) || repeat('.', 20 - floor(20 * share)::integer) AS bar
+FROM (SELECT p.package_id, p.load_id, p.dataset, max(r.phase) FILTER (WHERE r.is_coordinator) AS phase,
+		sum(r.jobs_done) AS jobs_done, max(r.jobs_total) AS jobs_total,
+		sum(r.bytes_done)::bigint AS bytes_done, max(r.bytes_total) AS bytes_total, sum(r.rows_read)::bigint AS rows_read,
+		clock_timestamp() - min(r.started_at) AS elapsed, extract(epoch FROM clock_timestamp() - min(r.started_at)) AS seconds,
+		CASE WHEN max(r.bytes_total) > 0 THEN least(sum(r.bytes_done) / max(r.bytes_total), 1) ELSE 1 END AS share
+	FROM loader.running() r JOIN loader.package p USING (package_id)
+	WHERE loader.may_see(p.role_oid, p.role_name)
+	GROUP BY p.package_id, p.load_id, p.dataset) q;
+COMMENT ON VIEW loader.progress IS 'packages that are loading now: bytes as read from the files, rows, rate, estimated time left, a bar';
+
+CREATE VIEW loader.rejects WITH (security_barrier) AS
+SELECT r.package_id, r.job_id, r.line, r.column_name, r.sqlstate, r.reason, r.raw
+FROM loader.reject r JOIN loader.package p USING (package_id)
+WHERE loader.may_see(p.role_oid, p.role_name);
+COMMENT ON VIEW loader.rejects IS 'rows that were refused';
+
+CREATE VIEW loader.events WITH (security_barrier) AS
+SELECT e.event_id, e.package_id, e.happened_at, e.kind, e.object, e.detail
+FROM loader.event e JOIN loader.package p USING (package_id)
+WHERE loader.may_see(p.role_oid, p.role_name);
+COMMENT ON VIEW loader.events IS 'what happened to packages, and when';
+
+CREATE VIEW loader.datasets WITH (security_barrier) AS
+SELECT dataset, count(*) AS packages, max(finished_at) FILTER (WHERE state = 'loaded') AS last_success,
+	clock_timestamp() - max(finished_at) FILTER (WHERE state = 'loaded') AS lag,
+	count(*) FILTER (WHERE state IN ('new', 'loading')) AS pending, count(*) FILTER (WHERE state = 'failed') AS failed
+FROM loader.package p
+WHERE loader.may_see(p.role_oid, p.role_name)
+GROUP BY dataset;
+COMMENT ON VIEW loader.datasets IS 'datasets by their packages: last success and how long ago, pending and failed';
+
+CREATE VIEW loader.loads WITH (security_barrier) AS
+SELECT d.dataset, c.load_id, c.schema_name, c.status, c.inserted_at, c.schema_version_hash
+FROM loader.dataset_rows('loads') d,
+	jsonb_to_record(d.content) AS c(load_id text, schema_name text, status bigint, inserted_at timestamptz, schema_version_hash text);
+COMMENT ON VIEW loader.loads IS '_dlt_loads of all datasets that packages went into, as far as the reader may read them';
+
+CREATE VIEW loader.schemas WITH (security_barrier) AS
+SELECT d.dataset, c.schema_name, c.version, c.engine_version, c.version_hash, c.inserted_at, c.schema
+FROM loader.dataset_rows('schemas') d,
+	jsonb_to_record(d.content) AS c(schema_name text, version bigint, engine_version bigint, version_hash text, inserted_at timestamptz, schema text);
+COMMENT ON VIEW loader.schemas IS '_dlt_version of all datasets that packages went into, as far as the reader may read them';
+
+CREATE VIEW loader.states WITH (security_barrier) AS
+SELECT d.dataset, c.pipeline_name, c.version, c.engine_version, c.state, c.created_at, c.version_hash, c._dlt_load_id AS load_id
+FROM loader.dataset_rows('states') d,
+	jsonb_to_record(d.content) AS c(pipeline_name text, version bigint, engine_version bigint, state text, created_at timestamptz, version_hash text, _dlt_load_id text);
+COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them';
+
+GRANT SELECT ON loader.packages, loader.jobs, loader.tables, loader.progress, loader.rejects, loader.events,
+	loader.datasets, loader.loads, loader.schemas, loader.states TO PUBLIC;
+
+/*
+ * Packages. The named arguments after dataset are the same for all; docs/reference.md explains each.
+ */
+CREATE FUNCTION loader_register(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
+	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	complete_with_failed_jobs boolean DEFAULT false)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_register'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package or bad argument, 0A000 not supported';
+
+CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
+	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	complete_with_failed_jobs boolean DEFAULT false)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_start'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+'loader_register, and load the package in the background as soon as the calling transaction commits. Returns its package_id. Imitates the load step of a dlt pipeline (dlt.Pipeline.load)';
+
+CREATE FUNCTION loader_start(package_id bigint)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_start_package'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_start(bigint) IS 'start a registered package. Errors: 42704 no such package, 55000 it has ended';
+
+CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
+	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	complete_with_failed_jobs boolean DEFAULT false, INOUT package_id bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'loader_run'
+LANGUAGE C;
+COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) IS
+'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails. Commits inside, so not in a transaction block (25001)';
+
+CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_wait'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_wait(bigint, interval) IS
+'wait until a package has ended, at most timeout; returns its state. Errors: 42704 no such package, 55000 it was not started, is held back by a failed one, was started in this transaction, or this transaction holds locks on its tables';
+
+CREATE FUNCTION loader_cancel(package_id bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_cancel'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_cancel(bigint) IS 'stop a package; takes effect when the calling transaction commits. True if it was stopped or will be, false if it had ended';
+
+CREATE FUNCTION loader_resume(package_id bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_resume'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_resume(bigint) IS 'go on with a package after a stop, a crash or a failure; failed jobs become new. False if it was loaded already';
+
+CREATE FUNCTION loader_forget(package_id bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_forget'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded. False if there is no such package';
+
+CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
+	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	complete_with_failed_jobs boolean DEFAULT false)
+RETURNS TABLE (step integer, action text, object text, detail text)
+AS 'MODULE_PATHNAME', 'loader_plan'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+'what loading the package would do, step by step: DDL, bytes and rows per job, sink per table, locks and who holds them; changes nothing';
+
+CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
+	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	complete_with_failed_jobs boolean DEFAULT false)
+RETURNS SETOF bigint
+AS 'MODULE_PATHNAME', 'loader_scan'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+'start every complete package under a directory that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
+
+CREATE FUNCTION loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
+	OUT retry_count integer, OUT rows_read bigint, OUT rows_inserted bigint, OUT started_at timestamptz, OUT finished_at timestamptz)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT j.state, j.file_name, j.exception, j.table_name, j.retry_count, j.rows_read, j.rows_inserted, j.started_at, j.finished_at
+	FROM loader.jobs j WHERE j.package_id = $1 AND j.job_id = $2;
+END;
+COMMENT ON FUNCTION loader_job(bigint, text) IS 'one job of a package as dlt''s LoadJob shows it: state new, running, retry, completed or failed; its exception, if it failed';
+
+/* What starts work or reads files of the server is for those who are given it. */
+REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(bigint) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_wait(bigint, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_cancel(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_resume(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_forget(bigint) FROM PUBLIC;

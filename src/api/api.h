@@ -1,0 +1,43 @@
+/*
+ * api/api.h: what the SQL-callable functions share.
+ */
+#ifndef LDR_API_H
+#define LDR_API_H
+
+#include "catalog/catalog.h"
+#include "fmgr.h"
+#include "options.h"
+#include "source/package.h"
+
+/* Refuse in recovery and in read-only transactions. */
+extern void ldr_api_writes(const char *function);
+
+/* A text argument that must not be NULL. Raises 22004. */
+extern char *ldr_api_text(FunctionCallInfo fcinfo, int arg, const char *name);
+
+/*
+ * The dataset of a call: the argument, else what dlt's rule makes of the package's pipeline state,
+ * else the one dataset into which the role loaded this schema before. Raises 22023.
+ */
+extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir, const LdrOptions *options);
+
+/* Raises what this version does not load: replace, merge, refresh. */
+extern void ldr_api_check_supported(const LdrPackageDir *dir);
+
+/*
+ * Read the package at source and enter it in the catalog, or find it there. Returns the package,
+ * NULL if it was loaded and forgotten (a NOTICE has said so). *is_new tells whether it is to be
+ * started by whoever wants it started.
+ */
+extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new);
+
+/* A package that the current role may act on. Raises 42704, 42501. */
+extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
+
+/* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) if no slot is free. */
+extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
+
+/* Raise the stored error of a package that failed or was cancelled. */
+extern void ldr_api_raise_failure(const LdrPackage *package) pg_attribute_noreturn();
+
+#endif							/* LDR_API_H */

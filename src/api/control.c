@@ -1,0 +1,106 @@
+/*
+ * api/control.c: loader_cancel, loader_resume, loader_forget.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#include "api/api.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(loader_cancel);
+PG_FUNCTION_INFO_V1(loader_resume);
+PG_FUNCTION_INFO_V1(loader_forget);
+
+/*
+ * loader_cancel(package_id): a flag in the catalog, which the package's workers look at. Nobody
+ * is signalled, so a pid that was reused meanwhile is in no danger.
+ */
+Datum
+loader_cancel(PG_FUNCTION_ARGS)
+{
+	LdrPackage *package;
+	bool		idle;
+
+	ldr_api_writes("loader_cancel()");
+	package = ldr_api_package(PG_GETARG_INT64(0), true);
+	/* held until we commit, so that no coordinator begins between our look and our mark */
+	idle = ldr_package_lock(package->package_id, false, false);
+	if (strcmp(package->state, "failed") == 0)
+	{
+		/* it holds back others: no more */
+		if (!ldr_package_give_up(package->package_id))
+			PG_RETURN_BOOL(false);
+		idle = true;
+	}
+	else if (!ldr_package_request_cancel(package->package_id, !idle))
+		PG_RETURN_BOOL(false);
+	ldr_event(package->package_id, idle ? "cancelled" : "cancel requested", NULL, "%s", "");
+	if (idle)
+	{
+		ldr_notify(package->package_id, "cancelled");
+		ldr_start_waiting(true);
+	}
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * loader_resume(package_id): back to new, and started.
+ */
+Datum
+loader_resume(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	LdrPackage *package;
+
+	ldr_api_writes("loader_resume()");
+	package = ldr_package_get(id, true);
+	if (package == NULL || !OidIsValid(get_role_oid(package->role_name, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 package == NULL ? errmsg("package " INT64_FORMAT " does not exist", id)
+				 : errmsg("role \"%s\" of package " INT64_FORMAT " does not exist", package->role_name, id)));
+	/* after a restore the OID may be anybody's: it is the name's role that must agree */
+	if (!has_privs_of_role(GetUserId(), get_role_oid(package->role_name, false)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for package " INT64_FORMAT, id),
+				 errdetail("It belongs to role \"%s\".", package->role_name)));
+	if (!ldr_package_lock(id, false, false))
+		PG_RETURN_BOOL(true);	/* it runs */
+	if (!ldr_package_resume(id, package->role_name, (int64) GetSystemIdentifier(), MyDatabaseId))
+		PG_RETURN_BOOL(false);
+	ldr_job_reset(id);
+	ldr_event(id, "resumed", NULL, "By role \"%s\".", GetUserNameFromId(GetUserId(), false));
+	package = ldr_package_get(id, false);
+	if (ldr_package_start(package, true) == NULL)
+		ereport(NOTICE,
+				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new", id)));
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * loader_forget(package_id): remove it from the catalog, unless it runs.
+ */
+Datum
+loader_forget(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	bool		forgotten;
+
+	ldr_api_writes("loader_forget()");
+	if (ldr_package_get(id, true) == NULL)
+		PG_RETURN_BOOL(false);
+	(void) ldr_api_package(id, true);
+	if (!ldr_package_lock(id, false, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("package " INT64_FORMAT " is being loaded", id),
+				 errhint("Call loader_cancel first, and loader_wait.")));
+	forgotten = ldr_package_forget(id);
+	ldr_start_waiting(true);
+	PG_RETURN_BOOL(forgotten);
+}

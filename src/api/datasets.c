@@ -1,0 +1,77 @@
+/*
+ * api/datasets.c: loader.dataset_rows, behind the views loads, schemas and states: dlt's own
+ * tables of all datasets.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+
+#include "catalog/catalog.h"
+#include "compat.h"
+#include "schema/live.h"
+
+PG_FUNCTION_INFO_V1(loader_dataset_rows);
+
+/* The table's name in the dataset: naming conventions may have changed its letter case. */
+static const char *
+datasets_find(const char *dataset, const char *name)
+{
+	char	   *upper = pstrdup(name);
+
+	for (char *p = upper; *p; p++)
+		*p = pg_ascii_toupper(*p);
+	if (OidIsValid(ldr_live_readable(dataset, name)))
+		return name;
+	return OidIsValid(ldr_live_readable(dataset, upper)) ? upper : NULL;
+}
+
+/*
+ * Rows of one dlt table of every dataset that a visible package went into, with the caller's
+ * rights; tables that are views, have row security, or may not be read are left out.
+ */
+Datum
+loader_dataset_rows(PG_FUNCTION_ARGS)
+{
+	static const char *const kinds[][2] = {
+		{"loads", "_dlt_loads"}, {"schemas", "_dlt_version"}, {"states", "_dlt_pipeline_state"}
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *name = NULL;
+	ListCell   *lc;
+
+	for (size_t i = 0; i < lengthof(kinds); i++)
+		if (strcmp(kinds[i][0], kind) == 0)
+			name = kinds[i][1];
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown kind \"%s\"", kind),
+				 errhint("It is loads, schemas or states.")));
+	ldr_srf_begin(fcinfo);
+	foreach(lc, ldr_package_datasets())
+	{
+		const char *dataset = lfirst(lc);
+		const char *table = datasets_find(dataset, name);
+
+		if (table == NULL)
+			continue;
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		if (SPI_execute(psprintf("SELECT pg_catalog.to_jsonb(t) FROM ONLY %s t", quote_qualified_identifier(dataset, table)),
+						true, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not read %s of \"%s\"", name, dataset);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		nulls[2] = {false, false};
+			Datum		values[2] = {CStringGetTextDatum(dataset),
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &nulls[1])};
+
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+		SPI_finish();
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,240 @@
+/*
+ * api/plan.c: loader_plan, the EXPLAIN of loads. Changes nothing.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "api/api.h"
+#include "compat.h"
+#include "loader.h"
+#include "publish/publish.h"
+#include "schema/live.h"
+#include "sink/sink.h"
+
+#define SAMPLE_ROWS 20000		/* of a job's file that loader_plan reads to count or estimate */
+
+PG_FUNCTION_INFO_V1(loader_plan);
+
+typedef struct PlanOutput
+{
+	ReturnSetInfo *rsinfo;
+	int			step;
+} PlanOutput;
+
+static void
+plan_put(PlanOutput *out, const char *action, const char *object, const char *detail)
+{
+	Datum		values[] = {Int32GetDatum(++out->step), CStringGetTextDatum(action), LDR_TEXT_ARG(object), LDR_TEXT_ARG(detail)};
+	bool		nulls[] = {false, false, object == NULL, detail == NULL};
+
+	tuplestore_putvalues(out->rsinfo->setResult, out->rsinfo->setDesc, values, nulls);
+}
+
+/* The changes that migrate makes, or those that publish makes. */
+static void
+plan_put_changes(PlanOutput *out, const LdrPlan *plan, const LdrOptions *options, bool migrate)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		for (int c = 0; c < plan->tables[i].nchanges; c++)
+		{
+			LdrChange  *change = &plan->tables[i].changes[c];
+
+			if (change->kind == LDR_KEEP_TYPE || ldr_change_migrates(change) != migrate)
+				continue;
+			plan_put(out, change->kind == LDR_CREATE_TABLE ? "create table" : "add column",
+					 quote_qualified_identifier(plan->dataset, change->table->name),
+					 psprintf("%s%s", ldr_change_sql(plan->dataset, change, options->create_indexes),
+							  migrate ? ", before the load, in a transaction of its own" : ""));
+		}
+}
+
+static void
+plan_put_differences(PlanOutput *out, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		for (int c = 0; c < plan->tables[i].nchanges; c++)
+		{
+			LdrChange  *change = &plan->tables[i].changes[c];
+			LdrError	err = {0};
+			char		type[128];
+
+			if (change->kind != LDR_KEEP_TYPE ||
+				ldr_column_type(change->column, change->table->file_format, type, sizeof(type), &err) != LDR_OK)
+				continue;
+			plan_put(out, "keep type", psprintf("%s.%s", quote_qualified_identifier(plan->dataset, change->table->name),
+												quote_identifier(change->column->name)),
+					 psprintf("the table has %s, the package has %s: values are converted to %s", change->live_type, type,
+							  change->live_type));
+		}
+}
+
+/* "120 rows" if the sample holds the whole file, else an estimate by bytes read. */
+static char *
+plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *table, const LdrOptions *options)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader plan", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	LdrColumnName *names = palloc0(sizeof(LdrColumnName) * Max(table->ncolumns, 1));
+	LdrReader  *reader;
+	LdrError	err = {0};
+	LdrRow		row;
+	LdrStatus	status = LDR_OK;
+	int64		rows = 0;
+	uint64		consumed;
+	char		text[128];
+
+	for (int i = 0; i < table->ncolumns; i++)
+		names[i].name = table->columns[i].name;
+	reader = ldr_load_reader(dir, file->file_name, &file->stamp, file->format, names, table->ncolumns, options);
+	while (rows < SAMPLE_ROWS && (status = ldr_reader_next(reader, &row, &err)) == LDR_OK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		rows++;
+	}
+	consumed = reader->source->consumed(reader->source);
+	if (status == LDR_END)
+		snprintf(text, sizeof(text), INT64_FORMAT " rows", rows);
+	else if (status == LDR_OK)
+		snprintf(text, sizeof(text), "about %.0f rows", consumed ? (double) rows * file->stamp.size / consumed : (double) rows);
+	else
+		snprintf(text, sizeof(text), "unreadable after " INT64_FORMAT " rows: %s", rows, err.message);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return pstrdup(text);
+}
+
+static void
+plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const LdrPlanTable *t, const LdrOptions *options)
+{
+	const char *rows = plan_count_rows(dir, file, t->table, options);
+	const char *sink = "heap";	/* of a table that publish creates */
+	const char *reason = NULL;
+
+	if (OidIsValid(t->relid))
+	{
+		Relation	rel = table_open(t->relid, AccessShareLock);
+
+		if (ldr_sink_choose(rel, &reason) == LDR_SINK_EXECUTOR)
+			sink = "executor";
+		table_close(rel, AccessShareLock);
+	}
+	plan_put(out, "load", file->job_id,
+			 psprintf(UINT64_FORMAT " bytes, %s, append through sink %s%s%s", file->stamp.size, rows, sink,
+					  reason ? ": " : "", reason ? reason : ""));
+}
+
+/* Who holds locks now that conflict with mode on the table. */
+static char *
+plan_lock_holders(Oid relid, const char *conflicting)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relid)};
+	char	   *holders = NULL;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(psprintf("SELECT pg_catalog.string_agg(pg_catalog.format('pid %%s holds %%s', l.pid, l.mode), '; ' ORDER BY l.pid, l.mode) "
+									   "FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' "
+									   "AND l.relation OPERATOR(pg_catalog.=) $1 AND l.granted "
+									   "AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+									   "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+									   "AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND l.mode IN (%s)", conflicting),
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read pg_locks");
+	if (SPI_processed == 1)
+		holders = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (holders)
+		holders = strcpy(SPI_palloc(strlen(holders) + 1), holders);
+	SPI_finish();
+	return holders;
+}
+
+static void
+plan_put_locks(PlanOutput *out, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrPlanTable *t = &plan->tables[i];
+		bool		strong = false;
+		char	   *holders;
+
+		if (!OidIsValid(t->relid) || !(t->has_jobs || t->nchanges > 0))
+			continue;
+		for (int c = 0; c < t->nchanges; c++)
+			strong |= t->changes[c].kind != LDR_KEEP_TYPE;
+		holders = plan_lock_holders(t->relid, strong ?
+									"'AccessShareLock', 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', "
+									"'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'" :
+									"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'");
+		plan_put(out, "lock", quote_qualified_identifier(plan->dataset, t->table->name),
+				 psprintf("%s%s%s", strong ? "AccessExclusiveLock, for the change of the table; RowExclusiveLock, for the load"
+						  : "RowExclusiveLock", holders ? "; now " : "; free now", holders ? holders : ""));
+	}
+}
+
+static void
+plan_put_jobs(PlanOutput *out, LdrPackageDir *dir, const LdrPlan *plan, const LdrOptions *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, dir->files)
+	{
+		LdrPackageFile *file = lfirst(lc);
+
+		plan_put_job(out, dir, file, ldr_plan_table(plan, file->table), options);
+	}
+}
+
+/*
+ * loader_plan(source, dataset, ...): what loading the package would do.
+ */
+Datum
+loader_plan(PG_FUNCTION_ARGS)
+{
+	PlanOutput	out = {(ReturnSetInfo *) fcinfo->resultinfo, 0};
+	LdrOptions *options;
+	LdrPackageDir *dir;
+	LdrPlan    *plan;
+	List	   *tables = NIL;
+	char	   *dataset;
+	ListCell   *lc;
+
+	ldr_srf_begin(fcinfo);
+	options = ldr_options_from_args(fcinfo, 2);
+	dir = ldr_package_read(ldr_api_text(fcinfo, 0, "source"));
+	ldr_api_check_supported(dir);
+	dataset = ldr_api_dataset(fcinfo, 1, dir, options);
+	foreach(lc, dir->files)
+		tables = lappend(tables, ((LdrPackageFile *) lfirst(lc))->table);
+	plan = ldr_plan_make(dir->schema, dataset, tables);
+
+	plan_put(&out, "package", dir->load_id,
+			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as role \"%s\"", dir->schema->name,
+					  dir->schema->version, list_length(dir->files), dataset, GetUserNameFromId(GetUserId(), false)));
+	if (ldr_system_is_loaded(dir->schema, dataset, dir->load_id))
+	{
+		plan_put(&out, "nothing", dir->load_id, "the dataset's record of loads has this load_id: it is loaded already");
+		return (Datum) 0;
+	}
+	plan_put_changes(&out, plan, options, true);
+	if (!OidIsValid(plan->namespace))
+		plan_put(&out, "create schema", quote_identifier(dataset), ldr_dataset_sql(dataset));
+	plan_put_changes(&out, plan, options, false);
+	plan_put_differences(&out, plan);
+	plan_put_locks(&out, plan);
+	plan_put_jobs(&out, dir, plan, options);
+	plan_put(&out, options->atomic ? "publish" : "record", quote_identifier(dataset),
+			 psprintf("%s; INSERT INTO %s", options->atomic ? "rows, new tables and the load record in one commit"
+					  : "each job commits by itself, the load record comes last",
+					  quote_qualified_identifier(dataset, dir->schema->loads_table->name)));
+	return (Datum) 0;
+}

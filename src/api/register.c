@@ -1,0 +1,328 @@
+/*
+ * api/register.c: loader_register and loader_start: from a directory to a package in the catalog.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "api/api.h"
+#include "loader.h"
+#include "publish/publish.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(loader_register);
+PG_FUNCTION_INFO_V1(loader_start);
+PG_FUNCTION_INFO_V1(loader_start_package);
+
+void
+ldr_api_writes(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+}
+
+char *
+ldr_api_text(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/* dlt's rule: <dataset> for the default schema, <dataset>_<schema> for another. */
+static char *
+register_default_dataset(const LdrPackageDir *dir, const LdrOptions *options)
+{
+	const char *base = dir->state->dataset_name;
+	const char *default_schema = options->default_schema_name ? options->default_schema_name : dir->state->default_schema_name;
+	int			n;
+	char	   *last;
+
+	if (base && (default_schema == NULL || strcmp(default_schema, dir->schema->name) == 0))
+		return pstrdup(base);
+	if (base)
+		return psprintf("%s_%s", base, dir->schema->name);
+	last = ldr_package_last_dataset(GetUserId(), dir->schema->name, &n);
+	if (last)
+		return last;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the dataset of package \"%s\" is not known", dir->load_id),
+			 n == 0 ? errdetail("The package carries no pipeline state, and role \"%s\" has not loaded schema \"%s\" before.",
+								GetUserNameFromId(GetUserId(), false), dir->schema->name)
+			 : errdetail("The package carries no pipeline state, and role \"%s\" has loaded schema \"%s\" into %d datasets.",
+						 GetUserNameFromId(GetUserId(), false), dir->schema->name, n),
+			 errhint("Name it: dataset => '...'.")));
+}
+
+char *
+ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir, const LdrOptions *options)
+{
+	char	   *dataset = PG_ARGISNULL(arg) ? register_default_dataset(dir, options)
+		: text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	if (dataset[0] == '\0' || strlen(dataset) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("dataset name \"%s\" is %s", dataset, dataset[0] ? "longer than 63 bytes" : "empty"),
+				 errhint("Names are never cut; choose a shorter one.")));
+	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 || strcmp(dataset, "information_schema") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("dataset name \"%s\" is reserved", dataset)));
+	return dataset;
+}
+
+void
+ldr_api_check_supported(const LdrPackageDir *dir)
+{
+	ListCell   *lc;
+
+	/* names come as UTF-8, and the schema is stored byte for byte */
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+		for (size_t i = 0; i < dir->schema_len; i++)
+			if (IS_HIGHBIT_SET(dir->schema_text[i]))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("schema \"%s\" has characters beyond ASCII and the database's encoding is %s", dir->schema->name,
+								GetDatabaseEncodingName()),
+						 errhint("Load it into a database with encoding UTF8.")));
+	if (dir->state->refresh || dir->state->has_dropped_tables || dir->state->has_truncated_tables)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("packages with refresh are not supported yet"),
+				 errdetail("Package \"%s\" drops or truncates tables.", dir->load_id)));
+	foreach(lc, dir->files)
+	{
+		LdrPackageFile *file = lfirst(lc);
+		LdrDisposition disposition = ldr_schema_table(dir->schema, file->table)->disposition;
+
+		if (disposition == LDR_REPLACE || disposition == LDR_MERGE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("write disposition \"%s\" is not supported yet", disposition == LDR_MERGE ? "merge" : "replace"),
+					 errdetail("Table \"%s\" of package \"%s\".", file->table, dir->load_id),
+					 errhint("Only append and skip are; load this package with dlt's own loader.")));
+	}
+}
+
+static LdrPackage *
+register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOptions *options)
+{
+	LdrPackage *package = palloc0(sizeof(LdrPackage));
+
+	package->load_id = dir->load_id;
+	package->schema_name = dir->schema->name;
+	package->schema_hash = dir->schema->version_hash;
+	package->dataset = ldr_api_dataset(fcinfo, 1, dir, options);
+	package->pipeline_name = dir->state->pipeline_name;
+	package->source = dir->path;
+	package->state = "new";
+	package->options = ldr_options_to_json(options);
+	package->settings = ldr_environment_collect();
+	package->schema_stamp = dir->schema_stamp;
+	package->role = GetUserId();
+	package->role_name = GetUserNameFromId(package->role, false);
+	package->system_identifier = (int64) GetSystemIdentifier();
+	package->database = MyDatabaseId;
+	return package;
+}
+
+static void
+register_jobs(int64 package_id, const LdrPackageDir *dir)
+{
+	int			ordinal = 0;
+	ListCell   *lc;
+
+	foreach(lc, dir->files)
+	{
+		LdrPackageFile *file = lfirst(lc);
+		LdrJob		job = {0};
+
+		job.ordinal = ++ordinal;
+		job.job_id = file->job_id;
+		job.file_name = file->file_name;
+		job.table_name = file->table;
+		job.format = file->format_name;
+		job.retry_count = file->retry;
+		job.stamp = file->stamp;
+		ldr_job_insert(package_id, &job);
+	}
+	ldr_event(package_id, "registered", NULL, "%d jobs.", ordinal);
+}
+
+/* What the catalog says of this load already. NULL: nothing that stands in the way of entering it. */
+static LdrPackage *
+register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
+{
+	LdrPackage *known = ldr_package_find(package->dataset, package->schema_name, package->load_id);
+	bool		loaded = ldr_system_is_loaded(dir->schema, package->dataset, package->load_id);
+
+	*is_new = false;
+	if (known == NULL || !has_privs_of_role(GetUserId(), known->role))
+		return known;
+	if (strcmp(known->state, "loaded") == 0 && !loaded)
+	{
+		ldr_package_supersede(known->package_id);
+		return NULL;
+	}
+	if (strcmp(known->state, "failed") == 0 || strcmp(known->state, "cancelled") == 0)
+	{
+		package->package_id = known->package_id;
+		ldr_package_reregister(package);
+		ldr_job_delete_all(known->package_id);
+		register_jobs(known->package_id, dir);
+		ereport(NOTICE,
+				(errmsg("package \"%s\" %s before and is registered anew", package->load_id,
+						strcmp(known->state, "failed") == 0 ? "failed" : "was cancelled")));
+		*is_new = true;
+		return package;
+	}
+	*is_new = strcmp(known->state, "loaded") != 0;
+	if (!*is_new)
+		ereport(NOTICE,
+				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
+	return known;
+}
+
+LdrPackage *
+ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new)
+{
+	LdrOptions *options = ldr_options_from_args(fcinfo, 2);
+	LdrPackageDir *dir = ldr_package_read(source);
+	LdrPackage *package,
+			   *known;
+
+	ldr_api_check_supported(dir);
+	package = register_describe(fcinfo, dir, options);
+	known = register_find(package, dir, is_new);
+	if (known && !has_privs_of_role(GetUserId(), known->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("package \"%s\" was registered by another role", package->load_id),
+				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name, known->dataset)));
+	if (known)
+		return known;
+	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
+	{
+		ereport(NOTICE,
+				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
+		return NULL;
+	}
+	package->package_id = ldr_package_insert(package);
+	if (package->package_id == 0)
+	{
+		/* another session was first, and has committed */
+		known = ldr_package_find(package->dataset, package->schema_name, package->load_id);
+		if (known == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("package \"%s\" was registered and forgotten by another session meanwhile", package->load_id)));
+		*is_new = strcmp(known->state, "new") == 0;
+		return known;
+	}
+	register_jobs(package->package_id, dir);
+	*is_new = true;
+	return package;
+}
+
+LdrPackage *
+ldr_api_package(int64 package_id, bool fresh)
+{
+	LdrPackage *package = ldr_package_get(package_id, fresh);
+
+	if (package == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package " INT64_FORMAT " does not exist", package_id),
+				 errhint("See the view loader.packages.")));
+	if (!has_privs_of_role(GetUserId(), package->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for package " INT64_FORMAT, package_id),
+				 errdetail("It belongs to role \"%s\".", package->role_name)));
+	return package;
+}
+
+BackgroundWorkerHandle *
+ldr_api_start(LdrPackage *package)
+{
+	BackgroundWorkerHandle *handle;
+	bool		was_wanted = package->wanted;
+
+	if (get_role_oid(package->role_name, true) != package->role)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" of package " INT64_FORMAT " is not the one that registered it", package->role_name, package->package_id),
+				 errhint("loader_resume binds the package to the role that has the name now.")));
+	if (was_wanted && ldr_progress_is_running(package->package_id))
+		return NULL;
+	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " has ended with state %s", package->package_id, package->state),
+				 errhint("loader_resume goes on with a failed or cancelled package.")));
+	handle = ldr_package_start(package, true);
+	if (handle == NULL)
+		ereport(NOTICE,
+				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new", package->package_id),
+				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, or the launcher starts it. Raise max_worker_processes.")));
+	return handle;
+}
+
+/*
+ * loader_register(source, dataset, ...): read and check a package and enter it.
+ */
+Datum
+loader_register(PG_FUNCTION_ARGS)
+{
+	LdrPackage *package;
+	bool		is_new;
+
+	ldr_api_writes("loader_register()");
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	if (package == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(package->package_id);
+}
+
+/*
+ * loader_start(source, dataset, ...): the same, and start it when the transaction commits.
+ */
+Datum
+loader_start(PG_FUNCTION_ARGS)
+{
+	LdrPackage *package;
+	bool		is_new;
+
+	ldr_api_writes("loader_start()");
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	if (package == NULL)
+		PG_RETURN_NULL();
+	if (is_new)
+		ldr_api_start(package);
+	PG_RETURN_INT64(package->package_id);
+}
+
+/*
+ * loader_start(package_id): start a registered package.
+ */
+Datum
+loader_start_package(PG_FUNCTION_ARGS)
+{
+	LdrPackage *package;
+
+	ldr_api_writes("loader_start()");
+	package = ldr_api_package(PG_GETARG_INT64(0), true);
+	ldr_api_start(package);
+	PG_RETURN_INT64(package->package_id);
+}

@@ -1,0 +1,111 @@
+/*
+ * api/scan.c: loader_scan: the line to hand to pg_cron.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "api/api.h"
+#include "compat.h"
+#include "loader.h"
+#include "source/path.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(loader_scan);
+
+/*
+ * Register one package, in a subtransaction: one that cannot be read must not keep the others
+ * from being loaded. Its error becomes a WARNING. NULL if there is nothing to start.
+ */
+static LdrPackage *
+scan_register(FunctionCallInfo fcinfo, const char *path)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	LdrPackage *volatile package = NULL;
+	bool		is_new = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		package = ldr_api_register(fcinfo, path, &is_new);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED || edata->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(edata);
+		ereport(WARNING,
+				(errcode(edata->sqlerrcode),
+				 errmsg("skipped \"%s\": %s", path, edata->message),
+				 edata->detail ? errdetail("%s", edata->detail) : 0,
+				 edata->hint ? errhint("%s", edata->hint) : 0));
+		package = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return is_new ? package : NULL;
+}
+
+/*
+ * Is this directory known already, whatever became of it? Then registering is none of the scan's
+ * business: a failed package is not tried again every minute.
+ */
+static bool
+scan_is_known(const char *path)
+{
+	return ldr_package_source_is_known(path, GetUserId());
+}
+
+/*
+ * loader_scan(directory, dataset, ...): start what is complete and was not loaded before, in
+ * order of load_id, and resume what was interrupted.
+ */
+Datum
+loader_scan(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *directory;
+	ListCell   *lc;
+	bool		slots = true;
+
+	ldr_api_writes("loader_scan()");
+	directory = ldr_directory_resolve(ldr_api_text(fcinfo, 0, "directory"));
+	ldr_srf_begin_scalar(fcinfo);
+	/* until commit; a call that overlaps finds nothing to do rather than a queue to stand in */
+	if (!ldr_scan_lock(directory))
+		return (Datum) 0;
+	ldr_start_waiting(true);
+	foreach(lc, ldr_package_find_all(directory))
+	{
+		LdrPackage *package;
+		Datum		value;
+		bool		isnull = false;
+
+		CHECK_FOR_INTERRUPTS();
+		if (scan_is_known(lfirst(lc)))
+			continue;
+		package = scan_register(fcinfo, lfirst(lc));
+		if (package == NULL)
+			continue;
+		slots = ldr_package_begin(package, slots);
+		value = Int64GetDatum(package->package_id);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
+	ldr_package_sweep(ldr_retention);
+	return (Datum) 0;
+}

@@ -1,0 +1,205 @@
+/*
+ * api/wait.c: loader_wait and loader_run: until a package has ended.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "api/api.h"
+#include "loader.h"
+#include "schema/live.h"
+#include "worker/worker.h"
+
+#define WAIT_MAX_MS		200		/* between two looks; a worker that we started wakes us earlier */
+#define NOTICE_MS		2000	/* between two lines of progress */
+
+PG_FUNCTION_INFO_V1(loader_wait);
+PG_FUNCTION_INFO_V1(loader_run);
+
+void
+ldr_api_raise_failure(const LdrPackage *package)
+{
+	int			code = package->sqlstate && strlen(package->sqlstate) == 5
+		? MAKE_SQLSTATE(package->sqlstate[0], package->sqlstate[1], package->sqlstate[2], package->sqlstate[3], package->sqlstate[4])
+		: ERRCODE_QUERY_CANCELED;
+
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("package " INT64_FORMAT " %s: %s", package->package_id,
+					strcmp(package->state, "failed") == 0 ? "failed" : "was cancelled",
+					package->message ? package->message : "loader_cancel was called"),
+			 package->detail ? errdetail("%s", package->detail) : 0,
+			 errhint("%s%sSee loader.jobs and loader.events; call loader_resume(" INT64_FORMAT ") when the cause is mended.",
+					 package->hint ? package->hint : "", package->hint ? " " : "", package->package_id)));
+}
+
+static bool
+wait_has_ended(const LdrPackage *package)
+{
+	return strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0;
+}
+
+/*
+ * Two waits would never end, and the deadlock detector would not see it: for a package of this
+ * very transaction, and for one whose tables this session has locked.
+ */
+static void
+wait_check_caller(const LdrPackage *package)
+{
+	if (TransactionIdIsCurrentTransactionId(package->xmin) && !wait_has_ended(package))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " was registered or started in this transaction", package->package_id),
+				 errhint("It begins when the transaction commits: wait after that.")));
+	if (ldr_package_tables_locked_by_me(package->package_id, package->dataset))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("this transaction holds locks on tables of package " INT64_FORMAT, package->package_id),
+				 errhint("The package may have to wait for them: end the transaction first.")));
+}
+
+/* Nobody will ever start it: say so instead of waiting. */
+static void
+wait_check_startable(const LdrPackage *package)
+{
+	bool		failed;
+	int64		blocker;
+
+	if (!package->wanted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " was not started", package->package_id),
+				 errhint("SELECT loader_start(" INT64_FORMAT ");", package->package_id)));
+	if (ldr_progress_is_running(package->package_id))
+		return;
+	blocker = ldr_package_blocker(package->package_id, &failed);
+	if (failed)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " is held back by package " INT64_FORMAT ", which failed",
+						package->package_id, blocker),
+				 errhint("Call loader_resume, loader_cancel or loader_forget for package " INT64_FORMAT ".", blocker)));
+}
+
+/* Look with fresh snapshots until the package has ended or the time is up. Returns its last look. */
+static LdrPackage *
+wait_loop(int64 package_id, TimestampTz until, bool notices)
+{
+	long		pause = 1;
+	TimestampTz noticed = GetCurrentTimestamp();
+	TimestampTz startable = 0;
+
+	for (;;)
+	{
+		LdrPackage *package = ldr_api_package(package_id, true);
+		TimestampTz now = GetCurrentTimestamp();
+		char		line[160];
+
+		if (wait_has_ended(package) || now >= until)
+			return package;
+		if (TimestampDifferenceExceeds(startable, now, 1000))
+		{
+			/* at once, and then now and then: its turn may come, or its worker be gone */
+			wait_check_startable(package);
+			if (!ldr_progress_is_running(package_id) && startable != 0)
+				ldr_start_waiting(false);
+			startable = now;
+		}
+		if (notices && TimestampDifferenceExceeds(noticed, now, NOTICE_MS) &&
+			ldr_progress_snapshot(package_id, line, sizeof(line)))
+		{
+			ereport(NOTICE, (errmsg("package " INT64_FORMAT ": %s", package_id, line)));
+			noticed = now;
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(pause, Max(1, TimestampDifferenceMilliseconds(now, until))), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		pause = Min(pause * 2, WAIT_MAX_MS);
+	}
+}
+
+/*
+ * loader_wait(package_id, timeout): wait until a package has ended; returns its state.
+ */
+Datum
+loader_wait(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = DT_NOEND;
+	LdrPackage *package;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	package = ldr_api_package(PG_GETARG_INT64(0), true);
+	if (!PG_ARGISNULL(1))
+		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+														PG_GETARG_DATUM(1)));
+	wait_check_caller(package);
+	package = wait_loop(package->package_id, until, false);
+	PG_RETURN_TEXT_P(cstring_to_text(package->state));
+}
+
+/* loader_run commits inside: only at top level, outside a transaction block. */
+static void
+run_check_context(FunctionCallInfo fcinfo)
+{
+	CallContext *context = (CallContext *) fcinfo->context;
+
+	if (context == NULL || !IsA(context, CallContext) || context->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("loader_run cannot run inside a transaction block"),
+				 errhint("Use loader_start, commit, and then loader_wait.")));
+}
+
+/*
+ * loader_run(source, dataset, ..., INOUT package_id): start a package and wait for its end.
+ */
+Datum
+loader_run(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		value = (Datum) 0;
+	bool		isnull = false;
+	MemoryContext cxt = CurrentMemoryContext;
+	LdrPackage *package;
+	bool		is_new;
+	int64		id;
+
+	run_check_context(fcinfo);
+	ldr_api_writes("loader_run()");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	if (package == NULL)
+	{
+		isnull = true;
+		PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
+	}
+	id = package->package_id;
+	if (is_new)
+	{
+		ldr_api_start(package);
+		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		SPI_commit();
+		package = wait_loop(id, DT_NOEND, true);
+		if (strcmp(package->state, "loaded") != 0)
+			ldr_api_raise_failure(package);
+		SPI_finish();
+	}
+	MemoryContextSwitchTo(cxt);
+	value = Int64GetDatum(id);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
+}

@@ -1,0 +1,408 @@
+/*
+ * catalog/package.c: loader.package.
+ *
+ *	new ---> (loading) ---> loaded
+ *	 |          |  '------> failed, cancelled
+ *	 '----------'---------> and back to new by resume or by registering again
+ *
+ * A package that publishes in one transaction goes from new straight to loaded: what is between
+ * is not committed, and a crash leaves it new. "wanted" says that it was started.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/catalog.h"
+
+#define PACKAGE_COLUMNS \
+	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, wanted, cancel_requested, " \
+	"attempts, options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name, system_identifier, " \
+	"database_oid, xmin, sqlstate, message, detail, hint"
+
+static void
+package_read(HeapTuple t, TupleDesc d, void *arg)
+{
+	LdrPackage *p = palloc0(sizeof(LdrPackage));
+
+	p->package_id = ldr_catalog_int(t, d, 1);
+	p->load_id = ldr_catalog_text(t, d, 2);
+	p->schema_name = ldr_catalog_text(t, d, 3);
+	p->schema_hash = ldr_catalog_text(t, d, 4);
+	p->dataset = ldr_catalog_text(t, d, 5);
+	p->pipeline_name = ldr_catalog_text(t, d, 6);
+	p->source = ldr_catalog_text(t, d, 7);
+	p->state = ldr_catalog_text(t, d, 8);
+	p->wanted = ldr_catalog_int(t, d, 9) != 0;
+	p->cancel_requested = ldr_catalog_int(t, d, 10) != 0;
+	p->attempts = (int) ldr_catalog_int(t, d, 11);
+	p->options = ldr_catalog_text(t, d, 12);
+	p->settings = ldr_catalog_text(t, d, 13);
+	p->schema_stamp.size = ldr_catalog_int(t, d, 14);
+	p->schema_stamp.inode = ldr_catalog_int(t, d, 15);
+	p->schema_stamp.mtime_ns = ldr_catalog_int(t, d, 16);
+	p->role = (Oid) ldr_catalog_int(t, d, 17);
+	p->role_name = ldr_catalog_text(t, d, 18);
+	p->system_identifier = ldr_catalog_int(t, d, 19);
+	p->database = (Oid) ldr_catalog_int(t, d, 20);
+	p->xmin = (TransactionId) ldr_catalog_int(t, d, 21);
+	p->sqlstate = ldr_catalog_text(t, d, 22);
+	p->message = ldr_catalog_text(t, d, 23);
+	p->detail = ldr_catalog_text(t, d, 24);
+	p->hint = ldr_catalog_text(t, d, 25);
+	*(LdrPackage **) arg = p;
+}
+
+static void
+package_read_id(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(int64 *) arg = ldr_catalog_int(t, d, 1);
+}
+
+/*
+ * The statements that change one package by its id and nothing else: true if it matched. The
+ * statement's WHERE says from which states.
+ */
+static bool
+package_update(const char *sql, int64 package_id, int expect)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	return ldr_catalog_execute(sql, 1, types, values, NULL, expect, false, NULL, NULL) > 0;
+}
+
+/* The parameters that insert and reregister share. */
+static void
+package_args(const LdrPackage *p, Datum *values, char *nulls)
+{
+	Datum		v[] = {
+		LDR_TEXT_ARG(p->load_id), LDR_TEXT_ARG(p->schema_name), LDR_TEXT_ARG(p->schema_hash),
+		LDR_TEXT_ARG(p->dataset), LDR_TEXT_ARG(p->pipeline_name), LDR_TEXT_ARG(p->source),
+		LDR_TEXT_ARG(p->options), LDR_TEXT_ARG(p->settings),
+		Int64GetDatum(p->schema_stamp.size), Int64GetDatum(p->schema_stamp.inode),
+		Int64GetDatum(p->schema_stamp.mtime_ns), ObjectIdGetDatum(p->role),
+		LDR_TEXT_ARG(p->role_name), Int64GetDatum(p->system_identifier), ObjectIdGetDatum(p->database),
+		Int64GetDatum(p->package_id)
+	};
+
+	memcpy(values, v, sizeof(v));
+	memset(nulls, ' ', lengthof(v));
+	nulls[4] = LDR_TEXT_NULL(p->pipeline_name);
+}
+
+static Oid	package_arg_types[] = {
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID
+};
+
+/* Enter a package as new. Returns its id, or 0 if another session was first. */
+int64
+ldr_package_insert(const LdrPackage *package)
+{
+	Datum		values[lengthof(package_arg_types)];
+	char		nulls[lengthof(package_arg_types)];
+	int64		id = 0;
+
+	package_args(package, values, nulls);
+	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, pipeline_name, source, "
+						"options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name, "
+						"system_identifier, database_oid) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, $14, $15) "
+						"ON CONFLICT (dataset, schema_name, load_id) WHERE NOT superseded DO NOTHING RETURNING package_id",
+						15, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false, package_read_id, &id);
+	return id;
+}
+
+/* A package that failed or was cancelled is registered again: as new, from what lies there now. */
+void
+ldr_package_reregister(const LdrPackage *package)
+{
+	Datum		values[lengthof(package_arg_types)];
+	char		nulls[lengthof(package_arg_types)];
+
+	package_args(package, values, nulls);
+	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, schema_hash = $3, dataset = $4, "
+							"pipeline_name = $5, source = $6, options = $7::jsonb, settings = $8::jsonb, schema_size = $9, "
+							"schema_inode = $10, schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
+							"system_identifier = $14, database_oid = $15, state = 'new', wanted = false, "
+							"cancel_requested = false, attempts = 0, registered_at = clock_timestamp(), started_at = NULL, "
+							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
+							"WHERE package_id = $16",
+							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL) != 1)
+		elog(ERROR, "package " INT64_FORMAT " has gone", package->package_id);
+}
+
+LdrPackage *
+ldr_package_get(int64 package_id, bool fresh)
+{
+	LdrPackage *p = NULL;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("SELECT " PACKAGE_COLUMNS " FROM loader.package WHERE package_id = $1",
+						1, types, values, NULL, SPI_OK_SELECT, fresh, package_read, &p);
+	return p;
+}
+
+/* The current package of that name in the dataset, seen with a fresh snapshot. NULL if none. */
+LdrPackage *
+ldr_package_find(const char *dataset, const char *schema_name, const char *load_id)
+{
+	LdrPackage *p = NULL;
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(schema_name), CStringGetTextDatum(load_id)};
+
+	ldr_catalog_execute("SELECT " PACKAGE_COLUMNS " FROM loader.package "
+						"WHERE dataset = $1 AND schema_name = $2 AND load_id = $3 AND NOT superseded",
+						3, types, values, NULL, SPI_OK_SELECT, true, package_read, &p);
+	return p;
+}
+
+/* The dataset of a loaded package was dropped: its row stays as history and makes room. */
+void
+ldr_package_supersede(int64 package_id)
+{
+	package_update("UPDATE loader.package SET superseded = true WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+}
+
+static bool
+package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid database, const char *role_name)
+{
+	Oid			types[] = {INT8OID, INT8OID, OIDOID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(system_identifier), ObjectIdGetDatum(database),
+	LDR_TEXT_ARG(role_name)};
+
+	return ldr_catalog_execute(sql, role_name ? 4 : 3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0;
+}
+
+/* Mark a package as started, once more. False if it has ended. */
+bool
+ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
+{
+	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, attempts = attempts + 1, "
+						 "system_identifier = $2, database_oid = $3 "
+						 "WHERE package_id = $1 AND state IN ('new', 'loading')",
+						 package_id, system_identifier, database, NULL);
+}
+
+/* Bring a stopped package back; its role is bound to this server's OID again. False if loaded. */
+bool
+ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
+{
+	return package_adopt("UPDATE loader.package SET state = 'new', wanted = true, cancel_requested = false, attempts = 1, "
+						 "system_identifier = $2, database_oid = $3, role_oid = quote_ident($4)::regrole::oid, "
+						 "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
+						 "WHERE package_id = $1 AND state <> 'loaded'",
+						 package_id, system_identifier, database, role_name);
+}
+
+/*
+ * A running package is asked to stop, one that waits is cancelled here and now. False if it had
+ * ended.
+ */
+bool
+ldr_package_request_cancel(int64 package_id, bool running)
+{
+	return package_update(running ?
+						  "UPDATE loader.package SET cancel_requested = true WHERE package_id = $1 AND state IN ('new', 'loading')" :
+						  "UPDATE loader.package SET cancel_requested = true, state = 'cancelled', wanted = false, "
+						  "finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading')",
+						  package_id, SPI_OK_UPDATE);
+}
+
+/* A failed package is given up; others need not wait for it any more. */
+bool
+ldr_package_give_up(int64 package_id)
+{
+	return package_update("UPDATE loader.package SET state = 'cancelled' WHERE package_id = $1 AND state = 'failed'",
+						  package_id, SPI_OK_UPDATE);
+}
+
+/* Was this directory registered by the role before, and what came of it still counts? */
+bool
+ldr_package_source_is_known(const char *source, Oid role)
+{
+	Oid			types[] = {TEXTOID, OIDOID};
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role)};
+
+	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND role_oid = $2 AND NOT superseded "
+							   "AND state <> 'loaded' LIMIT 1",
+							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+bool
+ldr_package_forget(int64 package_id)
+{
+	return package_update("DELETE FROM loader.package WHERE package_id = $1", package_id, SPI_OK_DELETE);
+}
+
+/* Jobs of this package commit one by one from now on. */
+void
+ldr_package_loading(int64 package_id)
+{
+	package_update("UPDATE loader.package SET state = 'loading', started_at = coalesce(started_at, clock_timestamp()) "
+				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+}
+
+/* Part of the publish transaction. Raises an error if somebody took the package away meanwhile. */
+void
+ldr_package_loaded(int64 package_id, TimestampTz started_at)
+{
+	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
+	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
+
+	if (ldr_catalog_execute("UPDATE loader.package SET state = 'loaded', wanted = false, started_at = coalesce(started_at, $2), "
+							"finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading')",
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("package " INT64_FORMAT " was cancelled", package_id)));
+}
+
+/* Record the end of a package that was not published; state is failed or cancelled. */
+void
+ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, ErrorData *edata)
+{
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	const char *sqlstate = unpack_sql_state(edata->sqlerrcode);
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(state), CStringGetTextDatum(sqlstate),
+		LDR_TEXT_ARG(edata->message), LDR_TEXT_ARG(edata->detail), LDR_TEXT_ARG(edata->hint),
+	TimestampTzGetDatum(started_at)};
+	char		nulls[] = {' ', ' ', ' ', LDR_TEXT_NULL(edata->message), LDR_TEXT_NULL(edata->detail),
+	LDR_TEXT_NULL(edata->hint), ' '};
+
+	ldr_catalog_execute("UPDATE loader.package SET state = $2, wanted = false, sqlstate = $3, message = $4, detail = $5, "
+						"hint = $6, started_at = coalesce(started_at, $7), finished_at = clock_timestamp() "
+						"WHERE package_id = $1 AND state IN ('new', 'loading')",
+						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* Looked at from inside a long transaction, hence fresh. True also if the package has gone. */
+bool
+ldr_package_cancel_requested(int64 package_id)
+{
+	int64		going = 0;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("SELECT 1 FROM loader.package WHERE package_id = $1 AND NOT cancel_requested "
+						"AND state IN ('new', 'loading')",
+						1, types, values, NULL, SPI_OK_SELECT, true, package_read_id, &going);
+	return going == 0;
+}
+
+static void
+package_append_id(HeapTuple t, TupleDesc d, void *arg)
+{
+	int64	   *id = palloc(sizeof(int64));
+
+	*id = ldr_catalog_int(t, d, 1);
+	*(List **) arg = lappend(*(List **) arg, id);
+}
+
+/* A List of int64 pointers. */
+List *
+ldr_package_waiting(int64 system_identifier, Oid database)
+{
+	List	   *ids = NIL;
+	Oid			types[] = {INT8OID, OIDOID};
+	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database)};
+
+	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE wanted AND state IN ('new', 'loading') "
+						"AND system_identifier = $1 AND database_oid = $2 ORDER BY package_id",
+						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
+	return ids;
+}
+
+typedef struct BlockerRow
+{
+	int64		package_id;
+	bool		failed;
+} BlockerRow;
+
+static void
+package_read_blocker(HeapTuple t, TupleDesc d, void *arg)
+{
+	BlockerRow *b = arg;
+
+	b->package_id = ldr_catalog_int(t, d, 1);
+	b->failed = ldr_catalog_int(t, d, 2) != 0;
+}
+
+/*
+ * Packages of the same dataset go in order of registration where they touch the same tables; a
+ * failed one holds back all later ones of its dataset and schema. One that was registered but
+ * never started holds nobody back: it might never be.
+ */
+int64
+ldr_package_blocker(int64 package_id, bool *failed)
+{
+	BlockerRow	row = {0, false};
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' FROM loader.package p JOIN loader.package e "
+						"ON e.dataset = p.dataset AND e.package_id < p.package_id AND NOT e.superseded "
+						"WHERE p.package_id = $1 AND ((e.state = 'failed' AND e.schema_name = p.schema_name) "
+						"OR (e.wanted AND e.state IN ('new', 'loading') AND EXISTS "
+						"(SELECT FROM loader.job a JOIN loader.job b USING (table_name) "
+						"WHERE a.package_id = e.package_id AND b.package_id = p.package_id))) "
+						"ORDER BY e.state = 'failed' DESC, e.package_id LIMIT 1",
+						1, types, values, NULL, SPI_OK_SELECT, true, package_read_blocker, &row);
+	*failed = row.failed;
+	return row.package_id;
+}
+
+static void
+package_append_text(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
+}
+
+/* The filter of the views, asked as the caller: so the visible ids come in from outside. */
+List *
+ldr_package_datasets(void)
+{
+	List	   *datasets = NIL;
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(GetUserId())};
+
+	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE state = 'loaded' AND (pg_has_role($1, 'pg_monitor', 'USAGE') "
+						"OR (pg_has_role($1, role_oid, 'USAGE') AND role_oid = to_regrole(quote_ident(role_name))::oid)) "
+						"ORDER BY dataset",
+						1, types, values, NULL, SPI_OK_SELECT, false, package_append_text, &datasets);
+	return datasets;
+}
+
+char *
+ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
+{
+	List	   *datasets = NIL;
+	Oid			types[] = {OIDOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(schema_name)};
+
+	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE role_oid = $1 AND schema_name = $2 AND state = 'loaded'",
+						2, types, values, NULL, SPI_OK_SELECT, false, package_append_text, &datasets);
+	*n = list_length(datasets);
+	return *n == 1 ? linitial(datasets) : NULL;
+}
+
+/* Remove what ended well, or was cancelled, longer ago than that. Failed packages stay. */
+int64
+ldr_package_sweep(int retention_minutes)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(retention_minutes)};
+
+	if (retention_minutes < 0)
+		return 0;
+	return ldr_catalog_execute("DELETE FROM loader.package WHERE package_id IN (SELECT package_id FROM loader.package "
+							   "WHERE (state IN ('loaded', 'cancelled') OR superseded) "
+							   "AND finished_at < clock_timestamp() - make_interval(mins => $1) "
+							   "ORDER BY package_id LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+}

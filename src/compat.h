@@ -1,0 +1,131 @@
+/*
+ * compat.h: what differs between PostgreSQL 14 and 18. Every PG_VERSION_NUM test is here; code
+ * elsewhere is written for the newest server. Include it after the server's headers.
+ */
+#ifndef LDR_COMPAT_H
+#define LDR_COMPAT_H
+
+#if PG_VERSION_NUM < 140000
+#error "loader needs PostgreSQL 14 or later"
+#endif
+
+/* Was the storage of the relation created in this transaction? (16 renamed the field.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_relation_is_new(rel) \
+	((rel)->rd_createSubid != InvalidSubTransactionId || \
+	 (rel)->rd_firstRelfilelocatorSubid != InvalidSubTransactionId)
+#else
+#define ldr_relation_is_new(rel) \
+	((rel)->rd_createSubid != InvalidSubTransactionId || \
+	 (rel)->rd_firstRelfilenodeSubid != InvalidSubTransactionId)
+#endif
+
+/* Give an EState the range table of a ParseState that holds one relation. */
+#if PG_VERSION_NUM >= 180000
+#define ldr_init_range_table(estate, pstate) \
+	ExecInitRangeTable(estate, (pstate)->p_rtable, (pstate)->p_rteperminfos, \
+					   bms_make_singleton(1))
+#elif PG_VERSION_NUM >= 160000
+#define ldr_init_range_table(estate, pstate) \
+	ExecInitRangeTable(estate, (pstate)->p_rtable, (pstate)->p_rteperminfos)
+#else
+#define ldr_init_range_table(estate, pstate) \
+	ExecInitRangeTable(estate, (pstate)->p_rtable)
+#endif
+
+/* What holds requiredPerms and insertedCols of a ParseNamespaceItem. (16 moved them.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_nsitem_perms(nsitem) ((nsitem)->p_perminfo)
+#else
+#define ldr_nsitem_perms(nsitem) ((nsitem)->p_rte)
+#endif
+
+/* Index entries of a new row, with errors for duplicates. (16 added onlySummarizing.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#else
+#define ldr_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* All settings of the server. (16 counts them itself.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_guc_variables(n) get_guc_variables(n)
+#else
+#define ldr_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/*
+ * A worker's identity: from 17 on it can connect as a role without LOGIN; before, it connects as
+ * the bootstrap superuser and becomes the role.
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_worker_connect(db, role) \
+	BackgroundWorkerInitializeConnectionByOid(db, role, BGWORKER_BYPASS_ROLELOGINCHECK)
+#define ldr_set_session_role(role, is_superuser) ((void) (is_superuser))
+#else
+#define ldr_worker_connect(db, role) \
+	BackgroundWorkerInitializeConnectionByOid(db, ((void) (role), InvalidOid), 0)
+#define ldr_set_session_role(role, is_superuser) SetSessionAuthorization(role, is_superuser)
+#endif
+
+/* The i-th backend of the pgstat snapshot, from 1. (16 renamed it.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_local_beentry(i) pgstat_get_local_beentry_by_index(i)
+#else
+#define ldr_local_beentry(i) pgstat_fetch_stat_local_beentry(i)
+#endif
+
+/* Begin a set-returning function of rows, or of one type, that fills rsinfo->setResult. (15.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_srf_begin(fcinfo) InitMaterializedSRF(fcinfo, 0)
+#define ldr_srf_begin_scalar(fcinfo) InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC)
+#else
+static inline void
+ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (scalar)
+		rsinfo->setDesc = CreateTupleDescCopy(rsinfo->expectedDesc);
+	else if (get_call_result_type(fcinfo, NULL, &rsinfo->setDesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	else
+		rsinfo->setDesc = CreateTupleDescCopy(rsinfo->setDesc);
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult = tuplestore_begin_heap(true, false, work_mem);
+	MemoryContextSwitchTo(old);
+}
+#define ldr_srf_begin(fcinfo) ldr_srf_materialize(fcinfo, false)
+#define ldr_srf_begin_scalar(fcinfo) ldr_srf_materialize(fcinfo, true)
+#endif
+
+/* Reserve a prefix of settings. (15.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_reserve_settings(prefix) MarkGUCPrefixReserved(prefix)
+#else
+#define ldr_reserve_settings(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* SET_VARSIZE and its kin. (16 moved them out of postgres.h.) */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* Ownership and USAGE checks. (16 made them one function for all kinds of objects.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_is_owner(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#define ldr_namespace_aclcheck(nsp, role, mode) object_aclcheck(NamespaceRelationId, nsp, role, mode)
+#else
+#define ldr_is_owner(relid, role) pg_class_ownercheck(relid, role)
+#define ldr_namespace_aclcheck(nsp, role, mode) pg_namespace_aclcheck(nsp, role, mode)
+#endif
+
+#endif							/* LDR_COMPAT_H */

@@ -1,0 +1,80 @@
+/*
+ * convert/convert.h: one field of a row -> one Datum of the live column's type.
+ *
+ * The common types have routines of their own; each either returns exactly the Datum that the
+ * type's input function would return, or hands the text to that function, which then also says
+ * what is wrong with it. So an error is always PostgreSQL's own, with its own SQLSTATE.
+ */
+#ifndef LDR_CONVERT_H
+#define LDR_CONVERT_H
+
+#include "fmgr.h"
+#include "reader/reader.h"
+#include "utils/memutils.h"
+
+typedef struct LdrConverter LdrConverter;
+
+/* Returns the Datum, allocated in the current context. f is never LDR_NULL or LDR_ABSENT. */
+typedef Datum (*LdrConvertFn) (LdrConverter *c, const LdrField *f);
+
+struct LdrConverter
+{
+	LdrConvertFn fn;
+	/* the column */
+	Oid			typid;
+	int32		typmod;
+	bool		typbyval;
+	bool		empty_is_null;	/* csv: "" in a nullable column; see ldr_converter_init */
+	bool		null_is_empty;	/* csv: nothing at all in a NOT NULL column stays an empty string */
+	/* the file */
+	LdrFormat	format;
+	int			encoding;		/* of the file's text; the converter brings it to the server's */
+	/* the type's own input function, for what fn does not take */
+	FmgrInfo	input;
+	Oid			typioparam;
+	/* where input functions get a terminated copy; grows, kept for the converter's life */
+	char	   *scratch;
+	size_t		scratch_size;
+	MemoryContext cxt;
+};
+
+/*
+ * Prepare *c for a column of type typid/typmod, fed from a file of the given format and encoding.
+ * What the converter keeps is allocated in the current context. Raises an error if the type has
+ * no input function.
+ *
+ * NULL in csv follows dlt: an empty field, quoted or not, is NULL in a nullable column; in a NOT
+ * NULL column it stays an empty string.
+ */
+extern void ldr_converter_init(LdrConverter *c, Oid typid, int32 typmod, bool nullable,
+							   LdrFormat format, int encoding);
+
+/*
+ * Convert a field; sets *isnull. Call it in the context in which the Datum is to live. LDR_ABSENT
+ * is the caller's business (a default) and not allowed here. Raises the input function's errors.
+ */
+static inline Datum
+ldr_convert(LdrConverter *c, const LdrField *f, bool *isnull)
+{
+	if (f->kind == LDR_NULL || (f->len == 0 && c->empty_is_null))
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	*isnull = false;
+	return c->fn(c, f);
+}
+
+/* The type's input function on a field: every fast routine ends here for what it does not take. */
+extern Datum ldr_convert_input(LdrConverter *c, const LdrField *f);
+
+/* The routines, one file per type family; NULL where a family has none for the type. */
+extern LdrConvertFn ldr_integer_converter(Oid typid);
+extern LdrConvertFn ldr_float_converter(Oid typid);
+extern LdrConvertFn ldr_numeric_converter(Oid typid);
+extern LdrConvertFn ldr_bool_converter(Oid typid);
+extern LdrConvertFn ldr_datetime_converter(Oid typid);
+extern LdrConvertFn ldr_text_converter(Oid typid);
+extern LdrConvertFn ldr_bytea_converter(Oid typid, LdrFormat format);
+
+#endif							/* LDR_CONVERT_H */

@@ -1,0 +1,90 @@
+/*
+ * convert/encoding.c: text of a file -> text in the server's encoding. Owns the rule that no text
+ * reaches a Datum unverified.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "convert/encoding.h"
+
+#define HIGH_BITS	UINT64CONST(0x8080808080808080)
+#define LOW_BITS	UINT64CONST(0x0101010101010101)
+
+/* Sixteen bytes; compilers have a way to compare them at once on every machine that matters. */
+typedef signed char Bytes __attribute__((vector_size(16)));
+
+/*
+ * Of eight bytes without a high bit, subtracting one from each sets a high bit exactly if one of
+ * them is zero; so this sees both kinds of bytes that are not plain.
+ */
+static inline uint64
+not_plain(const char *s)
+{
+	uint64		word;
+
+	memcpy(&word, s, sizeof(word));
+	return (word | (word - LOW_BITS)) & HIGH_BITS;
+}
+
+/* The same for 64 bytes, which is where long texts spend their time. */
+static inline uint64
+not_plain_64(const char *s)
+{
+	Bytes		b[4];
+	Bytes		bad;
+	uint64		halves[2];
+
+	memcpy(b, s, sizeof(b));
+	bad = (b[0] <= 0) | (b[1] <= 0) | (b[2] <= 0) | (b[3] <= 0);
+	memcpy(halves, &bad, sizeof(halves));
+	return halves[0] | halves[1];
+}
+
+bool
+ldr_is_plain_ascii(const char *s, size_t len)
+{
+	const char *last;
+
+	if (len < 8)
+	{
+		for (; len > 0; s++, len--)
+		{
+			if ((signed char) *s <= 0)
+				return false;
+		}
+		return true;
+	}
+
+	/* the last word overlaps what was looked at before, which saves the loop over single bytes */
+	last = s + len - 8;
+	for (; last - s >= 64; s += 64)
+	{
+		if (not_plain_64(s))
+			return false;
+	}
+	for (; s < last; s += 8)
+	{
+		if (not_plain(s))
+			return false;
+	}
+	return not_plain(last) == 0;
+}
+
+LdrText
+ldr_server_text_convert(const LdrConverter *c, const LdrField *f)
+{
+	const char *nul;
+	char	   *converted;
+
+	/* verifies, which refuses a zero byte, also where it has nothing to convert */
+	converted = pg_any_to_server(f->data, (int) f->len, c->encoding);
+	if (converted == f->data)
+		return (LdrText) {f->data, f->len, false};
+
+	/* not left to the conversion alone, whose routine anyone can define: strlen would cut there */
+	nul = memchr(f->data, '\0', f->len);
+	if (nul != NULL)
+		report_invalid_encoding(c->encoding, nul, 1);
+	return (LdrText) {converted, strlen(converted), true};
+}

@@ -1,0 +1,31 @@
+/*
+ * loader.h: the module's settings, and what every room with postgres.h may use.
+ */
+#ifndef LOADER_H
+#define LOADER_H
+
+#include "status.h"
+
+#define LDR_VERSION "1.0"		/* of this library; the SQL script must carry the same */
+
+/* Settings, see loader.c */
+extern int	ldr_workers;
+extern int	ldr_max_workers;
+extern char *ldr_package_directories;
+extern int	ldr_lock_timeout;	/* ms */
+extern int	ldr_lock_deadline;	/* ms */
+extern int	ldr_retry_attempts;
+extern int	ldr_retry_delay;	/* ms */
+extern int	ldr_retention;		/* minutes; -1: keep for ever */
+extern int	ldr_launcher_naptime;	/* s */
+
+/*
+ * Raise what a part without postgres.h reported, with its SQLSTATE, the place as detail and its
+ * hint. file may be NULL. Does not return.
+ */
+extern void ldr_raise(const LdrError *err, const char *file) __attribute__((noreturn));
+
+/* Foreign text for a message: what the database's encoding cannot hold becomes '?'. */
+extern char *ldr_printable(const char *text);
+
+#endif							/* LOADER_H */

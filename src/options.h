@@ -1,0 +1,36 @@
+/*
+ * options.h: the named arguments of loader_start and its kin, which are configuration in dlt and
+ * so not in a package. Stored with the package as jsonb, so that a worker sees the same.
+ */
+#ifndef LDR_OPTIONS_H
+#define LDR_OPTIONS_H
+
+#include "fmgr.h"
+
+typedef struct LdrOptions
+{
+	char	   *replace_strategy;	/* NULL: the table's hint or the default */
+	char	   *default_schema_name;
+	char	   *staging_dataset_name_layout;
+	bool		create_indexes;
+	bool		truncate_staging_dataset;
+	int			workers;		/* 0: loader.workers */
+	bool		atomic;
+	bool		complete_with_failed_jobs;
+	/* csv_format */
+	char		csv_delimiter;
+	bool		csv_header;
+	char	   *csv_encoding;	/* NULL: UTF8 */
+} LdrOptions;
+
+/* The arguments of a call; first is the position of replace_strategy. Raises 22023 or 0A000. */
+extern LdrOptions *ldr_options_from_args(FunctionCallInfo fcinfo, int first);
+
+/* To the text of a jsonb value and back; what is at its default is left out. */
+extern char *ldr_options_to_json(const LdrOptions *options);
+extern LdrOptions *ldr_options_from_json(const char *json);
+
+/* The PostgreSQL encoding of csv files. */
+extern int	ldr_options_encoding(const LdrOptions *options);
+
+#endif							/* LDR_OPTIONS_H */

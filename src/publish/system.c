@@ -1,0 +1,104 @@
+/*
+ * publish/system.c: dlt's own tables in the dataset: what was loaded, with which schema.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "publish/publish.h"
+#include "schema/live.h"
+#include "worker/worker.h"
+
+/* A column of one of dlt's tables; naming conventions change the letter case. Quoted. */
+static const char *
+system_column(const LdrSchemaTable *table, const char *name)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (pg_strcasecmp(table->columns[i].name, name) == 0)
+			return quote_identifier(table->columns[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("table \"%s\" of the package's schema has no column \"%s\"", table->name, name)));
+}
+
+/*
+ * Does the dataset say that this load is in it? Looks with a new snapshot, as the current role. A
+ * missing dataset or table says no; so does one that the role cannot read, whose INSERT will fail.
+ */
+bool
+ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id)
+{
+	const LdrSchemaTable *t = schema->loads_table;
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(load_id), CStringGetTextDatum(schema->name)};
+
+	if (!OidIsValid(ldr_live_readable(dataset, t->name)))
+		return false;
+	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 AND %s = $2 AND %s = 0 LIMIT 1",
+									quote_qualified_identifier(dataset, t->name), system_column(t, "load_id"),
+									system_column(t, "schema_name"), system_column(t, "status")),
+						   2, types, values, SPI_OK_SELECT) > 0;
+}
+
+static bool
+system_knows_version(const LdrRun *run)
+{
+	const LdrSchema *schema = run->dir->schema;
+	const LdrSchemaTable *t = schema->version_table;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(schema->version_hash)};
+
+	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 LIMIT 1",
+									quote_qualified_identifier(run->package->dataset, t->name),
+									system_column(t, "version_hash")),
+						   1, types, values, SPI_OK_SELECT) > 0;
+}
+
+static void
+system_record_version(const LdrRun *run)
+{
+	const LdrSchema *schema = run->dir->schema;
+	const LdrSchemaTable *t = schema->version_table;
+	Oid			types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(schema->version), Int64GetDatum(schema->engine_version),
+		TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->name),
+	CStringGetTextDatum(schema->version_hash), PointerGetDatum(cstring_to_text_with_len(run->dir->schema_text, run->dir->schema_len))};
+
+	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5, $6)",
+							 quote_qualified_identifier(run->package->dataset, t->name), system_column(t, "version"),
+							 system_column(t, "engine_version"), system_column(t, "inserted_at"),
+							 system_column(t, "schema_name"), system_column(t, "version_hash"), system_column(t, "schema")),
+					6, types, values, SPI_OK_INSERT);
+}
+
+/*
+ * Write the schema's version, unless it is known, and the load. Last thing before the commit: the
+ * dataset's lock, held until then, keeps two packages from both finding the version missing.
+ */
+void
+ldr_system_record(const LdrRun *run)
+{
+	const LdrSchema *schema = run->dir->schema;
+	const LdrSchemaTable *t = schema->loads_table;
+	const char *dataset = run->package->dataset;
+	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(run->package->load_id), CStringGetTextDatum(schema->name),
+	Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->version_hash)};
+
+	ldr_dataset_lock(dataset);
+	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("load \"%s\" was recorded by another session meanwhile", run->package->load_id)));
+	if (!system_knows_version(run))
+		system_record_version(run);
+	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5)",
+							 quote_qualified_identifier(dataset, t->name), system_column(t, "load_id"),
+							 system_column(t, "schema_name"), system_column(t, "status"), system_column(t, "inserted_at"),
+							 system_column(t, "schema_version_hash")),
+					5, types, values, SPI_OK_INSERT);
+}

@@ -1,0 +1,393 @@
+/*
+ * reader/csv.c: rows of a csv file, as COPY reads them (RFC 4180 and a little more). No postgres.h.
+ *
+ * As in COPY, a quote may open and close anywhere in a field. Unlike there, a row may end with
+ * LF, CR LF or CR regardless of how the others end, a UTF-8 byte order mark is skipped, and \.
+ * means nothing, as dlt does not quote it on purpose. A blank line is a row with one empty field,
+ * also the last one: in a table of several columns that is an error, as in COPY.
+ */
+#include "reader/reader.h"
+
+#include <string.h>
+
+#include "reader/base.h"
+#include "reader/scan.h"
+
+typedef struct CsvReader
+{
+	LdrReaderBase base;
+	char		delimiter;
+	uint64_t	delimiter8;		/* in each of eight bytes */
+	uint64_t	quote8;
+} CsvReader;
+
+/* One attempt at a row. */
+typedef struct CsvRow
+{
+	const char *p;
+	int64_t		line;			/* of p */
+	int			n;				/* fields so far */
+	bool		header;
+} CsvRow;
+
+static LdrPlace
+csv_place(const CsvReader *r, const CsvRow *row, const char *at)
+{
+	LdrPlace	place = {at, row->line, row->n + 1, -1};
+
+	if (!row->header && row->n < r->base.pub.ncolumns)
+		place.column = r->base.pub.columns[row->n];
+	return place;
+}
+
+static LdrStatus
+csv_nul(CsvReader *r, const CsvRow *row, LdrError *err)
+{
+	strcpy(err->hint, "PostgreSQL cannot store zero bytes; remove them from the data.");
+	return ldr_reader_fail(&r->base, err, LDR_NUL_CHARACTER, csv_place(r, row, row->p),
+						   "the data contains a zero byte");
+}
+
+/* The end of the window inside quotes that were opened at quote, on the given line. */
+static LdrStatus
+csv_open_quote(CsvReader *r, CsvRow *row, const char *quote, int64_t line, size_t decoded,
+			   LdrError *err)
+{
+	if (decoded > ldr_reader_limits.field)
+		return ldr_reader_too_long(&r->base, err, csv_place(r, row, quote));
+	if (!r->base.w.eof)
+		return LDR_MORE;
+	row->line = line;
+	strcpy(err->hint, "The file was cut, or a quote in the data is not doubled.");
+	return ldr_reader_fail(&r->base, err, LDR_UNTERMINATED_QUOTE, csv_place(r, row, quote),
+						   "quoted field has no end");
+}
+
+/*
+ * Find the quote that ends or interrupts a quoted text, from row->p on. Counts lines: LF, or CR
+ * without LF. LDR_OK with row->p on the quote; otherwise row->p is where it failed.
+ */
+static inline LdrStatus
+csv_find_quote(CsvReader *r, CsvRow *row)
+{
+	const char *p = row->p;
+
+	for (;; p++)
+	{
+		p = ldr_scan_one(p, r->quote8);
+		if (*p == '"')
+			break;
+		if (*p == '\n' || (*p == '\r' && p[1] != '\n'))
+			row->line++;
+		else if (*p == '\0')
+		{
+			row->p = p;
+			return p == r->base.w.end ? LDR_MORE : LDR_NUL_CHARACTER;
+		}
+	}
+	row->p = p;
+	return LDR_OK;
+}
+
+/*
+ * The rest of a field into scratch: quotes are dropped, doubled ones inside quotes become one. The
+ * field's text so far is given as prefix; row->p is on a quote. Leaves row->p on the byte that ends
+ * the field.
+ */
+static LdrStatus
+csv_unquote(CsvReader *r, CsvRow *row, const char *prefix, bool quoted, const char *quote,
+			int64_t quote_line, LdrField *field, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	const char *end = b->w.end;
+	const char *begin = prefix;
+	char	   *out;
+	LdrStatus	status = ldr_reader_scratch(b, err);
+
+	if (status != LDR_OK)
+		return status;
+	field->data = out = b->scratch_pos;
+	for (;;)
+	{
+		/* begin .. row->p is text, and row->p is at a quote or at the end of the field */
+		memcpy(out, begin, (size_t) (row->p - begin));
+		out += row->p - begin;
+		if (*row->p != '"')
+			break;
+		if (quoted && row->p[1] == '"')
+			*out++ = '"', row->p += 2;
+		else if (quoted && row->p + 1 == end && !b->w.eof)
+			return LDR_MORE;
+		else
+		{
+			quoted = !quoted;
+			quote = row->p++;
+			quote_line = row->line;
+		}
+		begin = row->p;
+		if (quoted)
+		{
+			status = csv_find_quote(r, row);
+			if (status == LDR_MORE)
+				return csv_open_quote(r, row, quote, quote_line,
+									  (size_t) (out - field->data + (row->p - begin)), err);
+			if (status != LDR_OK)
+				return csv_nul(r, row, err);
+			continue;
+		}
+		for (;; row->p++)
+		{
+			row->p = ldr_scan_two(row->p, r->delimiter8, r->quote8);
+			if (*row->p == r->delimiter || *row->p == '"' || *row->p == '\n' || *row->p == '\r')
+				break;
+			if (row->p == end && !b->w.eof)
+				return LDR_MORE;
+			if (row->p == end)
+				break;
+			if (*row->p == '\0')
+				return csv_nul(r, row, err);
+		}
+	}
+	field->len = (uint32_t) (out - field->data);
+	if ((size_t) (out - field->data) > ldr_reader_limits.field)
+		return ldr_reader_too_long(b, err, csv_place(r, row, prefix));
+	b->scratch_pos = out;
+	return LDR_OK;
+}
+
+/* A field that has a quote at row->p and began at begin. Leaves row->p on the byte that ends it. */
+static LdrStatus
+csv_quoted(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrError *err)
+{
+	const char *quote = row->p;
+	int64_t		line = row->line;
+	LdrStatus	status;
+	char		next;
+
+	field->kind = LDR_STRING;
+	if (quote != begin)
+		return csv_unquote(r, row, begin, false, quote, line, field, err);
+
+	/* nearly always the quotes are around the whole field and there are no others in it */
+	row->p++;
+	status = csv_find_quote(r, row);
+	if (status == LDR_MORE)
+		return csv_open_quote(r, row, quote, line, (size_t) (row->p - quote - 1), err);
+	if (status != LDR_OK)
+		return csv_nul(r, row, err);
+	next = row->p[1];
+	if (next != r->delimiter && next != '\n' && next != '\r')
+	{
+		if (row->p + 1 != r->base.w.end)
+			return csv_unquote(r, row, quote + 1, true, quote, line, field, err);
+		if (!r->base.w.eof)
+			return LDR_MORE;
+	}
+	field->data = quote + 1;
+	field->len = (uint32_t) (row->p - quote - 1);
+	if ((size_t) (row->p - quote - 1) > ldr_reader_limits.field)
+		return ldr_reader_too_long(&r->base, err, csv_place(r, row, quote));
+	row->p++;
+	return LDR_OK;
+}
+
+/* One field from row->p on; leaves row->p on the delimiter, CR, LF or end of file behind it. */
+static inline LdrStatus
+csv_field(CsvReader *r, CsvRow *row, LdrField *field, LdrError *err)
+{
+	const char *begin = row->p;
+	const char *p = begin;
+
+	for (;; p++)
+	{
+		p = ldr_scan_two(p, r->delimiter8, r->quote8);
+		if (*p == r->delimiter || *p == '\n' || *p == '\r')
+			break;
+		row->p = p;
+		if (*p == '"')
+			return csv_quoted(r, row, begin, field, err);
+		if (*p != '\0')
+			continue;			/* some other control character */
+		if (p != r->base.w.end)
+			return csv_nul(r, row, err);
+		if (!r->base.w.eof)
+			return LDR_MORE;
+		break;
+	}
+	row->p = p;
+	field->data = begin;
+	field->len = (uint32_t) (p - begin);
+	field->kind = LDR_BARE;
+	if ((size_t) (p - begin) > ldr_reader_limits.field)
+		return ldr_reader_too_long(&r->base, err, csv_place(r, row, begin));
+	return LDR_OK;
+}
+
+/*
+ * One attempt at the row at w.cur, of up to max fields. LDR_OK moves w.cur behind it; in a header
+ * more than max is no error, the rest is left.
+ */
+static LdrStatus
+csv_row(CsvReader *r, CsvRow *row, int max, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrWindow  *w = &b->w;
+
+	row->p = w->cur;
+	row->line = b->line;
+	row->n = 0;
+	b->scratch_pos = b->scratch;
+	if (row->p == w->end)
+		return w->eof ? LDR_END : LDR_MORE;
+	for (;;)
+	{
+		LdrStatus	status = csv_field(r, row, &b->fields[row->n], err);
+
+		if (status != LDR_OK)
+			return status;
+		row->n++;
+		if (*row->p != r->delimiter)
+			break;
+		if (row->n >= max)
+		{
+			if (row->header)
+				return LDR_OK;
+			strcpy(err->hint, "Quote values that contain the delimiter.");
+			return ldr_reader_fail(b, err, LDR_TOO_MANY_FIELDS, csv_place(r, row, row->p),
+								   "row has more than %d fields", max);
+		}
+		row->p++;
+	}
+	b->pub.raw = w->cur;
+	b->pub.raw_len = (size_t) (row->p - w->cur);
+	if (*row->p == '\r')
+	{
+		if (row->p + 1 == w->end && !w->eof)
+			return LDR_MORE;	/* LF may follow */
+		row->p += (row->p[1] == '\n') ? 2 : 1;
+	}
+	else if (*row->p == '\n')
+		row->p++;
+	return LDR_OK;
+}
+
+static LdrStatus
+csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
+{
+	CsvReader  *r = (CsvReader *) pub;
+	LdrReaderBase *b = &r->base;
+	CsvRow		row = {.header = false};
+	LdrStatus	status;
+
+	while ((status = csv_row(r, &row, pub->ncolumns, err)) == LDR_MORE)
+	{
+		status = ldr_reader_more(b, err);
+		if (status != LDR_OK)
+			return status;
+	}
+	if (status != LDR_OK)
+		return status;
+	if (row.n < pub->ncolumns)
+	{
+		LdrPlace	place = csv_place(r, &row, b->w.cur);
+
+		strcpy(err->hint, "Every row needs as many fields as the header; blank lines have one.");
+		return ldr_reader_fail(b, err, LDR_TOO_FEW_FIELDS, place,
+							   "row has %d fields where %d are expected", row.n, pub->ncolumns);
+	}
+	out->fields = b->fields;
+	out->line = b->line;
+	b->line = row.line + 1;
+	b->w.cur = (char *) row.p;
+	return LDR_OK;
+}
+
+/* Check the names of a header and note the order of the columns. */
+static LdrStatus
+csv_take_header(CsvReader *r, CsvRow *row, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrPlace	place = {b->w.cur, b->line, 0, -1};
+
+	if (row->n == 1 && b->fields[0].len == 0)
+	{
+		strcpy(err->hint, "The first line must name the columns.");
+		return ldr_reader_fail(b, err, LDR_NO_HEADER, place, "the header names no column");
+	}
+	for (int i = 0; i < row->n; i++)
+	{
+		const LdrField *f = &b->fields[i];
+		int			column = ldr_reader_column(b, f->data, f->len);
+
+		place.field = i + 1;
+		if (column < 0)
+			return ldr_reader_unknown_column(b, err, place, f->data, f->len);
+		for (int j = 0; j < i; j++)
+			if (b->pub.columns[j] == column)
+			{
+				place.column = column;
+				return ldr_reader_fail(b, err, LDR_DUPLICATE_COLUMN, place,
+									   "the header names column \"%s\" twice",
+									   b->keys[column].name);
+			}
+		b->pub.columns[i] = column;
+	}
+	b->pub.ncolumns = row->n;
+	return LDR_OK;
+}
+
+/* Skip a byte order mark and read the header, if there is one. An empty file has none. */
+static LdrStatus
+csv_header(CsvReader *r, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrWindow  *w = &b->w;
+	CsvRow		row = {.header = true};
+	LdrStatus	status;
+
+	while (w->end - w->cur < 3 && !w->eof)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	if (w->end - w->cur >= 3 && memcmp(w->cur, "\xEF\xBB\xBF", 3) == 0)
+		w->cur += 3;
+	if (b->options.no_header)
+	{
+		for (int i = 0; i < b->options.ncolumns; i++)
+			b->pub.columns[i] = i;
+		b->pub.ncolumns = b->options.ncolumns;
+		return LDR_OK;
+	}
+	/* one field more than the table has columns: then one of them is unknown, or there twice */
+	while ((status = csv_row(r, &row, b->options.ncolumns + 1, err)) == LDR_MORE)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	if (status == LDR_END)
+		return LDR_OK;
+	if (status == LDR_OK)
+		status = csv_take_header(r, &row, err);
+	b->line = row.line + 1;
+	w->cur = (char *) row.p;
+	return status;
+}
+
+LdrReader *
+ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	CsvReader  *r = (CsvReader *) ldr_reader_new(sizeof(CsvReader), source, options, err);
+
+	if (r == NULL)
+		return NULL;
+	r->base.pub.next = csv_next;
+	r->delimiter = options->delimiter != '\0' ? options->delimiter : ',';
+	r->delimiter8 = ldr_scan_repeat(r->delimiter);
+	r->quote8 = ldr_scan_repeat('"');
+	if (r->delimiter == '"' || r->delimiter == '\n' || r->delimiter == '\r')
+	{
+		strcpy(err->hint, "Take one byte that is neither a quote nor an end of line.");
+		ldr_fail(err, LDR_UNSUPPORTED, "invalid csv delimiter");
+	}
+	else if (csv_header(r, err) == LDR_OK)
+		return &r->base.pub;
+	r->base.pub.close(&r->base.pub);
+	return NULL;
+}

@@ -1,0 +1,305 @@
+/*
+ * reader/insert_values.c: rows of a file of INSERT … VALUES statements, as dlt writes them.
+ * No postgres.h.
+ *
+ *	INSERT INTO {}("c1","c2")
+ *	VALUES
+ *	(1,E'one'),
+ *	(2,NULL);
+ *
+ * The text is read by the grammar of what dlt writes and never executed. A literal is NULL, a
+ * number, True, False, nan, inf, infinity, '...' or E'...', and nothing else. An empty job has no
+ * rows and no semicolon. Several statements may follow each other if they name the same columns.
+ */
+#include "reader/reader.h"
+
+#include <string.h>
+
+#include "reader/literal.h"
+#include "reader/scan.h"
+
+#define IV_NAME_QUOTES	(LDR_ONES * '"')
+
+typedef enum IvState
+{
+	IV_STATEMENT,				/* before INSERT, or at the end of the file */
+	IV_FIRST_ROW,				/* behind VALUES */
+	IV_ROW						/* behind a comma */
+} IvState;
+
+typedef struct IvReader
+{
+	LdrReaderBase base;
+	IvState		state;
+	bool		first;			/* no row yet: this is the first statement */
+} IvReader;
+
+/* The values of a row, from its parenthesis at p to behind the closing one. */
+static LdrStatus
+iv_values(LdrLiteralScan *s)
+{
+	LdrReaderBase *b = s->base;
+	int			ncolumns = b->pub.ncolumns;
+	LdrStatus	status;
+
+	s->p++;
+	for (s->field = 1;; s->field++)
+	{
+		ldr_literal_space(s);
+		status = ldr_literal(s, &b->fields[s->field - 1]);
+		if (status != LDR_OK)
+			return status;
+		ldr_literal_space(s);
+		if (*s->p == ')')
+			break;
+		if (*s->p != ',')
+			return ldr_literal_unexpected(s, "where a comma or a closing parenthesis is expected");
+		if (s->field == ncolumns)
+			return ldr_reader_fail(b, s->err, LDR_TOO_MANY_FIELDS,
+								   ldr_literal_place(s, s->p, s->line),
+								   "row has more than %d values", ncolumns);
+		s->p++;
+	}
+	if (s->field < ncolumns)
+	{
+		s->field++;
+		return ldr_reader_fail(b, s->err, LDR_TOO_FEW_FIELDS,
+							   ldr_literal_place(s, b->w.cur, s->line),
+							   "row has %d values where %d are expected", s->field - 1, ncolumns);
+	}
+	s->field = 0;
+	s->p++;
+	return LDR_OK;
+}
+
+/*
+ * One attempt at a row: parenthesis, values and the comma or semicolon behind it, without which
+ * the row may have been cut from others.
+ */
+static LdrStatus
+iv_row(IvReader *r, LdrRow *out, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrWindow  *w = &b->w;
+	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
+	const char *begin;
+	LdrStatus	status;
+
+	b->scratch_pos = b->scratch;
+	ldr_literal_space(&s);
+	if (s.p == w->end && w->eof && r->state == IV_FIRST_ROW && r->first)
+	{
+		w->cur = w->end;
+		return LDR_END;			/* a job without rows */
+	}
+	if (*s.p != '(')
+		return ldr_literal_unexpected(&s, "where a row is expected");
+	begin = w->cur = (char *) s.p;	/* what lies before it is done with */
+	b->line = s.line;
+	status = iv_values(&s);
+	if (status != LDR_OK)
+		return status;
+	b->pub.raw = begin;
+	b->pub.raw_len = (size_t) (s.p - begin);
+	ldr_literal_space(&s);
+	if (*s.p != ',' && *s.p != ';')
+		return ldr_literal_unexpected(&s, "where a comma or a semicolon is expected");
+	r->state = (*s.p == ',') ? IV_ROW : IV_STATEMENT;
+	r->first = false;
+	out->fields = b->fields;
+	out->line = b->line;
+	b->line = s.line;
+	w->cur = (char *) s.p + 1;
+	return LDR_OK;
+}
+
+/* A word of the header, in any case. */
+static LdrStatus
+iv_keyword(LdrLiteralScan *s, const char *word)
+{
+	ldr_literal_space(s);
+	for (; *word != '\0'; word++, s->p++)
+		if (*s->p != *word && (*s->p < 'a' || *s->p > 'z' || *s->p - 'a' + 'A' != *word))
+			return ldr_literal_unexpected(s, "where INSERT INTO {}(...) VALUES is expected");
+	return LDR_OK;
+}
+
+/* A quoted name; p is on its quote. Leaves p behind it. */
+static LdrStatus
+iv_name(LdrLiteralScan *s, LdrField *name)
+{
+	LdrReaderBase *b = s->base;
+	const char *begin;
+	char	   *out;
+	LdrStatus	status = ldr_reader_scratch(b, s->err);
+
+	if (status != LDR_OK)
+		return status;
+	if (*s->p != '"')
+		return ldr_literal_unexpected(s, "where a quoted column name is expected");
+	name->data = out = b->scratch_pos;
+	for (begin = ++s->p;; begin = s->p)
+	{
+		s->p = ldr_scan_one(s->p, IV_NAME_QUOTES);
+		memcpy(out, begin, (size_t) (s->p - begin));
+		out += s->p - begin;
+		if (s->p == b->w.end)
+			return ldr_literal_end(s, s->line, "a column name");
+		if (*s->p == '\0')
+			return ldr_literal_nul(s, s->p);
+		if (*s->p != '"' || s->p[1] == '"')
+		{
+			s->line += (*s->p == '\n');
+			*out++ = *s->p;
+			s->p += (*s->p == '"') ? 2 : 1;
+		}
+		else if (s->p + 1 == b->w.end)
+			return ldr_literal_end(s, s->line, "a column name");
+		else
+			break;
+	}
+	s->p++;
+	name->len = (uint32_t) (out - name->data);
+	return LDR_OK;
+}
+
+/* The n-th name of a header, at p: note its column, or compare it with that of the first header. */
+static LdrStatus
+iv_header_column(LdrLiteralScan *s, int n)
+{
+	LdrReaderBase *b = s->base;
+	bool		first = ((IvReader *) b)->first;
+	LdrPlace	place = {s->p, s->line, n + 1, -1};
+	LdrField	name = {0};
+	int			column;
+	LdrStatus	status = iv_name(s, &name);
+
+	if (status != LDR_OK)
+		return status;
+	column = ldr_reader_column(b, name.data, name.len);
+	if (column < 0)
+		return ldr_reader_unknown_column(b, s->err, place, name.data, name.len);
+	place.column = column;
+	if (!first)
+	{
+		if (n < b->pub.ncolumns && b->pub.columns[n] == column)
+			return LDR_OK;
+		strcpy(s->err->hint, "All statements of a file must name the same columns.");
+		return ldr_reader_fail(b, s->err, LDR_UNEXPECTED, place,
+							   "column list differs from that of the file's first statement");
+	}
+	for (int i = 0; i < n; i++)
+		if (b->pub.columns[i] == column)
+			return ldr_reader_fail(b, s->err, LDR_DUPLICATE_COLUMN, place,
+								   "the header names column \"%s\" twice", b->keys[column].name);
+	b->pub.columns[n] = column;
+	return LDR_OK;
+}
+
+/* One attempt at INSERT INTO {}("c1","c2") VALUES. */
+static LdrStatus
+iv_header(IvReader *r, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrLiteralScan s = {b, err, b->w.cur, b->line, 0};
+	LdrStatus	status;
+	int			n = 0;
+
+	b->scratch_pos = b->scratch;
+	if ((status = iv_keyword(&s, "INSERT")) != LDR_OK ||
+		(status = iv_keyword(&s, "INTO")) != LDR_OK ||
+		(status = iv_keyword(&s, "{}")) != LDR_OK ||
+		(status = iv_keyword(&s, "(")) != LDR_OK)
+		return status;
+	for (;;)
+	{
+		ldr_literal_space(&s);
+		status = iv_header_column(&s, n++);
+		if (status != LDR_OK)
+			return status;
+		ldr_literal_space(&s);
+		if (*s.p == ')')
+			break;
+		if (*s.p != ',')
+			return ldr_literal_unexpected(&s, "where a comma or a closing parenthesis is expected");
+		s.p++;
+	}
+	s.p++;
+	if (!r->first && n != b->pub.ncolumns)
+	{
+		strcpy(err->hint, "All statements of a file must name the same columns.");
+		return ldr_reader_fail(b, err, LDR_UNEXPECTED, ldr_literal_place(&s, b->w.cur, s.line),
+							   "column list differs from that of the file's first statement");
+	}
+	status = iv_keyword(&s, "VALUES");
+	if (status != LDR_OK)
+		return status;
+	if (*s.p != ' ' && *s.p != '\t' && *s.p != '\r' && *s.p != '\n' && *s.p != '(')
+		return ldr_literal_unexpected(&s, "after VALUES");
+	b->pub.ncolumns = n;
+	b->line = s.line;
+	b->w.cur = (char *) s.p;
+	r->state = IV_FIRST_ROW;
+	return LDR_OK;
+}
+
+/* Before a statement: read its header, LDR_END if the file ends here. */
+static LdrStatus
+iv_statement(IvReader *r, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrWindow  *w = &b->w;
+	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
+
+	ldr_literal_space(&s);
+	w->cur = (char *) s.p;
+	b->line = s.line;
+	if (s.p < w->end)
+		return iv_header(r, err);
+	return w->eof ? LDR_END : LDR_MORE;
+}
+
+static LdrStatus
+iv_next(LdrReader *pub, LdrRow *out, LdrError *err)
+{
+	IvReader   *r = (IvReader *) pub;
+	LdrStatus	status;
+
+	for (;;)
+	{
+		bool		header = (r->state == IV_STATEMENT);
+
+		status = header ? iv_statement(r, err) : iv_row(r, out, err);
+		if (status == LDR_MORE)
+			status = ldr_reader_more(&r->base, err);
+		else if (status != LDR_OK || !header)
+			return status;
+		if (status != LDR_OK)
+			return status;
+	}
+}
+
+LdrReader *
+ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	IvReader   *r = (IvReader *) ldr_reader_new(sizeof(IvReader), source, options, err);
+	LdrStatus	status;
+
+	if (r == NULL)
+		return NULL;
+	r->base.pub.next = iv_next;
+	r->state = IV_STATEMENT;
+	r->first = true;
+	while ((status = iv_statement(r, err)) == LDR_MORE)
+		if ((status = ldr_reader_more(&r->base, err)) != LDR_OK)
+			break;
+	if (status == LDR_OK)
+		return &r->base.pub;
+	if (status == LDR_END)
+	{
+		strcpy(err->hint, "The file must begin with INSERT INTO {}(...) VALUES.");
+		ldr_fail(err, LDR_NO_HEADER, "the file is empty");
+	}
+	r->base.pub.close(&r->base.pub);
+	return NULL;
+}

@@ -1,0 +1,104 @@
+/*
+ * reader/reader.h: bytes -> rows, one file per format. No postgres.h.
+ *
+ * A reader pulls from its source into one window, finds the next row in it, undoes quoting and
+ * escapes in place and hands out slices. Slices stay valid until the next call of next. The
+ * window grows with the longest row, never with the file.
+ */
+#ifndef LDR_READER_H
+#define LDR_READER_H
+
+#include "source/source.h"
+
+#define LDR_MAX_FIELD	0x3fffff00	/* just below PostgreSQL's limit for one value, 1 GB */
+#define LDR_MAX_RECORD	0xffffff00U /* raw bytes of one row */
+#define LDR_MAX_DEPTH	512			/* nesting of JSON */
+#define LDR_MAX_COLUMNS 1600		/* of a PostgreSQL table */
+
+typedef enum LdrFormat
+{
+	LDR_INSERT_VALUES,
+	LDR_CSV,
+	LDR_JSONL
+} LdrFormat;
+
+typedef enum LdrFieldKind
+{
+	LDR_NULL,					/* NULL in insert_values, null in JSON */
+	LDR_ABSENT,					/* the row does not mention the column: jsonl only */
+	LDR_BARE,					/* an unquoted token: number, True, false, csv without quotes */
+	LDR_STRING,					/* was quoted; escapes are undone */
+	LDR_RAW_JSON				/* a JSON value as it stands in the file */
+} LdrFieldKind;
+
+typedef struct LdrField
+{
+	const char *data;			/* not terminated; NULL for LDR_NULL and LDR_ABSENT */
+	uint32_t	len;
+	LdrFieldKind kind;
+} LdrField;
+
+typedef struct LdrRow
+{
+	LdrField   *fields;			/* r->ncolumns of them */
+	int64_t		line;			/* where the row begins, 1-based */
+} LdrRow;
+
+/* A column that the caller expects: jsonl finds its keys by it, the others check against it. */
+typedef struct LdrColumnName
+{
+	const char *name;			/* UTF-8, terminated */
+	bool		raw_json;		/* jsonl: hand out any value but null as LDR_RAW_JSON (json columns) */
+} LdrColumnName;
+
+typedef struct LdrReaderOptions
+{
+	const LdrColumnName *columns;	/* the table's; must outlive the reader */
+	int			ncolumns;
+	/* csv only */
+	char		delimiter;		/* one byte, ',' if 0 */
+	bool		no_header;		/* then the file's columns are the table's, in order */
+} LdrReaderOptions;
+
+typedef struct LdrReader LdrReader;
+
+struct LdrReader
+{
+	LdrStatus	(*next) (LdrReader *r, LdrRow *row, LdrError *err);
+	void		(*close) (LdrReader *r);	/* closes the source too */
+	LdrSource  *source;
+	/*
+	 * The columns of a row, as positions in options.columns. csv and insert_values: in the order
+	 * of the file's header; jsonl: all of options.columns, one to one.
+	 */
+	int			ncolumns;
+	int		   *columns;
+	/* the raw text of the row that next returned or failed on, for error reports and rejects */
+	const char *raw;
+	size_t		raw_len;
+};
+
+/*
+ * Open a reader of the format over source, reading the header where there is one. Takes the
+ * source over, also if it fails. A header that names a column not in options (LDR_UNKNOWN_COLUMN)
+ * or one twice (LDR_DUPLICATE_COLUMN) is refused. An empty file is valid in jsonl, and in csv.
+ */
+extern LdrReader *ldr_reader_open(LdrFormat format, LdrSource *source,
+								  const LdrReaderOptions *options, LdrError *err);
+
+/* The next row. LDR_OK, LDR_END, or an error with line and column filled; then only close. */
+static inline LdrStatus
+ldr_reader_next(LdrReader *r, LdrRow *row, LdrError *err)
+{
+	return r->next(r, row, err);
+}
+
+/* Close the reader, its window and its source. NULL is allowed. */
+extern void ldr_reader_close(LdrReader *r);
+
+/* One per format, called by ldr_reader_open. */
+extern LdrReader *ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
+extern LdrReader *ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
+extern LdrReader *ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
+
+#endif							/* LDR_READER_H */

@@ -1,0 +1,87 @@
+/*
+ * reader/window.c: the growing buffer between a source and a reader. No postgres.h.
+ */
+#include "reader/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reader/reader.h"
+
+LdrReaderLimits ldr_reader_limits = {256 * 1024, LDR_MAX_FIELD, LDR_MAX_RECORD};
+
+void
+ldr_window_init(LdrWindow *w)
+{
+	static char nothing[LDR_WINDOW_SLACK];	/* zero bytes that stop every loop; never written */
+
+	w->buf = NULL;
+	w->size = 0;
+	w->cur = w->end = nothing;
+	w->eof = false;
+}
+
+/* Make buf hold size bytes and the slack; what is in use lies at its front already. */
+static LdrStatus
+window_grow(LdrWindow *w, size_t size, LdrError *err)
+{
+	size_t		have = (size_t) (w->end - w->cur);
+	char	   *buf = realloc(w->buf, size + LDR_WINDOW_SLACK);
+
+	if (buf == NULL)
+		return ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory for a row of %zu bytes", size);
+	w->buf = buf;
+	w->size = size;
+	w->cur = buf;
+	w->end = buf + have;
+	return LDR_OK;
+}
+
+LdrStatus
+ldr_window_fill(LdrWindow *w, LdrError *err)
+{
+	size_t		have = (size_t) (w->end - w->cur);
+	size_t		want = ldr_reader_limits.window;
+
+	if (w->eof)
+		return LDR_OK;
+	if (have >= ldr_reader_limits.record)
+		return ldr_fail(err, LDR_TOO_LONG, "row is longer than %zu bytes",
+						ldr_reader_limits.record);
+	if (want < have * 2)
+		want = have * 2;
+	if (want > ldr_reader_limits.record)
+		want = ldr_reader_limits.record;
+
+	if (w->cur != w->buf && have > 0)
+		memmove(w->buf, w->cur, have);
+	w->cur = w->buf;
+	w->end = w->buf + have;
+	if (want > w->size && window_grow(w, want, err) != LDR_OK)
+		return err->status;
+
+	/* Not more than is wanted, though buf may be larger: a huge row must not slow the rest. */
+	while (have < want && !w->eof)
+	{
+		ssize_t		got = w->source->read(w->source, w->buf + have, want - have, err);
+
+		if (got < 0)
+		{
+			memset(w->end, 0, LDR_WINDOW_SLACK);
+			return err->status;
+		}
+		have += (size_t) got;
+		w->end = w->buf + have;
+		w->eof = (got == 0);
+	}
+	memset(w->end, 0, LDR_WINDOW_SLACK);
+	return LDR_OK;
+}
+
+void
+ldr_window_free(LdrWindow *w)
+{
+	free(w->buf);
+	w->buf = w->cur = w->end = NULL;
+	w->size = 0;
+}

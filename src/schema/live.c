@@ -1,0 +1,66 @@
+/*
+ * schema/live.c: the tables of a dataset as they are in the database now.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "schema/live.h"
+
+Oid
+ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
+{
+	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
+	Relation	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	TupleDesc	desc;
+	LdrLiveColumn *columns;
+
+	memset(live, 0, sizeof(*live));
+	if (rel == NULL)
+		return InvalidOid;
+	desc = RelationGetDescr(rel);
+	columns = palloc0(sizeof(LdrLiveColumn) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		columns[live->ncolumns].name = pstrdup(NameStr(att->attname));
+		columns[live->ncolumns].type = format_type_with_typemod(att->atttypid, att->atttypmod);
+		columns[live->ncolumns].nullable = !att->attnotnull;
+		live->ncolumns++;
+	}
+	live->exists = true;
+	live->columns = columns;
+	relation_close(rel, AccessShareLock);
+	return relid;
+}
+
+/*
+ * Only a table whose reading runs nobody else's code: no view, no row security of another owner.
+ */
+Oid
+ldr_live_readable(const char *dataset, const char *name)
+{
+	Oid			nsp = get_namespace_oid(dataset, true);
+	Oid			relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+	char		kind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		return InvalidOid;
+	if (ldr_namespace_aclcheck(nsp, GetUserId(), ACL_USAGE) != ACLCHECK_OK ||
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+		check_enable_rls(relid, InvalidOid, true) != RLS_NONE)
+		return InvalidOid;
+	return relid;
+}

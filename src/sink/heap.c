@@ -1,0 +1,231 @@
+/*
+ * sink/heap.c: rows -> a plain table, in batches, with its indexes and constraints. What COPY
+ * FROM does for a table without triggers; ldr_sink_choose says which tables these are.
+ *
+ * Each row is checked (NOT NULL, CHECK) when it is put, so that such an error is of that row.
+ * Index entries are made after the batch is in the table, row by row, so that a duplicate is
+ * blamed on the line of the row that came second.
+ *
+ * The sink keeps a buffer pinned between batches: it belongs to one resource owner, the one that
+ * was current when it was opened.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/sysattr.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "sink/sink.h"
+
+typedef struct HeapSinkState
+{
+	MemoryContext cxt;			/* the sink's */
+	EState	   *estate;
+	ResultRelInfo *rri;
+	BulkInsertState bistate;
+	int			options;		/* TABLE_INSERT_* */
+	LdrDefaults *defaults;
+	int			nmissing;		/* columns that no row of the file brings ... */
+	AttrNumber *missing;		/* ... and which */
+	TupleDesc	desc;			/* the table's row type, as the slots see it */
+	int			nrows;			/* in the batch */
+	int			nslots;			/* made so far; slots are made when a batch first needs them */
+	TupleTableSlot *slots[LDR_BATCH_ROWS];
+	int64		lines[LDR_BATCH_ROWS];
+} HeapSinkState;
+
+/* Make an EState whose range table holds the table, with the columns that the file fills. */
+static EState *
+heap_make_estate(LdrSink *sink)
+{
+	EState	   *estate = CreateExecutorState();
+	MemoryContext oldcxt = MemoryContextSwitchTo(estate->es_query_cxt);
+	ParseState *pstate = make_parsestate(NULL);
+	ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, sink->rel, RowExclusiveLock,
+															 NULL, false, false);
+
+	/*
+	 * Errors show a role without SELECT the values of these columns only. The privileges
+	 * themselves were checked when the sink was opened.
+	 */
+	ldr_nsitem_perms(item)->requiredPerms = ACL_INSERT;
+	for (int i = 0; i < sink->nattrs; i++)
+		ldr_nsitem_perms(item)->insertedCols =
+			bms_add_member(ldr_nsitem_perms(item)->insertedCols,
+						   sink->attnums[i] - FirstLowInvalidHeapAttributeNumber);
+	ldr_init_range_table(estate, pstate);
+	MemoryContextSwitchTo(oldcxt);
+	return estate;
+}
+
+/* Note the live columns that are not in attnums. */
+static void
+heap_find_missing(LdrSink *sink, HeapSinkState *state)
+{
+	bool	   *filled = palloc0(sizeof(bool) * (state->desc->natts + 1));
+
+	state->missing = palloc(sizeof(AttrNumber) * (state->desc->natts + 1));
+	for (int i = 0; i < sink->nattrs; i++)
+		filled[sink->attnums[i] - 1] = true;
+	for (int i = 0; i < state->desc->natts; i++)
+	{
+		if (!filled[i] && !TupleDescAttr(state->desc, i)->attisdropped)
+			state->missing[state->nmissing++] = i + 1;
+	}
+	pfree(filled);
+}
+
+/* The slot for the next row of the batch, empty. */
+static TupleTableSlot *
+heap_next_slot(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	if (state->nrows == state->nslots)
+	{
+		MemoryContext oldcxt = MemoryContextSwitchTo(state->cxt);
+
+		/*
+		 * A slot of the table's own kind: table_multi_insert would copy the row of a virtual slot
+		 * twice. With a descriptor of our own, as the relation's is counted per resource owner.
+		 */
+		state->slots[state->nslots++] =
+			MakeTupleTableSlot(state->desc, table_slot_callbacks(sink->rel));
+		MemoryContextSwitchTo(oldcxt);
+	}
+	ldr_sink_clear_slot(state->slots[state->nrows]);
+	return state->slots[state->nrows];
+}
+
+static void
+heap_open(LdrSink *sink)
+{
+	HeapSinkState *state = palloc0(sizeof(HeapSinkState));
+
+	sink->state = state;
+	state->cxt = CurrentMemoryContext;
+	state->desc = CreateTupleDescCopy(RelationGetDescr(sink->rel));
+	state->estate = heap_make_estate(sink);
+	state->rri = makeNode(ResultRelInfo);
+	ExecInitResultRelation(state->estate, state->rri, 1);
+	ExecOpenIndices(state->rri, false);
+	state->bistate = GetBulkInsertState();
+	/* A table that this transaction made has no free space worth a look. */
+	if (ldr_relation_is_new(sink->rel))
+		state->options |= TABLE_INSERT_SKIP_FSM;
+	state->defaults = ldr_defaults_create(sink->rel, state->estate);
+	heap_find_missing(sink, state);
+	sink->slot = heap_next_slot(sink);
+}
+
+/* Give a column its default. Returns whether a volatile expression was evaluated. */
+static bool
+heap_set_default(LdrSink *sink, AttrNumber attnum)
+{
+	HeapSinkState *state = sink->state;
+	TupleTableSlot *slot = sink->slot;
+	bool		is_volatile = false;
+
+	slot->tts_values[attnum - 1] = ldr_default_value(state->defaults, attnum, sink->batch_cxt,
+													 &slot->tts_isnull[attnum - 1], &is_volatile);
+	return is_volatile;
+}
+
+/* Write the batch and make its index entries. */
+static void
+heap_flush(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	MemoryContext oldcxt;
+
+	if (state->nrows == 0)
+		return;
+
+	/* Which of the rows it was, if it fails, table_multi_insert does not say. */
+	sink->error_line = 0;
+	ResetPerTupleExprContext(state->estate);
+	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	table_multi_insert(sink->rel, state->slots, state->nrows, GetCurrentCommandId(true),
+					   state->options, state->bistate);
+
+	for (int i = 0; i < state->nrows; i++)
+	{
+		if (state->rri->ri_NumIndices > 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			sink->error_line = state->lines[i];
+			ResetPerTupleExprContext(state->estate);
+			(void) ldr_insert_index_tuples(state->rri, state->slots[i], state->estate);
+		}
+		ExecClearTuple(state->slots[i]);
+	}
+	MemoryContextSwitchTo(oldcxt);
+	ResetPerTupleExprContext(state->estate);
+
+	sink->error_line = 0;
+	sink->inserted += state->nrows;
+	state->nrows = 0;
+	sink->batch_bytes = 0;
+	MemoryContextReset(sink->batch_cxt);
+	sink->slot = heap_next_slot(sink);
+}
+
+static void
+heap_put(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	TupleTableSlot *slot = sink->slot;
+	bool		write_now = false;
+
+	ResetPerTupleExprContext(state->estate);
+	for (int i = 0; i < state->nmissing; i++)
+		write_now |= heap_set_default(sink, state->missing[i]);
+	for (int i = 0; i < sink->nattrs; i++)
+	{
+		if (sink->absent[sink->attnums[i] - 1])
+			write_now |= heap_set_default(sink, sink->attnums[i]);
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(sink->rel);
+	if (RelationGetDescr(sink->rel)->constr != NULL)
+		ExecConstraints(state->rri, slot, state->estate);
+
+	if (state->nrows == 0)
+		sink->first_line = sink->line;
+	state->lines[state->nrows++] = sink->line;
+
+	/* As in COPY: a volatile default may look for the rows before its own in the table. */
+	if (write_now || state->nrows == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+		heap_flush(sink);
+	else
+		sink->slot = heap_next_slot(sink);
+}
+
+static void
+heap_close(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	FreeBulkInsertState(state->bistate);
+	table_finish_bulk_insert(sink->rel, state->options);
+	for (int i = 0; i < state->nslots; i++)
+		ExecClearTuple(state->slots[i]);
+	ExecCloseResultRelations(state->estate);
+	ExecCloseRangeTableRelations(state->estate);
+	FreeExecutorState(state->estate);
+}
+
+const LdrSinkOps ldr_heap_sink = {
+	.name = "heap",
+	.open = heap_open,
+	.put = heap_put,
+	.flush = heap_flush,
+	.close = heap_close
+};

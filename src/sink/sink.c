@@ -1,0 +1,428 @@
+/*
+ * sink/sink.c: which sink fits a table, and what the sinks have in common: privileges, domains
+ * and defaults.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/typcache.h"
+
+#include "sink/sink.h"
+
+/* A column that the file fills and whose type is a domain with constraints. */
+typedef struct SinkDomain
+{
+	AttrNumber	attnum;
+	Oid			typid;
+	void	   *extra;			/* domain_check's cache */
+} SinkDomain;
+
+/* A sink as this file makes it: what all kinds share and callers need not see. */
+typedef struct SinkBase
+{
+	LdrSink		sink;			/* first: callers hold a pointer to it */
+	int			ndomains;
+	SinkDomain *domains;
+} SinkBase;
+
+typedef struct SinkDefault
+{
+	bool		ready;
+	bool		is_volatile;
+	ExprState  *expr;			/* NULL: value and isnull hold the constant */
+	Datum		value;
+	bool		isnull;
+} SinkDefault;
+
+struct LdrDefaults
+{
+	Relation	rel;
+	EState	   *estate;
+	SinkDefault *columns;		/* by attnum - 1 */
+};
+
+/* Does a trigger or rule of this enable state fire in this session? Both use the same letters. */
+static bool
+sink_fires(char enabled)
+{
+	if (enabled == TRIGGER_DISABLED)
+		return false;
+	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA)
+		return enabled != TRIGGER_FIRES_ON_ORIGIN;
+	return enabled != TRIGGER_FIRES_ON_REPLICA;
+}
+
+/*
+ * Why INSERT triggers or rules of the table keep the heap sink away, NULL if they do not. The
+ * server makes triggers of its own for foreign keys and for constraints that can be deferred.
+ */
+static const char *
+sink_trigger_reason(Relation rel)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		RewriteRule *rule = rel->rd_rules->rules[i];
+
+		if (rule->event == CMD_INSERT && sink_fires(rule->enabled))
+			return "table has rules";
+	}
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || !sink_fires(trigger->tgenabled))
+			continue;
+		if (RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_FK)
+			return "table has foreign keys";
+		if (trigger->tgisinternal && OidIsValid(trigger->tgconstrindid))
+			return "table has deferrable constraints";
+		return "table has triggers";
+	}
+	return NULL;
+}
+
+/* Why the plain table cannot take the heap sink, NULL if it can. */
+static const char *
+sink_table_reason(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	if (rel->rd_rel->relispartition)
+		return "table is a partition";
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attgenerated != '\0')
+			return "table has generated columns";
+	}
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
+		return "row-level security applies";
+	return sink_trigger_reason(rel);
+}
+
+/* Raise an error for a relation that takes no rows. */
+static void
+sink_refuse_kind(Relation rel)
+{
+	const char *kind;
+
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_SEQUENCE:
+			kind = "sequence";
+			break;
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			kind = "index";
+			break;
+		case RELKIND_MATVIEW:
+			kind = "materialized view";
+			break;
+		case RELKIND_TOASTVALUE:
+			kind = "TOAST table";
+			break;
+		case RELKIND_COMPOSITE_TYPE:
+			kind = "composite type";
+			break;
+		default:
+			kind = "relation";
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("cannot load rows into %s \"%s\"", kind, RelationGetRelationName(rel)),
+			 errhint("Rows can be loaded into tables, partitioned tables, foreign tables and "
+					 "views that accept INSERT.")));
+}
+
+/* Raise an error if the view or foreign table accepts no INSERT. */
+static void
+sink_check_insertable(Relation rel)
+{
+	int			events = relation_is_updatable(RelationGetRelid(rel), NIL, true, NULL);
+
+	if ((events & (1 << CMD_INSERT)) != 0)
+		return;
+	if (rel->rd_rel->relkind == RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot load rows into view \"%s\"", RelationGetRelationName(rel)),
+				 errhint("To make the view accept INSERT, provide an INSTEAD OF INSERT trigger or "
+						 "an unconditional ON INSERT DO INSTEAD rule.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("foreign table \"%s\" does not allow inserts", RelationGetRelationName(rel))));
+}
+
+LdrSinkKind
+ldr_sink_choose(Relation rel, const char **reason)
+{
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot load rows into temporary table \"%s\" of another session",
+						RelationGetRelationName(rel))));
+
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_RELATION:
+			*reason = sink_table_reason(rel);
+			break;
+		case RELKIND_PARTITIONED_TABLE:
+			*reason = "table is partitioned";
+			break;
+		case RELKIND_FOREIGN_TABLE:
+			sink_check_insertable(rel);
+			*reason = "table is foreign";
+			break;
+		case RELKIND_VIEW:
+			sink_check_insertable(rel);
+			*reason = "table is a view";
+			break;
+		default:
+			sink_refuse_kind(rel);
+	}
+	return *reason == NULL ? LDR_SINK_HEAP : LDR_SINK_EXECUTOR;
+}
+
+/*
+ * The check that INSERT makes of the current user: INSERT on the table, or on each column that
+ * the file fills (on any column, if it fills none).
+ */
+static void
+sink_check_privileges(Relation rel, const AttrNumber *attnums, int nattrs)
+{
+	Oid			relid = RelationGetRelid(rel);
+	Oid			userid = GetUserId();
+	bool		allowed = pg_class_aclcheck(relid, userid, ACL_INSERT) == ACLCHECK_OK;
+
+	if (!allowed && nattrs == 0)
+		allowed = pg_attribute_aclcheck_all(relid, userid, ACL_INSERT,
+											ACLMASK_ANY) == ACLCHECK_OK;
+	else if (!allowed)
+	{
+		allowed = true;
+		for (int i = 0; i < nattrs && allowed; i++)
+			allowed = pg_attribute_aclcheck(relid, attnums[i], userid,
+											ACL_INSERT) == ACLCHECK_OK;
+	}
+	if (!allowed)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(rel->rd_rel->relkind),
+					   RelationGetRelationName(rel));
+}
+
+/* Our callers build attnums from the catalog; a wrong one is their bug. */
+static void
+sink_check_attnums(Relation rel, const AttrNumber *attnums, int nattrs)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *seen = NULL;
+
+	for (int i = 0; i < nattrs; i++)
+	{
+		if (attnums[i] < 1 || attnums[i] > desc->natts ||
+			TupleDescAttr(desc, attnums[i] - 1)->attisdropped ||
+			bms_is_member(attnums[i], seen))
+			elog(ERROR, "column number %d of table \"%s\" cannot be filled",
+				 attnums[i], RelationGetRelationName(rel));
+		seen = bms_add_member(seen, attnums[i]);
+	}
+	bms_free(seen);
+}
+
+/* Note the columns whose NULLs must pass the constraints of a domain. */
+static void
+sink_find_domains(SinkBase *base)
+{
+	LdrSink    *sink = &base->sink;
+
+	base->domains = palloc0(sizeof(SinkDomain) * (sink->nattrs + 1));
+	for (int i = 0; i < sink->nattrs; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(sink->rel), sink->attnums[i] - 1);
+
+		if (DomainHasConstraints(att->atttypid))
+		{
+			base->domains[base->ndomains].attnum = att->attnum;
+			base->domains[base->ndomains++].typid = att->atttypid;
+		}
+	}
+}
+
+LdrSink *
+ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nattrs)
+{
+	MemoryContext cxt;
+	MemoryContext oldcxt;
+	SinkBase   *base;
+	LdrSink    *sink;
+	const char *reason;
+
+	/* Again, as a trigger may have come since the plan was made; now a lock keeps others away. */
+	if (ldr_sink_choose(rel, &reason) != LDR_SINK_HEAP && kind == LDR_SINK_HEAP)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot write rows directly into table \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("Reason: %s.", reason)));
+	sink_check_attnums(rel, attnums, nattrs);
+	sink_check_privileges(rel, attnums, nattrs);
+	if (XactReadOnly && !rel->rd_islocaltemp)
+		PreventCommandIfReadOnly("INSERT");
+
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "loader sink", ALLOCSET_DEFAULT_SIZES);
+	oldcxt = MemoryContextSwitchTo(cxt);
+	base = palloc0(sizeof(SinkBase));
+	sink = &base->sink;
+	sink->ops = kind == LDR_SINK_HEAP ? &ldr_heap_sink : &ldr_executor_sink;
+	sink->rel = rel;
+	sink->nattrs = nattrs;
+	sink->attnums = palloc(sizeof(AttrNumber) * (nattrs + 1));
+	for (int i = 0; i < nattrs; i++)
+		sink->attnums[i] = attnums[i];
+	sink->absent = palloc0(sizeof(bool) * (RelationGetNumberOfAttributes(rel) + 1));
+	sink->batch_cxt = AllocSetContextCreate(cxt, "loader sink batch", ALLOCSET_DEFAULT_SIZES);
+	sink_find_domains(base);
+	sink->ops->open(sink);
+	MemoryContextSwitchTo(oldcxt);
+	return sink;
+}
+
+/*
+ * A converter returns NULL without asking the type, so a domain that refuses NULL is asked here,
+ * for both kinds of sink: a statement that selects a column of the domain's type does not ask.
+ */
+static void
+sink_check_domains(SinkBase *base)
+{
+	LdrSink    *sink = &base->sink;
+
+	for (int i = 0; i < base->ndomains; i++)
+	{
+		SinkDomain *domain = &base->domains[i];
+
+		if (!sink->absent[domain->attnum - 1] && sink->slot->tts_isnull[domain->attnum - 1])
+			domain_check((Datum) 0, true, domain->typid, &domain->extra,
+						 GetMemoryChunkContext(base));
+	}
+}
+
+void
+ldr_sink_put(LdrSink *sink)
+{
+	/* Until the row has joined its batch, what goes wrong is its own fault. */
+	sink->error_line = sink->line;
+	sink_check_domains((SinkBase *) sink);
+	sink->ops->put(sink);
+	sink->error_line = 0;
+}
+
+void
+ldr_sink_close(LdrSink *sink)
+{
+	sink->ops->flush(sink);
+	sink->ops->close(sink);
+	MemoryContextDelete(GetMemoryChunkContext(sink));
+	/* What follows in this transaction is to see the rows. */
+	CommandCounterIncrement();
+}
+
+void
+ldr_sink_clear_slot(TupleTableSlot *slot)
+{
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+}
+
+LdrDefaults *
+ldr_defaults_create(Relation rel, EState *estate)
+{
+	LdrDefaults *defaults = palloc(sizeof(LdrDefaults));
+
+	defaults->rel = rel;
+	defaults->estate = estate;
+	defaults->columns = palloc0(sizeof(SinkDefault) * (RelationGetNumberOfAttributes(rel) + 1));
+	return defaults;
+}
+
+/*
+ * Prepare a default. Done when it is first needed, not before: preparing asks for the right to
+ * execute its functions, which a role need not have for a default that it never uses.
+ */
+static void
+default_prepare(LdrDefaults *defaults, AttrNumber attnum)
+{
+	SinkDefault *column = &defaults->columns[attnum - 1];
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(defaults->rel), attnum - 1);
+	MemoryContext oldcxt = MemoryContextSwitchTo(defaults->estate->es_query_cxt);
+	Node	   *node = build_column_default(defaults->rel, attnum);
+
+	if (node == NULL)
+	{
+		/* Every row gets the same NULL, so its domain is asked once. */
+		if (DomainHasConstraints(att->atttypid))
+			domain_check((Datum) 0, true, att->atttypid, NULL, NULL);
+		column->isnull = true;
+	}
+	else
+	{
+		Expr	   *expr = expression_planner((Expr *) node);
+
+		if (IsA(expr, Const))
+		{
+			column->value = ((Const *) expr)->constvalue;
+			column->isnull = ((Const *) expr)->constisnull;
+		}
+		else
+		{
+			column->is_volatile = contain_volatile_functions_not_nextval((Node *) expr);
+			column->expr = ExecInitExpr(expr, NULL);
+		}
+	}
+	column->ready = true;
+	MemoryContextSwitchTo(oldcxt);
+}
+
+Datum
+ldr_default_value(LdrDefaults *defaults, AttrNumber attnum, MemoryContext cxt, bool *isnull,
+				  bool *is_volatile)
+{
+	SinkDefault *column = &defaults->columns[attnum - 1];
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(defaults->rel), attnum - 1);
+	MemoryContext oldcxt;
+	Datum		value;
+
+	if (!column->ready)
+		default_prepare(defaults, attnum);
+	if (column->expr == NULL)
+	{
+		*isnull = column->isnull;
+		return column->value;
+	}
+
+	if (column->is_volatile)
+		*is_volatile = true;
+	value = ExecEvalExprSwitchContext(column->expr, GetPerTupleExprContext(defaults->estate),
+									  isnull);
+	if (*isnull || att->attbyval)
+		return value;
+	oldcxt = MemoryContextSwitchTo(cxt);
+	value = datumCopy(value, att->attbyval, att->attlen);
+	MemoryContextSwitchTo(oldcxt);
+	return value;
+}

@@ -1,0 +1,104 @@
+/*
+ * sink/sink.h: rows -> one table.
+ *
+ * The caller opens a sink inside a transaction, as the role that loads, fills one slot per row
+ * and puts it. Rows are written in batches; a batch is bounded by rows and by bytes.
+ */
+#ifndef LDR_SINK_H
+#define LDR_SINK_H
+
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
+
+typedef enum LdrSinkKind
+{
+	LDR_SINK_HEAP,				/* table_multi_insert, with indexes and constraints */
+	LDR_SINK_EXECUTOR			/* INSERT through the executor: anything PostgreSQL can insert into */
+} LdrSinkKind;
+
+typedef struct LdrSink LdrSink;
+
+typedef struct LdrSinkOps
+{
+	const char *name;			/* as loader.tables shows it */
+	void		(*open) (LdrSink *sink);
+	void		(*put) (LdrSink *sink); /* the row in sink->slot, of line sink->line */
+	void		(*flush) (LdrSink *sink);
+	void		(*close) (LdrSink *sink);
+} LdrSinkOps;
+
+struct LdrSink
+{
+	const LdrSinkOps *ops;
+	Relation	rel;			/* open and locked by the caller; outlives the sink */
+	int			nattrs;			/* columns that the file fills ... */
+	AttrNumber *attnums;		/* ... and which */
+	/*
+	 * The row to fill: a virtual slot of the table's row type. The caller sets tts_values and
+	 * tts_isnull of the columns in attnums, in batch_cxt. All others (and columns that the caller
+	 * marks in absent) get their defaults from the sink.
+	 */
+	TupleTableSlot *slot;
+	bool	   *absent;			/* by attnum - 1; the caller sets, the sink reads: default it */
+	MemoryContext batch_cxt;	/* Datums of the batch; reset by the sink after each flush */
+	size_t		batch_bytes;	/* the caller adds the bytes of each row, roughly */
+	int64		line;			/* of the row being put */
+	/*
+	 * The line to blame for an error that was just raised: of the row that failed, also if it was
+	 * put some rows ago. 0 if it is not known; then first_line .. line is the range of the batch.
+	 */
+	int64		error_line;
+	int64		first_line;
+	uint64		inserted;		/* rows written, flushed ones only */
+	void	   *state;			/* of the kind */
+};
+
+#define LDR_BATCH_ROWS	1000
+#define LDR_BATCH_BYTES (1024 * 1024)
+
+/*
+ * Which sink fits the table, and why if it is not the heap sink (*reason, a phrase for
+ * loader_plan and events; NULL for the heap sink). Looks at the open relation and at the current
+ * user (row security). Raises an error for what nothing can be inserted into.
+ */
+extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
+
+/*
+ * Open a sink on rel for the columns attnums, allocated in the current context. Checks that the
+ * current user may INSERT into these columns. Caller has a snapshot and holds RowExclusiveLock.
+ */
+extern LdrSink *ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nattrs);
+
+/* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors and so on. */
+extern void ldr_sink_put(LdrSink *sink);
+
+/* Write what is left, fire what must fire at the end, free the sink. Not called after an error. */
+extern void ldr_sink_close(LdrSink *sink);
+
+/*
+ * For the sinks themselves. Make the slot ready for the next row: every column NULL.
+ */
+extern void ldr_sink_clear_slot(TupleTableSlot *slot);
+
+/*
+ * Defaults of the columns that a row does not bring, evaluated here (the executor sink leaves
+ * that to the statement). One column at a time, prepared when it is first needed.
+ */
+typedef struct LdrDefaults LdrDefaults;
+
+/* Prepare for rel, in the current context; estate must live as long. */
+extern LdrDefaults *ldr_defaults_create(Relation rel, EState *estate);
+
+/*
+ * The default of a column, NULL where it has none, allocated in cxt; checked against the
+ * constraints of a domain. Sets *is_volatile if the expression may look at the table itself, so
+ * that rows before this one should have been written.
+ */
+extern Datum ldr_default_value(LdrDefaults *defaults, AttrNumber attnum, MemoryContext cxt,
+							   bool *isnull, bool *is_volatile);
+
+extern const LdrSinkOps ldr_heap_sink;
+extern const LdrSinkOps ldr_executor_sink;
+
+#endif							/* LDR_SINK_H */

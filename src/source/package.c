@@ -1,0 +1,409 @@
+/*
+ * source/package.c: a package directory as dlt leaves it after normalize.
+ *
+ *	<load_id>/schema.json, load_package_state.json, new_jobs/<table>.<file_id>.<retry>.<format>[.gz]
+ *
+ * It is read-only input: nothing in it is renamed, moved or written.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "loader.h"
+#include "source/job_name.h"
+#include "source/package.h"
+#include "source/path.h"
+
+#define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
+#define SCAN_DEPTH		8
+
+bool
+ldr_format_from_name(const char *name, LdrFormat *format)
+{
+	static const struct
+	{
+		const char *name;
+		LdrFormat	format;
+	}			formats[] = {
+		{"insert_values", LDR_INSERT_VALUES}, {"csv", LDR_CSV}, {"jsonl", LDR_JSONL}
+	};
+
+	for (size_t i = 0; i < lengthof(formats); i++)
+		if (strcmp(formats[i].name, name) == 0)
+		{
+			*format = formats[i].format;
+			return true;
+		}
+	return false;
+}
+
+static void
+package_release(void *arg)
+{
+	LdrPackageDir *dir = arg;
+
+	if (dir->fd >= 0)
+		close(dir->fd);
+	if (dir->jobs_fd >= 0)
+		close(dir->jobs_fd);
+	ldr_schema_free(dir->schema);
+	ldr_package_state_free(dir->state);
+}
+
+static void pg_attribute_noreturn()
+package_refuse(const LdrPackageDir *dir, const char *why, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" is not a package that can be loaded", dir->path),
+			 errdetail("%s", why),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/*
+ * Read a whole small file of the package. NULL if it does not exist. Fills *stamp, and checks that
+ * the file does not change meanwhile.
+ */
+static char *
+package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t *len)
+{
+	char	   *path = psprintf("%s/%s", dir->path, name);
+	LdrError	err = {0};
+	LdrFileStamp after;
+	char	   *text;
+	size_t		got = 0;
+	LdrStatus	status;
+	int			fd = openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+		return NULL;
+	if (fd < 0 && errno == ELOOP)
+		package_refuse(dir, psprintf("File \"%s\" is a symbolic link.", name), "Put the file itself into the package.");
+	if (fd < 0)
+		ldr_path_error(path, errno);
+	status = ldr_file_stamp(fd, stamp, &err);
+	if (status == LDR_OK && stamp->size > MAX_DOCUMENT)
+		status = ldr_fail(&err, LDR_TOO_LONG, "document is larger than %d MB", MAX_DOCUMENT >> 20);
+	if (status != LDR_OK)
+	{
+		close(fd);
+		ldr_raise(&err, path);
+	}
+	text = MemoryContextAllocExtended(CurrentMemoryContext, stamp->size + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	while (text && got < stamp->size)
+	{
+		ssize_t		n = read(fd, text + got, stamp->size - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		got += n;
+	}
+	status = text ? ldr_file_stamp(fd, &after, &err) : ldr_fail(&err, LDR_OUT_OF_MEMORY, "out of memory");
+	close(fd);
+	if (status == LDR_OK && (got != stamp->size || memcmp(&after, stamp, sizeof(after)) != 0))
+		status = ldr_fail(&err, LDR_FILE_CHANGED, "file changed while it was read");
+	if (status != LDR_OK)
+		ldr_raise(&err, path);
+	text[got] = '\0';
+	*len = got;
+	return text;
+}
+
+static void
+package_read_documents(LdrPackageDir *dir, const LdrFileStamp *expect)
+{
+	LdrError	err = {0};
+	LdrFileStamp stamp;
+	size_t		len;
+	char	   *text;
+
+	dir->schema_text = package_slurp(dir, "schema.json", &dir->schema_stamp, &dir->schema_len);
+	if (dir->schema_text == NULL)
+		package_refuse(dir, "There is no \"schema.json\" in it.",
+					   "Name a package directory of dlt after normalize: <pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
+	if (expect && memcmp(expect, &dir->schema_stamp, sizeof(*expect)) != 0)
+	{
+		ldr_fail(&err, LDR_FILE_CHANGED, "file is not the one that was registered");
+		ldr_raise(&err, psprintf("%s/schema.json", dir->path));
+	}
+	if (!pg_verify_mbstr(PG_UTF8, dir->schema_text, dir->schema_len, true))
+		package_refuse(dir, "File \"schema.json\" is not valid UTF-8.", NULL);
+	if (ldr_schema_parse(dir->schema_text, dir->schema_len, &dir->schema, &err) != LDR_OK)
+		ldr_raise(&err, psprintf("%s/schema.json", dir->path));
+
+	text = package_slurp(dir, "load_package_state.json", &stamp, &len);
+	if (text == NULL)
+		package_refuse(dir, "There is no \"load_package_state.json\" in it.",
+					   "A directory becomes a package when dlt's normalize has finished with it.");
+	if (ldr_package_state_parse(text, len, &dir->state, &err) != LDR_OK)
+		ldr_raise(&err, psprintf("%s/load_package_state.json", dir->path));
+	pfree(text);
+}
+
+LdrPackageDir *
+ldr_package_open(const char *source, const LdrFileStamp *expect)
+{
+	LdrPackageDir *dir = palloc0(sizeof(LdrPackageDir));
+	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+
+	dir->fd = dir->jobs_fd = -1;
+	cb->func = package_release;
+	cb->arg = dir;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
+
+	dir->path = ldr_directory_resolve(source);
+	dir->load_id = pstrdup(strrchr(dir->path, '/') + 1);
+	dir->fd = ldr_directory_open(dir->path);
+	package_read_documents(dir, expect);
+	dir->jobs_fd = openat(dir->fd, "new_jobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir->jobs_fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+		package_refuse(dir, "There is no directory \"new_jobs\" in it.",
+					   "Name a package directory of dlt after normalize: <pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
+	if (dir->jobs_fd < 0)
+		ldr_path_error(psprintf("%s/new_jobs", dir->path), errno);
+	return dir;
+}
+
+/* Names in a folder of the package; none if it does not exist. */
+static List *
+package_list(LdrPackageDir *dir, const char *folder)
+{
+	int			fd = openat(dir->fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	List	   *volatile names = NIL;
+
+	if (fd < 0)
+		return NIL;
+	PG_TRY();
+	{
+		names = ldr_directory_list(fd, psprintf("%s/%s", dir->path, folder));
+	}
+	PG_FINALLY();
+	{
+		close(fd);
+	}
+	PG_END_TRY();
+	return names;
+}
+
+/* dlt's own loader must not have begun: what it finished would be loaded twice. */
+static void
+package_check_untouched(LdrPackageDir *dir)
+{
+	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs"};
+	static const char *const files[] = {".pending_transitions", "package_completed.json"};
+	const char *hint = "Let dlt finish it (dlt pipeline <name> load), or drop it there and run the pipeline again.";
+	struct stat st;
+
+	for (size_t i = 0; i < lengthof(folders); i++)
+	{
+		if (package_list(dir, folders[i]) != NIL)
+			package_refuse(dir, psprintf("dlt's own loader has begun with it: there are files in \"%s\".", folders[i]), hint);
+	}
+	for (size_t i = 0; i < lengthof(files); i++)
+		if (fstatat(dir->fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			package_refuse(dir, psprintf("dlt's own loader has begun with it: there is a \"%s\".", files[i]), hint);
+}
+
+/* Fill the stamp of one job file, following no link. */
+static void
+package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file)
+{
+	LdrError	err = {0};
+	LdrStatus	status;
+	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file->file_name);
+	int			fd = openat(dir->jobs_fd, file->file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 && errno == ELOOP)
+		package_refuse(dir, psprintf("Job file \"%s\" is a symbolic link.", file->file_name),
+					   "Put the file itself into the package; links are not followed.");
+	if (fd < 0)
+		ldr_path_error(path, errno);
+	status = ldr_file_stamp(fd, &file->stamp, &err);
+	close(fd);
+	if (status != LDR_OK)
+		ldr_raise(&err, path);
+}
+
+static LdrPackageFile *
+package_check_file(LdrPackageDir *dir, const char *file_name)
+{
+	LdrPackageFile *file = palloc0(sizeof(LdrPackageFile));
+	LdrJobName	name;
+	LdrError	err = {0};
+	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
+
+	if (!pg_verify_mbstr(PG_UTF8, file_name, strlen(file_name), true))
+		package_refuse(dir, "The name of a job file is not valid UTF-8.", NULL);
+	if (ldr_job_name_parse(file_name, &name, &err) != LDR_OK)
+		ldr_raise(&err, path);
+	file->file_name = pstrdup(file_name);
+	file->job_id = pstrdup(name.job_id);
+	file->table = pstrdup(name.table);
+	file->format_name = pstrdup(name.format);
+	file->retry = name.retry;
+	if (!ldr_format_from_name(name.format, &file->format))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("file format \"%s\" is not supported", name.format),
+				 errdetail("Job file \"%s\".", path),
+				 errhint("Let dlt write insert_values, csv or jsonl (loader_file_format).")));
+	if (ldr_schema_table(dir->schema, name.table) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("job \"%s\" is for table \"%s\", which is not in the package's schema", name.job_id, name.table),
+				 errdetail("Job file \"%s\".", path),
+				 errhint("Make the package anew: its files do not belong together.")));
+	package_stamp_file(dir, file);
+	return file;
+}
+
+static int
+package_compare_files(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((LdrPackageFile *) lfirst(a))->job_id, ((LdrPackageFile *) lfirst(b))->job_id);
+}
+
+LdrPackageDir *
+ldr_package_read(const char *source)
+{
+	LdrPackageDir *dir = ldr_package_open(source, NULL);
+	ListCell   *lc;
+	LdrPackageFile *previous = NULL;
+
+	if (dir->load_id[0] == '\0' || strlen(dir->load_id) > 64)
+		package_refuse(dir, "Its load_id, the last element of the path, is empty or longer than 64 bytes.", NULL);
+	package_check_untouched(dir);
+	foreach(lc, ldr_directory_list(dir->jobs_fd, psprintf("%s/new_jobs", dir->path)))
+		dir->files = lappend(dir->files, package_check_file(dir, lfirst(lc)));
+	list_sort(dir->files, package_compare_files);
+	foreach(lc, dir->files)
+	{
+		LdrPackageFile *file = lfirst(lc);
+
+		if (previous && strcmp(previous->job_id, file->job_id) == 0)
+			package_refuse(dir, psprintf("Files \"%s\" and \"%s\" are the same job.", previous->file_name, file->file_name),
+						   "Remove the one that is a leftover of a retry.");
+		previous = file;
+	}
+	return dir;
+}
+
+LdrSource *
+ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp)
+{
+	LdrError	err = {0};
+	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
+	LdrSource  *source;
+	int			fd = openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+	{
+		ldr_fail(&err, LDR_FILE_CHANGED, "file has gone since the package was registered");
+		ldr_raise(&err, path);
+	}
+	if (fd < 0)
+		ldr_path_error(path, errno);
+	source = ldr_file_source(fd, stamp, &err);
+	if (source)
+		source = ldr_codec_source(source, &err);
+	if (source == NULL)
+		ldr_raise(&err, path);
+	pfree(path);
+	return source;
+}
+
+/* Does a directory look like a complete package, as ldr_package_read would want it? */
+static bool
+package_is_complete(int fd)
+{
+	struct stat st;
+
+	return fstatat(fd, "schema.json", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		fstatat(fd, "load_package_state.json", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		fstatat(fd, "new_jobs", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void package_search(int fd, const char *path, int depth, List **found);
+
+/* A directory on the way: a package, or a place to search, or neither. Closes fd. */
+static void
+package_visit(int fd, const char *path, int depth, List **found)
+{
+	PG_TRY();
+	{
+		if (package_is_complete(fd))
+			*found = lappend(*found, pstrdup(path));
+		else if (depth < SCAN_DEPTH && faccessat(fd, "new_jobs", F_OK, 0) != 0)
+			package_search(fd, path, depth + 1, found);
+	}
+	PG_FINALLY();
+	{
+		close(fd);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Packages below an open directory. In dlt's own working directories only load/normalized holds
+ * packages that are complete: load/new is being written, load/loaded is done, normalize/ is what
+ * extract left.
+ */
+static void
+package_search(int fd, const char *path, int depth, List **found)
+{
+	struct stat st;
+	bool		is_load_volume = fstatat(fd, "normalized", &st, 0) == 0 && S_ISDIR(st.st_mode);
+	bool		is_pipeline = fstatat(fd, "load", &st, 0) == 0 && fstatat(fd, "normalize", &st, 0) == 0;
+	ListCell   *lc;
+
+	foreach(lc, ldr_directory_list(fd, path))
+	{
+		char	   *name = lfirst(lc);
+		char	   *below = psprintf("%s/%s", strcmp(path, "/") == 0 ? "" : path, name);
+		int			sub;
+
+		if (name[0] == '.' || (is_load_volume && strcmp(name, "normalized") != 0) ||
+			(is_pipeline && strcmp(name, "load") != 0))
+			continue;
+		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub >= 0)
+			package_visit(sub, below, depth, found);
+		else if (errno == EACCES)
+			ereport(WARNING,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("could not look into \"%s\": %m", below)));
+	}
+}
+
+static int
+package_compare_load_ids(const ListCell *a, const ListCell *b)
+{
+	const char *x = strrchr(lfirst(a), '/');
+	const char *y = strrchr(lfirst(b), '/');
+	double		dx = strtod(x + 1, NULL);
+	double		dy = strtod(y + 1, NULL);
+
+	/* dlt's load ids are seconds with a fraction of varying length */
+	if (dx != dy)
+		return dx < dy ? -1 : 1;
+	return strcmp(x, y);
+}
+
+List *
+ldr_package_find_all(const char *directory)
+{
+	char	   *real = ldr_directory_resolve(directory);
+	List	   *found = NIL;
+
+	package_visit(ldr_directory_open(real), real, -1, &found);
+	list_sort(found, package_compare_load_ids);
+	return found;
+}

@@ -1,0 +1,58 @@
+/*
+ * source/package.h: a package directory as dlt leaves it after normalize.
+ */
+#ifndef LDR_PACKAGE_H
+#define LDR_PACKAGE_H
+
+#include "nodes/pg_list.h"
+#include "reader/reader.h"
+#include "schema/schema.h"
+#include "source/source.h"
+
+typedef struct LdrPackageFile
+{
+	char	   *file_name;
+	char	   *job_id;
+	char	   *table;
+	char	   *format_name;
+	LdrFormat	format;
+	int			retry;
+	LdrFileStamp stamp;
+} LdrPackageFile;
+
+typedef struct LdrPackageDir
+{
+	char	   *path;			/* real: no link in it */
+	char	   *load_id;		/* its last element */
+	int			fd;				/* of the directory */
+	int			jobs_fd;		/* of new_jobs */
+	LdrSchema  *schema;
+	char	   *schema_text;	/* schema.json, byte for byte */
+	size_t		schema_len;
+	LdrFileStamp schema_stamp;
+	LdrPackageState *state;
+	List	   *files;			/* of LdrPackageFile, by name; only after ldr_package_read */
+} LdrPackageDir;
+
+/*
+ * Open a package and read its documents; checks that the current role may read there. With
+ * expect, schema.json must be the one of that stamp. Everything lives in the current context and
+ * is released with it, also descriptors. Raises an error that says which element of the path, or
+ * which file and line, is at fault.
+ */
+extern LdrPackageDir *ldr_package_open(const char *source, const LdrFileStamp *expect);
+
+/* The same, and list and check the job files: what registration and loader_plan need. */
+extern LdrPackageDir *ldr_package_read(const char *source);
+
+/* A source of the plain bytes of a job file, which must still match its stamp. */
+extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp);
+
+/* The format of that name; false if we do not load it. */
+extern bool ldr_format_from_name(const char *name, LdrFormat *format);
+
+
+/* Load ids and paths of the complete packages under a directory, in order of load_id. */
+extern List *ldr_package_find_all(const char *directory);
+
+#endif							/* LDR_PACKAGE_H */

@@ -1,0 +1,187 @@
+/*
+ * source/path.c: from the path a caller names to an open directory. Owns the rule of who may read
+ * what.
+ *
+ * A path is resolved first (no links left), then checked, then opened again element by element
+ * without following links: what was checked is what is opened, whoever moves things meanwhile.
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/varlena.h"
+
+#include "loader.h"
+#include "source/path.h"
+
+/* The operating system's name of the user that the server runs as. */
+static char *
+path_server_user(void)
+{
+	struct passwd *pw = getpwuid(geteuid());
+
+	return pw ? pstrdup(pw->pw_name) : psprintf("%d", (int) geteuid());
+}
+
+/*
+ * The commonest mistake: the server's user cannot read what the caller's user wrote. Find the
+ * element of the path that stops it.
+ */
+static void pg_attribute_noreturn()
+path_not_readable(const char *path, int err)
+{
+	char	   *element = pstrdup(path);
+	char	   *user = path_server_user();
+
+	for (char *slash = strchr(element + 1, '/'); slash; slash = strchr(slash + 1, '/'))
+	{
+		struct stat st;
+		bool		missing;
+
+		*slash = '\0';
+		missing = access(element, X_OK) != 0 && stat(element, &st) == 0;
+		if (missing)
+			break;
+		*slash = '/';
+	}
+	errno = err;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("could not read \"%s\": %m", path),
+			 errdetail("The server runs as operating system user \"%s\", which may not enter or read \"%s\".", user, element),
+			 errhint("Give that user access: chmod g+rx on \"%s\" and g+r on the files, with a group that \"%s\" is in, or setfacl -m u:%s:rx.",
+					 element, user, user)));
+}
+
+/* Turn errno of a failed look at path into the error a user can do something with. */
+void
+ldr_path_error(const char *path, int err)
+{
+	if (err == EACCES || err == EPERM)
+		path_not_readable(path, err);
+	errno = err;
+	if (err == ENOENT || err == ENOTDIR)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FILE),
+				 errmsg(err == ENOENT ? "\"%s\" does not exist" : "\"%s\" is not a directory", path),
+				 errdetail("The path is looked up on the server's machine, as operating system user \"%s\".", path_server_user()),
+				 errhint("Name the absolute path of a package directory, such as <pipelines_dir>/<pipeline>/load/normalized/<load_id>.")));
+	ereport(ERROR,
+			(errcode_for_file_access(),
+			 errmsg("could not read \"%s\": %m", path)));
+}
+
+/* Is real under one of loader.package_directories? */
+static bool
+path_is_listed(const char *real)
+{
+	char	   *raw = pstrdup(ldr_package_directories ? ldr_package_directories : "");
+	List	   *dirs;
+	ListCell   *lc;
+
+	if (!SplitDirectoriesString(raw, ',', &dirs))
+		return false;
+	foreach(lc, dirs)
+	{
+		char		resolved[PATH_MAX];
+		size_t		len;
+
+		if (realpath(lfirst(lc), resolved) == NULL)
+			continue;
+		len = strlen(resolved);
+		if (strncmp(real, resolved, len) == 0 && (real[len] == '/' || real[len] == '\0' || len == 1))
+			return true;
+	}
+	return false;
+}
+
+/* Resolve path and check that the current role may read there. */
+char *
+ldr_directory_resolve(const char *path)
+{
+	char		real[PATH_MAX];
+	bool		reader = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+
+	if (!is_absolute_path(path))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not an absolute path", path),
+				 errhint("Name the directory from the root of the server's file system.")));
+
+	if (realpath(path, real) != NULL && (reader || path_is_listed(real)))
+		return pstrdup(real);
+
+	/* who may not read there does not learn what exists there either */
+	if (!reader && !path_is_listed(path))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to load from \"%s\"", path),
+				 errdetail("Role \"%s\" is not a member of pg_read_server_files, and the directory does not lie under loader.package_directories.",
+						   GetUserNameFromId(GetUserId(), false)),
+				 errhint("Ask an administrator to GRANT pg_read_server_files, or to add the directory to loader.package_directories.")));
+	if (realpath(path, real) == NULL)
+		ldr_path_error(path, errno);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to load from \"%s\"", path),
+			 errdetail("The path leads through a link to a place outside loader.package_directories.")));
+}
+
+/* Open a resolved directory, following no link. The caller owns the descriptor. */
+int
+ldr_directory_open(const char *real)
+{
+	int			fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char	   *copy = pstrdup(real);
+	char	   *save = NULL;
+
+	for (char *element = strtok_r(copy, "/", &save); fd >= 0 && element; element = strtok_r(NULL, "/", &save))
+	{
+		int			next = openat(fd, element, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int			err = errno;
+
+		close(fd);
+		fd = next;
+		errno = err;
+	}
+	if (fd < 0)
+		ldr_path_error(real, errno);
+	return fd;
+}
+
+/* Names in an open directory, without "." and ".."; NULL with errno if it cannot be listed. */
+List *
+ldr_directory_list(int fd, const char *real)
+{
+	int			again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR		   *dir = again >= 0 ? fdopendir(again) : NULL;
+	List	   *names = NIL;
+	struct dirent *de;
+	int			err;
+
+	if (dir == NULL)
+	{
+		err = errno;
+		if (again >= 0)
+			close(again);
+		ldr_path_error(real, err);
+	}
+	while ((errno = 0, de = readdir(dir)) != NULL)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			names = lappend(names, pstrdup(de->d_name));
+	err = errno;
+	closedir(dir);
+	if (err)
+		ldr_path_error(real, err);
+	return names;
+}

@@ -1,0 +1,391 @@
+/*
+ * worker/coordinator.c: the process that brings one package in.
+ *
+ *	wait for the caller's transaction -> slot -> package lock -> queue -> attempts -> next package
+ *
+ * The package lock is a session lock: whoever holds it is the package's only coordinator, and any
+ * death frees it. States are stored with the commit that makes them true; what failed is recorded
+ * in a transaction of its own, after the abort.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/async.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "loader.h"
+#include "publish/publish.h"
+#include "worker/worker.h"
+
+#define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
+
+int64		ldr_worker_package = 0;
+
+/* Raise 57014 if somebody asked to cancel the package in hand. Cheap enough for a loop. */
+void
+ldr_check_cancel(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext cxt;
+	bool		asked;
+
+	if (ldr_worker_package == 0 || !TimestampDifferenceExceeds(last, now, CANCEL_LOOK_MS))
+		return;
+	last = now;
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "loader cancel", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(cxt);
+	asked = ldr_package_cancel_requested(ldr_worker_package);
+	MemoryContextSwitchTo(MemoryContextGetParent(cxt));
+	MemoryContextDelete(cxt);
+	if (asked)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("package " INT64_FORMAT " was cancelled", ldr_worker_package)));
+}
+
+/* Every role can read a NOTIFY: ids and states only. */
+void
+ldr_notify(int64 package_id, const char *state)
+{
+	Async_Notify("loader", psprintf("{\"package_id\": " INT64_FORMAT ", \"state\": \"%s\"}", package_id, state));
+}
+
+/* The entry of every dynamic worker. */
+void
+loader_worker_main(Datum main_arg)
+{
+	LdrWorkerArg arg;
+
+	memcpy(&arg, MyBgworkerEntry->bgw_extra, sizeof(arg));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	ldr_worker_connect(arg.db, arg.role);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+
+	StartTransactionCommand();
+	if (TransactionIdIsValid(arg.caller_xid))
+		XactLockTableWait(arg.caller_xid, NULL, NULL, XLTW_None);
+	CommitTransactionCommand();
+
+	if (arg.kind == LDR_COORDINATOR)
+		ldr_coordinator_run(&arg);
+	else if (arg.kind == LDR_JOB_WORKER)
+		ldr_job_worker_run(&arg);
+	else
+	{
+		StartTransactionCommand();
+		if (ldr_catalog_exists())
+			ldr_start_waiting(false);
+		CommitTransactionCommand();
+	}
+}
+
+/*
+ * The package, if it is still ours to work on. Runs before the role is assumed; only our own
+ * catalog is read. Result lives in the caller's context.
+ */
+LdrPackage *
+ldr_worker_fetch(const LdrWorkerArg *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	LdrPackage *package = NULL;
+	char	   *version;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	if (ldr_catalog_exists())
+	{
+		version = ldr_catalog_version();
+		if (strcmp(version, LDR_VERSION) != 0)
+			ereport(FATAL,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("library loader has version %s, but extension \"loader\" has version %s", LDR_VERSION, version),
+					 errhint("Run ALTER EXTENSION loader UPDATE, or restart the server after an upgrade of the package.")));
+		package = ldr_package_get(arg->package_id, true);
+	}
+	if (package && (!package->wanted || package->role != arg->role || package->database != MyDatabaseId ||
+					package->system_identifier != (int64) GetSystemIdentifier() ||
+					get_role_oid(package->role_name, true) != package->role ||
+					(strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0)))
+		package = NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	return package;
+}
+
+/*
+ * Wait in the queue without waiting: true if it is our turn, with the package lock held. If an
+ * earlier package is in the way, leave; its coordinator starts us when it ends. It may have ended
+ * between our look and our leaving, and have seen us still there: so look again with the lock let
+ * go.
+ */
+static bool
+coordinator_is_our_turn(int64 package_id)
+{
+	bool		failed;
+	int64		blocker;
+
+	for (int look = 0; look < 2; look++)
+	{
+		ldr_xact_begin();
+		blocker = ldr_package_blocker(package_id, &failed);
+		ldr_xact_commit();
+		if (blocker == 0)
+			return look == 0 || ldr_package_lock(package_id, true, false);
+		if (look == 0)
+			ldr_package_unlock(package_id);
+	}
+	return false;
+}
+
+/*
+ * One more beginning that no caller asked for, after a crash or a stop. Counted and committed
+ * before the work, so that a package that brings the server down ends as failed.
+ */
+static bool
+coordinator_may_resume(LdrPackage *package)
+{
+	bool		may = package->attempts <= ldr_retry_attempts;
+
+	ldr_xact_begin();
+	if (may)
+	{
+		ldr_package_want(package->package_id, package->system_identifier, package->database);
+		ldr_event(package->package_id, "resumed", NULL, "Beginning %d.", package->attempts + 1);
+	}
+	else
+	{
+		ErrorData	edata = {0};
+
+		edata.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		edata.message = psprintf("package was interrupted %d times", package->attempts);
+		edata.detail = "loader.retry_attempts is exhausted.";
+		edata.hint = "Look into the server's log for what ended its workers, then call loader_resume.";
+		ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
+		ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
+		ldr_notify(package->package_id, "failed");
+	}
+	ldr_xact_commit();
+	return may;
+}
+
+/* Jobs in transactions of their own, by this process and by helpers. */
+static void
+coordinator_run_jobs(LdrRun *run)
+{
+	int			workers = run->options->workers > 0 ? run->options->workers : ldr_workers;
+	int			n = Min(workers, list_length(run->jobs)) - 1;
+	BackgroundWorkerHandle **helpers = palloc0(sizeof(BackgroundWorkerHandle *) * Max(n, 1));
+	LdrWorkerArg arg = {0};
+
+	arg.kind = LDR_JOB_WORKER;
+	arg.db = MyDatabaseId;
+	arg.role = run->package->role;
+	arg.package_id = run->package->package_id;
+	for (int i = 0; i < n; i++)
+		helpers[i] = ldr_worker_start(&arg);
+	ldr_jobs_run(run);
+	for (int i = 0; i < n; i++)
+		if (helpers[i])
+			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
+	/* what a helper left unfinished, because it died or found no slot */
+	ldr_jobs_run(run);
+}
+
+/* Jobs are done; did all go well? Raises the package's error if not. */
+static void
+coordinator_check_jobs(LdrRun *run)
+{
+	int			unfinished,
+				failed;
+
+	ldr_xact_begin();
+	ldr_check_cancel();
+	ldr_job_counts(run->package->package_id, &unfinished, &failed);
+	ldr_xact_commit();
+	if (unfinished > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("%d jobs of the package are not finished", unfinished)));
+	if (failed > 0 && !run->options->complete_with_failed_jobs)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("%d jobs of the package failed", failed),
+				 errdetail("The other jobs are loaded, since the package is not atomic; the load is not recorded."),
+				 errhint("See loader.jobs for their errors; loader_resume runs the failed jobs again.")));
+}
+
+static void
+coordinator_attempt(LdrRun *run)
+{
+	uint64		bytes = 0;
+	ListCell   *lc;
+
+	ldr_xact_begin();
+	MemoryContextSwitchTo(run->cxt);
+	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
+	run->jobs = ldr_job_list(run->package->package_id);
+	ldr_xact_commit();
+	MemoryContextSwitchTo(run->cxt);
+	foreach(lc, run->jobs)
+		bytes += ((LdrJob *) lfirst(lc))->stamp.size;
+	ldr_progress_totals(list_length(run->jobs), bytes);
+
+	ldr_migrate(run);
+	MemoryContextSwitchTo(run->cxt);
+	if (run->options->atomic)
+	{
+		ldr_publish(run);
+		return;
+	}
+	ldr_publish_tables(run);
+	MemoryContextSwitchTo(run->cxt);
+	coordinator_run_jobs(run);
+	coordinator_check_jobs(run);
+	MemoryContextSwitchTo(run->cxt);
+	ldr_publish_end(run);
+}
+
+/* Record an attempt that was rolled back. Returns whether there will be another one. */
+static bool
+coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
+{
+	int64		id = run->package->package_id;
+	const char *job_id = run->job ? run->job->job_id : NULL;
+	bool		cancelled;
+	bool		again;
+	const char *state;
+
+	ldr_xact_begin();
+	cancelled = ldr_package_cancel_requested(id);
+	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
+	state = cancelled ? "cancelled" : "failed";
+	if (run->job && !cancelled)
+		ldr_job_failed(id, run->job->ordinal, again ? "retry" : "failed", run->job_started_at, edata);
+	if (!again)
+	{
+		ldr_package_failed(id, state, run->started_at, edata);
+		ldr_notify(id, state);
+	}
+	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode), edata->message);
+	ldr_xact_commit();
+	return again;
+}
+
+/* One attempt; true if it has to be made again. */
+static bool
+coordinator_try(LdrRun *run, int attempt)
+{
+	volatile bool again = false;
+
+	PG_TRY();
+	{
+		coordinator_attempt(run);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(run->cxt);
+		edata = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		ldr_xact_abort();
+		MemoryContextSwitchTo(run->cxt);
+		ldr_progress_rewind();
+		again = coordinator_record_error(run, edata, attempt);
+	}
+	PG_END_TRY();
+	return again;
+}
+
+static void
+coordinator_load(LdrPackage *package)
+{
+	MemoryContext parent = CurrentMemoryContext;
+	bool		again = true;
+
+	ldr_worker_package = package->package_id;
+	for (int attempt = 0; again; attempt++)
+	{
+		MemoryContext cxt = AllocSetContextCreate(parent, "loader package", ALLOCSET_DEFAULT_SIZES);
+		LdrRun	   *run;
+
+		MemoryContextSwitchTo(cxt);
+		run = palloc0(sizeof(LdrRun));
+		run->cxt = cxt;
+		run->package = package;
+		run->options = ldr_options_from_json(package->options);
+		run->started_at = GetCurrentTimestamp();
+		again = coordinator_try(run, attempt);
+		MemoryContextSwitchTo(parent);
+		MemoryContextDelete(cxt);
+		if (again)
+			ldr_retry_wait(attempt, package->package_id);
+	}
+	ldr_worker_package = 0;
+}
+
+/* Become the caller: role, then its settings. */
+void
+ldr_worker_become(LdrPackage *package)
+{
+	StartTransactionCommand();
+	ldr_role_assume(package->role);
+	CommitTransactionCommand();
+	ldr_xact_begin();
+	ldr_environment_apply(package->settings);
+	ldr_xact_commit();
+}
+
+void
+ldr_coordinator_run(const LdrWorkerArg *arg)
+{
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader worker", ALLOCSET_DEFAULT_SIZES);
+	LdrPackage *package;
+
+	MemoryContextSwitchTo(cxt);
+	/*
+	 * Who was asked for waits: the caller's transaction, or a coordinator that is about to leave,
+	 * may hold the lock for a moment longer. Who just looks for work does not.
+	 */
+	if (!ldr_package_lock(arg->package_id, true, TransactionIdIsValid(arg->caller_xid)) || !ldr_slot_acquire())
+		return;
+	package = ldr_worker_fetch(arg);
+	if (package == NULL)
+		return;
+	ldr_progress_begin(package->package_id, package->role, true);
+	pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s", package->package_id, package->source));
+	ldr_worker_become(package);
+	MemoryContextSwitchTo(cxt);
+	if (!coordinator_is_our_turn(package->package_id))
+		return;
+	MemoryContextSwitchTo(cxt);
+	if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))
+		coordinator_load(package);
+
+	/* hand over: what waited for this package, or for a slot, is started now */
+	ldr_package_unlock(package->package_id);
+	ldr_slot_release();
+	ldr_progress_end();
+	ldr_xact_begin();
+	ldr_start_waiting(false);
+	if (ldr_retention >= 0)
+		ldr_package_sweep(ldr_retention);
+	ldr_xact_commit();
+}

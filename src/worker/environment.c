@@ -1,0 +1,166 @@
+/*
+ * worker/environment.c: who a worker is, and with which settings.
+ *
+ * A worker connects without a role, which makes it the bootstrap superuser, and becomes the
+ * caller's role twice over: by SetSessionAuthorization for the session, and in each transaction,
+ * right after its start, by a user id with SECURITY_LOCAL_USERID_CHANGE, which forbids SET ROLE,
+ * RESET ROLE and SET SESSION AUTHORIZATION. The second is undone only after the commit: deferred
+ * triggers and cursors of the user's tables run during it. With either one alone a trigger in a
+ * user's table could become superuser. From 17 on the worker connects as the role itself.
+ *
+ * Settings: the superuser's own would apply otherwise, and the role's would not; so the caller's
+ * are stored with the package and set here one by one, with the caller's rights.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "json.h"				/* its macros shadow the server's functions: last */
+#include "loader.h"
+#include "worker/worker.h"
+
+static Oid	worker_role = InvalidOid;
+
+/* Set in any case, whatever the caller's value came from: they change what is stored or read. */
+static const char *const always[] = {
+	"TimeZone", "DateStyle", "IntervalStyle", "search_path", "session_replication_role", "row_security",
+	"check_function_bodies", "default_tablespace", "temp_tablespaces", "default_table_access_method",
+	"default_toast_compression", "extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
+	"xmlbinary", "xmloption", "work_mem", "maintenance_work_mem", "synchronous_commit", "timezone_abbreviations",
+	"array_nulls", "standard_conforming_strings", "transform_null_equals", "jit"
+};
+
+/* The worker's own business, or the session's. */
+static const char *const never[] = {
+	"application_name", "client_encoding", "client_min_messages", "statement_timeout", "lock_timeout",
+	"deadlock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout",
+	"role", "session_authorization", "is_superuser", "transaction_isolation", "transaction_read_only",
+	"transaction_deferrable", "default_transaction_isolation", "default_transaction_read_only",
+	"default_transaction_deferrable", "seed", "force_parallel_mode", "debug_parallel_query", "log_min_messages"
+};
+
+static bool
+environment_lists(const char *const *names, int n, const char *name)
+{
+	for (int i = 0; i < n; i++)
+		if (pg_strcasecmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The settings of this session that a worker needs, as the text of a JSON object. */
+char *
+ldr_environment_collect(void)
+{
+	json_t	   *object = ldr_json_object();
+	int			n;
+	struct config_generic **vars = ldr_guc_variables(&n);
+	char	   *text,
+			   *copy;
+
+	for (int i = 0; i < n; i++)
+	{
+		struct config_generic *var = vars[i];
+		const char *value;
+
+		if ((var->context != PGC_USERSET && var->context != PGC_SUSET) ||
+			environment_lists(never, lengthof(never), var->name))
+			continue;
+		if (!environment_lists(always, lengthof(always), var->name) &&
+			(var->source < PGC_S_GLOBAL || var->source == PGC_S_OVERRIDE))
+			continue;
+		value = GetConfigOption(var->name, true, false);
+		if (value && json_object_set_new(object, var->name, json_string_nocheck(value)) != 0)
+			break;
+	}
+	text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	if (text == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	copy = pstrdup(text);
+	free(text);
+	return copy;
+}
+
+static void
+environment_set(const char *name, const char *value, GucContext context)
+{
+	(void) set_config_option(name, value, context, PGC_S_SESSION, GUC_ACTION_SET, true, LOG, false);
+}
+
+/*
+ * Apply what ldr_environment_collect stored, with the caller's rights, and then the worker's own.
+ * Caller is in a transaction as the caller's role.
+ */
+void
+ldr_environment_apply(const char *text)
+{
+	json_error_t error;
+	json_t	   *object = json_loads(text, 0, &error);
+	const char *name;
+	json_t	   *value;
+	GucContext	context = superuser() ? PGC_SUSET : PGC_USERSET;
+	char		ms[32];
+
+	if (object == NULL)
+		elog(ERROR, "stored settings are broken: %s", error.text);
+	json_object_foreach(object, name, value)
+		if (json_is_string(value))
+			environment_set(name, json_string_value(value), context);
+	json_decref(object);
+
+	environment_set("statement_timeout", "0", PGC_SUSET);
+	environment_set("idle_in_transaction_session_timeout", "0", PGC_SUSET);
+	environment_set("default_transaction_isolation", "read committed", PGC_SUSET);
+	environment_set("default_transaction_read_only", "off", PGC_SUSET);
+	environment_set("default_transaction_deferrable", "off", PGC_SUSET);
+	environment_set("track_activities", "on", PGC_SUSET);
+	snprintf(ms, sizeof(ms), "%d", ldr_lock_timeout);
+	environment_set("lock_timeout", ms, PGC_SUSET);
+	/* below lock_timeout, or an autovacuum that is in the way would never be cancelled */
+	snprintf(ms, sizeof(ms), "%d", Max(1, Min(DeadlockTimeout, ldr_lock_timeout / 2)));
+	environment_set("deadlock_timeout", ms, PGC_SUSET);
+}
+
+/* Become the role for the rest of the session. Call it in a transaction, before any other work. */
+void
+ldr_role_assume(Oid role)
+{
+	worker_role = role;
+	ldr_set_session_role(role, superuser_arg(role));
+}
+
+/* Start a transaction as the caller's role, with a snapshot. */
+void
+ldr_xact_begin(void)
+{
+	Assert(OidIsValid(worker_role));
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SetUserIdAndSecContext(worker_role, SECURITY_LOCAL_USERID_CHANGE);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* Commit it. The identity is undone last: deferred triggers run inside the commit. */
+void
+ldr_xact_commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	SetUserIdAndSecContext(worker_role, 0);
+}
+
+void
+ldr_xact_abort(void)
+{
+	AbortCurrentTransaction();
+	SetUserIdAndSecContext(worker_role, 0);
+}

@@ -1,0 +1,128 @@
+/*
+ * worker/launcher.c: goes on with what a restart interrupted.
+ *
+ * Runs only with shared_preload_libraries. It has no database: for each one that can be connected
+ * to it starts a scout, which looks for the extension and for packages that were started and have
+ * not ended, starts their coordinators and is gone. Once at the start of the server, and then
+ * every loader.launcher_naptime for packages that found no slot.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "loader.h"
+#include "worker/worker.h"
+
+/* OIDs of the databases that a scout can look into. Allocated in the current context. */
+static List *
+launcher_databases(void)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	List	   *oids = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old;
+
+		if (!db->datallowconn || db->datistemplate)
+			continue;
+		old = MemoryContextSwitchTo(cxt);
+		oids = lappend_oid(oids, db->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	return oids;
+}
+
+/* One round: a scout for each database, one after the other, so that they take one slot. */
+static void
+launcher_round(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, launcher_databases())
+	{
+		LdrWorkerArg arg = {0};
+		BackgroundWorkerHandle *handle;
+
+		arg.kind = LDR_SCOUT;
+		arg.db = lfirst_oid(lc);
+		arg.role = BOOTSTRAP_SUPERUSERID;
+		handle = ldr_worker_start(&arg);
+		if (handle == NULL)
+			return;				/* no slot: next round */
+		(void) WaitForBackgroundWorkerShutdown(handle);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+loader_launcher_main(Datum main_arg)
+{
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader launcher", ALLOCSET_DEFAULT_SIZES);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	for (;;)
+	{
+		MemoryContextSwitchTo(cxt);
+		MemoryContextReset(cxt);
+		launcher_round();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ldr_launcher_naptime * 1000L,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}
+
+/* In _PG_init, while shared_preload_libraries is processed. */
+void
+ldr_launcher_register(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 10;	/* the one worker that comes back by itself */
+	strlcpy(worker.bgw_library_name, "loader", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "loader_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "loader launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "loader launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}

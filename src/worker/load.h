@@ -1,0 +1,32 @@
+/*
+ * worker/load.h: one job file into one table.
+ */
+#ifndef LDR_LOAD_H
+#define LDR_LOAD_H
+
+#include "options.h"
+#include "source/package.h"
+#include "utils/rel.h"
+
+typedef struct LdrLoadResult
+{
+	uint64		rows_read;
+	uint64		rows_inserted;
+	uint64		bytes;			/* of the file */
+	const char *sink;
+	const char *reason;			/* why not the fastest; NULL */
+} LdrLoadResult;
+
+/*
+ * Load a job's file into rel, in the current transaction and as the current role. Caller holds
+ * RowExclusiveLock on rel. Raises the data's errors with file, line, column and the value's start
+ * as detail; what was put into the table then has to be rolled back.
+ */
+extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
+						  Relation rel, const LdrOptions *options, LdrLoadResult *result);
+
+/* Open a reader of a job file that may have these columns; released with the current context. */
+extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
+								  const LdrColumnName *names, int n, const LdrOptions *options);
+
+#endif							/* LDR_LOAD_H */

@@ -1,0 +1,101 @@
+/*
+ * worker/locks.c: locks of the lock manager that stand for things of ours. Each is freed by any
+ * death of its holder.
+ *
+ * They live in the space of advisory locks, with a class number that the SQL functions cannot
+ * produce (those use 1 and 2). Order: package, slot, dataset, then relations.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#include "loader.h"
+#include "worker/worker.h"
+
+enum
+{
+	CLASS_SLOT = 0x4c01,		/* one of loader.max_workers, over all databases */
+	CLASS_PACKAGE,				/* whoever works on a package as its coordinator */
+	CLASS_DATASET,				/* creates tables of a dataset, or writes its system tables */
+	CLASS_SCAN					/* scans a directory */
+};
+
+static int	slot_held = -1;
+
+static LOCKTAG
+lock_tag(Oid db, uint64 id, uint16 class)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, db, (uint32) (id >> 32), (uint32) id, class);
+	return tag;
+}
+
+/* Take one of the loader.max_workers slots, without waiting. False if all are taken. */
+bool
+ldr_slot_acquire(void)
+{
+	for (int i = 0; i < ldr_max_workers && slot_held < 0; i++)
+	{
+		LOCKTAG		tag = lock_tag(InvalidOid, i, CLASS_SLOT);
+
+		if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
+			slot_held = i;
+	}
+	return slot_held >= 0;
+}
+
+void
+ldr_slot_release(void)
+{
+	LOCKTAG		tag = lock_tag(InvalidOid, slot_held, CLASS_SLOT);
+
+	if (slot_held >= 0)
+		LockRelease(&tag, ExclusiveLock, true);
+	slot_held = -1;
+}
+
+/*
+ * Be the only one who works on the package, for the session or for the transaction. Without wait,
+ * false if somebody else is.
+ */
+bool
+ldr_package_lock(int64 package_id, bool session, bool wait)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_PACKAGE);
+
+	return LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+ldr_package_unlock(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_PACKAGE);
+
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/*
+ * Until the end of the transaction, be the only one who creates tables of the dataset or writes
+ * its system tables. Waits for another publish of the same dataset to end.
+ */
+void
+ldr_dataset_lock(const char *dataset)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) dataset, strlen(dataset), 0),
+							   CLASS_DATASET);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* Until the end of the transaction, be the only scan of the directory. Does not wait. */
+bool
+ldr_scan_lock(const char *directory)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) directory, strlen(directory), 0),
+							   CLASS_SCAN);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}

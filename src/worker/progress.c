@@ -1,0 +1,246 @@
+/*
+ * worker/progress.c: what runs now, in the server's own progress counters.
+ *
+ * They need no shared memory of ours, so they work without shared_preload_libraries, and they
+ * vanish with the process. Our rows are those of command COPY (pg_stat_progress_copy shows them
+ * too: bytes and tuples are where COPY has them) with a magic number in the last parameter.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "commands/progress.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/acl.h"
+#include "utils/backend_progress.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "loader.h"
+#include "worker/worker.h"
+
+#define PROGRESS_MAGIC	INT64CONST(0x6c6f616465720001)
+
+enum							/* beyond those that pg_stat_progress_copy shows */
+{
+	PROGRESS_PACKAGE = 10,
+	PROGRESS_ROLE,
+	PROGRESS_PHASE,
+	PROGRESS_JOB,				/* ordinal of the job in hand */
+	PROGRESS_JOBS_DONE,
+	PROGRESS_JOBS_TOTAL,
+	PROGRESS_COORDINATOR,
+	PROGRESS_STARTED,
+	PROGRESS_ROWS_DONE,
+	PROGRESS_IS_OURS
+};
+
+StaticAssertDecl(PROGRESS_IS_OURS < PGSTAT_NUM_PROGRESS_PARAM, "must fit");
+
+static int64 mine[PGSTAT_NUM_PROGRESS_PARAM];	/* this process's own */
+static uint64 rows_before,				/* of finished jobs */
+			bytes_before;
+
+static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing", "waiting to retry"};
+
+/* Hand all counters to pgstat. An aborted (sub)transaction ends the command: begin it anew. */
+void
+ldr_progress_show(void)
+{
+	static int	index[PGSTAT_NUM_PROGRESS_PARAM];
+
+	if (MyBEEntry == NULL || mine[PROGRESS_IS_OURS] == 0)
+		return;
+	for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
+		index[i] = i;
+	if (MyBEEntry->st_progress_command != PROGRESS_COMMAND_COPY)
+		pgstat_progress_start_command(PROGRESS_COMMAND_COPY, InvalidOid);
+	pgstat_progress_update_multi_param(PGSTAT_NUM_PROGRESS_PARAM, index, mine);
+}
+
+void
+ldr_progress_begin(int64 package_id, Oid role, bool is_coordinator)
+{
+	memset(mine, 0, sizeof(mine));
+	mine[PROGRESS_COPY_COMMAND] = PROGRESS_COPY_COMMAND_FROM;
+	mine[PROGRESS_COPY_TYPE] = PROGRESS_COPY_TYPE_FILE;
+	mine[PROGRESS_PACKAGE] = package_id;
+	mine[PROGRESS_ROLE] = role;
+	mine[PROGRESS_COORDINATOR] = is_coordinator;
+	mine[PROGRESS_STARTED] = GetCurrentTimestamp();
+	mine[PROGRESS_IS_OURS] = PROGRESS_MAGIC;
+	rows_before = bytes_before = 0;
+	ldr_progress_show();
+}
+
+void
+ldr_progress_totals(int jobs, uint64 bytes)
+{
+	mine[PROGRESS_JOBS_TOTAL] = jobs;
+	mine[PROGRESS_COPY_BYTES_TOTAL] = bytes;
+	ldr_progress_show();
+}
+
+void
+ldr_progress_phase(LdrPhase phase)
+{
+	mine[PROGRESS_PHASE] = phase;
+	ldr_progress_show();
+}
+
+void
+ldr_progress_job(int ordinal)
+{
+	mine[PROGRESS_JOB] = ordinal;
+	ldr_progress_show();
+}
+
+/* Of the job in hand: rows read, bytes taken from its file. */
+void
+ldr_progress_rows(uint64 rows, uint64 bytes)
+{
+	mine[PROGRESS_COPY_TUPLES_PROCESSED] = rows_before + rows;
+	mine[PROGRESS_COPY_BYTES_PROCESSED] = bytes_before + bytes;
+	ldr_progress_show();
+}
+
+void
+ldr_progress_job_done(uint64 rows, uint64 bytes)
+{
+	rows_before += rows;
+	bytes_before += bytes;
+	mine[PROGRESS_JOBS_DONE]++;
+	ldr_progress_rows(0, 0);
+}
+
+/* All is undone and begins again. */
+void
+ldr_progress_rewind(void)
+{
+	rows_before = bytes_before = 0;
+	mine[PROGRESS_JOB] = mine[PROGRESS_JOBS_DONE] = 0;
+	ldr_progress_rows(0, 0);
+}
+
+/* This process works for the package no longer. */
+void
+ldr_progress_end(void)
+{
+	memset(mine, 0, sizeof(mine));
+	pgstat_progress_end_command();
+}
+
+/* The next worker of ours in the pgstat snapshot, from *i on; NULL if there is none. */
+static PgBackendStatus *
+progress_next(int *i)
+{
+	while (*i < pgstat_fetch_stat_numbackends())
+	{
+		LocalPgBackendStatus *local = ldr_local_beentry(++(*i));
+
+		if (local && local->backendStatus.st_procpid > 0 &&
+			local->backendStatus.st_progress_command == PROGRESS_COMMAND_COPY &&
+			local->backendStatus.st_progress_param[PROGRESS_IS_OURS] == PROGRESS_MAGIC)
+			return &local->backendStatus;
+	}
+	return NULL;
+}
+
+/* Our workers that run now, in the whole server. */
+int
+ldr_progress_running(void)
+{
+	int			i = 0,
+				n = 0;
+
+	pgstat_clear_backend_activity_snapshot();
+	while (progress_next(&i))
+		n++;
+	return n;
+}
+
+/* Is a coordinator of the package alive? A look, not a lock: it may end or begin right now. */
+bool
+ldr_progress_is_running(int64 package_id)
+{
+	PgBackendStatus *be;
+	int			i = 0;
+
+	pgstat_clear_backend_activity_snapshot();
+	while ((be = progress_next(&i)) != NULL)
+		if (be->st_databaseid == MyDatabaseId && be->st_progress_param[PROGRESS_COORDINATOR] &&
+			be->st_progress_param[PROGRESS_PACKAGE] == package_id)
+			return true;
+	return false;
+}
+
+/* One line about a package that runs, for the NOTICE of loader_run. False if it does not run. */
+bool
+ldr_progress_snapshot(int64 package_id, char *line, size_t size)
+{
+	PgBackendStatus *be;
+	int			i = 0;
+	int64		rows = 0,
+				bytes = 0,
+				total = 0,
+				jobs = 0,
+				jobs_total = 0;
+	const char *phase = NULL;
+
+	pgstat_clear_backend_activity_snapshot();
+	while ((be = progress_next(&i)) != NULL)
+	{
+		int64	   *p = be->st_progress_param;
+
+		if (be->st_databaseid != MyDatabaseId || p[PROGRESS_PACKAGE] != package_id)
+			continue;
+		rows += p[PROGRESS_COPY_TUPLES_PROCESSED];
+		bytes += p[PROGRESS_COPY_BYTES_PROCESSED];
+		jobs += p[PROGRESS_JOBS_DONE];
+		total = Max(total, p[PROGRESS_COPY_BYTES_TOTAL]);
+		jobs_total = Max(jobs_total, p[PROGRESS_JOBS_TOTAL]);
+		if (p[PROGRESS_COORDINATOR])
+			phase = phase_names[p[PROGRESS_PHASE]];
+	}
+	if (phase == NULL)
+		return false;
+	snprintf(line, size, "%s, %lld of %lld jobs, %lld%%, %lld rows", phase, (long long) jobs,
+			 (long long) jobs_total, (long long) (total > 0 ? Min(bytes, total) * 100 / total : 100), (long long) rows);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(loader_running);
+
+/* loader.running(): see the SQL script. A role sees workers of roles it is a member of. */
+Datum
+loader_running(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			user = GetUserId();
+	bool		all = has_privs_of_role(user, ROLE_PG_MONITOR);
+	PgBackendStatus *be;
+	int			i = 0;
+
+	ldr_srf_begin(fcinfo);
+	pgstat_clear_backend_activity_snapshot();
+	while ((be = progress_next(&i)) != NULL)
+	{
+		int64	   *p = be->st_progress_param;
+		Datum		values[] = {
+			Int32GetDatum(be->st_procpid), Int64GetDatum(p[PROGRESS_PACKAGE]), BoolGetDatum(p[PROGRESS_COORDINATOR] != 0),
+			CStringGetTextDatum(phase_names[p[PROGRESS_PHASE]]), Int32GetDatum(p[PROGRESS_JOB]),
+			Int32GetDatum(p[PROGRESS_JOBS_DONE]), Int32GetDatum(p[PROGRESS_JOBS_TOTAL]),
+			Int64GetDatum(p[PROGRESS_COPY_BYTES_PROCESSED]), Int64GetDatum(p[PROGRESS_COPY_BYTES_TOTAL]),
+			Int64GetDatum(p[PROGRESS_COPY_TUPLES_PROCESSED]), TimestampTzGetDatum(p[PROGRESS_STARTED])
+		};
+		bool		nulls[lengthof(values)] = {false};
+
+		if (be->st_databaseid != MyDatabaseId || !(all || has_privs_of_role(user, (Oid) p[PROGRESS_ROLE])))
+			continue;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,151 @@
+/*
+ * worker/start.c: from a package in the catalog to a process that works on it.
+ *
+ * A worker is registered before the caller commits, since nothing may fail in a commit callback;
+ * it waits for the caller's transaction and leaves quietly if that left no package behind. If no
+ * process slot is free the package stays as it is, and the next start, scan, wait, the launcher,
+ * or a coordinator that ends picks it up: nothing spins.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "loader.h"
+#include "worker/worker.h"
+
+/* Starts of this transaction, one entry per subtransaction level that has some. */
+static List *pending = NIL;		/* of SubTransactionId */
+
+/* PREPARE TRANSACTION would leave the worker waiting for who knows how long. */
+static void
+start_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && pending != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has started a package"),
+				 errhint("Start the package in a transaction of its own.")));
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		pending = NIL;			/* its memory goes with the transaction */
+}
+
+static void
+start_subxact_callback(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void *arg)
+{
+	ListCell   *lc;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		pending = list_delete_int(pending, (int) sub);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		foreach(lc, pending)
+			if (lfirst_int(lc) == (int) sub)
+				lfirst_int(lc) = (int) parent;
+}
+
+static void
+start_remember(void)
+{
+	static bool registered = false;
+	MemoryContext old;
+
+	if (!registered)
+	{
+		RegisterXactCallback(start_xact_callback, NULL);
+		RegisterSubXactCallback(start_subxact_callback, NULL);
+		registered = true;
+	}
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	pending = list_append_unique_int(pending, (int) GetCurrentSubTransactionId());
+	MemoryContextSwitchTo(old);
+}
+
+/* Register a worker. NULL if the server has no slot for one. */
+BackgroundWorkerHandle *
+ldr_worker_start(const LdrWorkerArg *arg)
+{
+	static const char *const names[] = {"coordinator", "job worker", "scout"};
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "loader", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "loader_worker_main", BGW_MAXLEN);
+	if (arg->package_id != 0)
+		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s for package " INT64_FORMAT, names[arg->kind], arg->package_id);
+	else
+		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s", names[arg->kind]);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
+	memcpy(worker.bgw_extra, arg, sizeof(*arg));
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/* Start a package's coordinator; same_transaction if the catalog change is not committed yet. */
+BackgroundWorkerHandle *
+ldr_package_start(const LdrPackage *package, bool same_transaction)
+{
+	LdrWorkerArg arg = {0};
+
+	arg.kind = LDR_COORDINATOR;
+	arg.db = MyDatabaseId;
+	arg.role = package->role;
+	arg.package_id = package->package_id;
+	if (same_transaction)
+	{
+		arg.caller_xid = GetTopTransactionId();
+		start_remember();
+	}
+	return ldr_worker_start(&arg);
+}
+
+/*
+ * Start whatever was started before, has not ended, does not run, and need not wait for another
+ * package; no more than there are slots. Returns how many. Caller is in a transaction; with
+ * same_transaction its own changes make them startable, so workers wait for its end.
+ */
+int
+ldr_start_waiting(bool same_transaction)
+{
+	int			room = ldr_max_workers - ldr_progress_running();
+	int			n = 0;
+	ListCell   *lc;
+
+	if (room <= 0)
+		return 0;
+	foreach(lc, ldr_package_waiting((int64) GetSystemIdentifier(), MyDatabaseId))
+	{
+		int64		id = *(int64 *) lfirst(lc);
+		LdrPackage *package;
+		bool		failed;
+
+		if (ldr_progress_is_running(id) || ldr_package_blocker(id, &failed) != 0)
+			continue;
+		package = ldr_package_get(id, true);
+		if (package == NULL)
+			continue;
+		if (ldr_package_start(package, same_transaction) == NULL || ++n >= room)
+			break;
+	}
+	return n;
+}
+
+/*
+ * Mark a package as started, and start it if its turn has come and there may be a slot. Returns
+ * whether there may be one for the next.
+ */
+bool
+ldr_package_begin(LdrPackage *package, bool slots)
+{
+	bool		failed;
+
+	ldr_package_want(package->package_id, package->system_identifier, package->database);
+	if (!slots || ldr_package_blocker(package->package_id, &failed) != 0)
+		return slots;
+	return ldr_package_start(package, true) != NULL;
+}

@@ -1,0 +1,26 @@
+-- loader_convert_test: see loader_convert_test.c
+
+-- 'same', or what differs between our converter and the input function
+CREATE FUNCTION convert_compare(type regtype, typmod int, value text, format text DEFAULT 'csv')
+RETURNS text LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- the same for the bytes of a file in some encoding
+CREATE FUNCTION convert_compare_bytes(type regtype, typmod int, value bytea,
+	format text DEFAULT 'csv', encoding name DEFAULT 'UTF8')
+RETURNS text LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- n random values of the type: how many of them differ, how many raised errors, how many did not
+-- need the input function, and the first that differs
+CREATE FUNCTION convert_random(type regtype, typmod int, n bigint, seed int,
+	encoding name DEFAULT 'UTF8',
+	OUT differences bigint, OUT errors bigint, OUT fast bigint, OUT example text)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- what our converter makes of a value of a bytea column
+CREATE FUNCTION convert_bytea(value text, format text DEFAULT 'jsonl')
+RETURNS bytea LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- nanoseconds per value: ours and the input function's, n rounds over the values
+CREATE FUNCTION convert_time(type regtype, typmod int, samples text[], n bigint,
+	OUT ours float8, OUT theirs float8)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME';

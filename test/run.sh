@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# test/run.sh: `make test`, complete in itself: set-up, build, throw-away server, all tests.
+#
+# Works in a copy of the tree, as a user that is not root. Each step prints its own count, a step
+# that dies counts as failed, one that cannot run says why. The last line is the sum:
+# "N passed, N failed", with ", N skipped" where there are any. Status 1 if anything failed.
+#
+#	ONLY=REGEX	only the steps whose name matches (the others are not counted)
+#	CI=true		warnings are errors
+#	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/count.sh"
+
+choose_server
+# shellcheck disable=SC2046
+setup $(base_packages) perl -- libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron"
+[ -z "${CI:-}" ] || WERROR=1
+make_work
+tree=$work/tree
+copy_tree "$top" "$tree"
+# The sources may be where the server's user cannot look; the packages are in the copy.
+export LOADER_PACKAGES=$tree/test/packages
+cd "$tree" || exit 1
+
+make_here() { as_user make -s --no-print-directory PG_CONFIG="$pg_config" "$@"; }
+
+# The tests that need a server need a build, too.
+need_server()
+{
+	[ -n "${server_ready:-}" ] || skip_step "the build or the server's start failed"
+}
+
+step_build()
+{
+	build_and_install "$tree" && server_start || return
+	server_ready=1
+	say "built and installed for $("$pg_config" --version), server started"
+}
+
+# The server's own functions win over those of a library: json_object is one of the server as well
+# as of jansson, and a call to it from here would end in the server's.
+step_symbols()
+{
+	need_server
+	local clash
+	clash=$(comm -12 \
+		<(nm -D --undefined-only loader.so | sed 's/.* //; s/@.*//' | sort -u) \
+		<(comm -12 \
+			<(nm -D --defined-only "$("$pg_config" --bindir)/postgres" | sed 's/.* //; s/@.*//' | sort -u) \
+			<(ldd loader.so | awk '/libjansson|libz/ { print $3 }' | xargs nm -D --defined-only |
+				sed 's/.* //; s/@.*//' | sort -u)))
+	[ -z "$clash" ] || {
+		say "taken by the server instead of the library: $clash"
+		return 1
+	}
+}
+
+step_unit()
+{
+	[ -f test/unit/Makefile ] || skip_step "no unit tests here"
+	limit=900 make_here unit SAN=1
+}
+
+step_fuzz_corpus()
+{
+	compgen -G 'test/fuzz/fuzz_*.c' >/dev/null || skip_step "no fuzz drivers here"
+	limit=600 make_here fuzz SAN=1
+}
+
+step_convert() { part test/convert; }
+step_sink() { part test/sink; }
+
+# A part with a test of its own against the server: a script, or an extension made for the test.
+part()
+{
+	local rc
+	need_server
+	if [ -x "$1/run.sh" ]; then
+		limit=600 as_user env PG_CONFIG="$pg_config" "$1/run.sh"
+	elif [ -f "$1/Makefile" ]; then
+		build_and_install "$1" || return
+		limit=300 make_here -C "$1" installcheck >"$work/part.log" 2>&1
+		rc=$?
+		as_root make -s -C "$1" uninstall PG_CONFIG="$pg_config"
+		count_regress "$work/part.log"
+		[ ! -f "$1/regression.diffs" ] || head -n 300 "$1/regression.diffs"
+		return $rc
+	else
+		skip_step "$1 is not here"
+	fi
+}
+
+step_regress()
+{
+	need_server
+	limit=300 make_here installcheck >"$work/regress.log" 2>&1
+	local rc=$?
+	count_regress "$work/regress.log"
+	[ ! -f regression.diffs ] || head -n 300 regression.diffs
+	return $rc
+}
+
+step_isolation()
+{
+	need_server
+	compgen -G 'test/isolation/specs/*.spec' >/dev/null || skip_step "no specs here"
+	[ -x "$(dirname "$("$pg_config" --pgxs)")/../test/isolation/pg_isolation_regress" ] ||
+		skip_step "this server comes without pg_isolation_regress"
+	limit=600 make_here installcheck-isolation >"$work/isolation.log" 2>&1
+	local rc=$?
+	count_regress "$work/isolation.log"
+	[ ! -f output_iso/regression.diffs ] || head -n 300 output_iso/regression.diffs
+	return $rc
+}
+
+step_tap()
+{
+	[ -n "${server_ready:-}" ] || skip_step "the build failed"
+	compgen -G 'test/t/*.pl' >/dev/null || skip_step "no TAP tests here"
+	has_perl IPC::Run || skip_step "Perl's IPC::Run (libipc-run-perl) is missing"
+	[ "$pg_major" -ge 15 ] || skip_step "PostgreSQL 14 has other TAP modules"
+	[ -d "$(dirname "$("$pg_config" --pgxs)")/../test/perl" ] ||
+		skip_step "this server comes without the TAP modules"
+	limit=900 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
+		>"$work/tap.log" 2>&1
+	local rc=$?
+	count_tap "$work/tap.log"
+	[ $rc = 0 ] || tap_failures
+	return $rc
+}
+
+# What a failed TAP test said, and the end of its servers' logs.
+tap_failures()
+{
+	grep -E '^ *(not ok|#)' "$work/tap.log" | head -n 100
+	tail -n 5 "$work/tap.log"
+	find tmp_check/log -name '*.log' -newer "$work/server.log" 2>/dev/null | head -n 4 |
+		xargs -r tail -n 25
+}
+
+step_oracle()
+{
+	need_server
+	make_venv "$work/venv" 'psycopg[binary]' ||
+		skip_step "no Python environment with psycopg: python3-venv or the package index is missing"
+	new_database oracle || return
+	PYTHON=$work/venv/bin/python timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle \
+		--copy-to "$work/oracle"
+}
+
+step_other_servers()
+{
+	local python=python3
+	[ ! -x "$work/venv/bin/python" ] || python=$work/venv/bin/python
+	PYTHON=$python timeout -k 10 900 test/matrix.sh "$tree" "$pg_major"
+}
+
+run_step build 'build, install, start a server'
+run_step symbols 'no library function shadowed by the server'
+run_step unit 'unit tests, under sanitizers'
+run_step fuzz_corpus 'fuzz corpus, replayed'
+run_step convert 'converters against the server'
+run_step sink 'sinks against the server'
+run_step regress 'pg_regress'
+run_step isolation 'isolation'
+run_step tap 'TAP'
+run_step oracle "comparison with what dlt's own loader left"
+run_step other_servers 'other servers'
+summary
