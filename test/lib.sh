@@ -183,11 +183,17 @@ make_jobs() { echo "-j$(nproc 2>/dev/null || echo 2)"; }
 # build_and_install TREE: build as the server's user where it owns the tree, install as root.
 build_and_install()
 {
-	as_user make -C "$1" -s "$(make_jobs)" PG_CONFIG="$pg_config" WERROR="${WERROR:-0}" || return
+	as_user make -C "$1" -s "$(make_jobs)" PG_CONFIG="$pg_config" WERROR="${WERROR:-0}" &&
+		as_installer make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+}
+
+# as_installer COMMAND...: as a user who may write into the server's directories.
+as_installer()
+{
 	if [ -w "$("$pg_config" --pkglibdir)" ]; then
-		make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+		"$@"
 	else
-		as_root make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+		as_root env ${PGHOST:+PGHOST="$PGHOST" PGPORT="$PGPORT" PGUSER="$PGUSER"} "$@"
 	fi
 }
 

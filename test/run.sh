@@ -67,27 +67,37 @@ step_fuzz_corpus()
 	limit=600 make_here fuzz SAN=1
 }
 
-step_convert() { part test/convert; }
-step_sink() { part test/sink; }
-
-# A part with a test of its own against the server: a script, or an extension made for the test.
-part()
+step_convert()
 {
-	local rc
+	[ -x test/convert/run.sh ] || skip_step "test/convert/run.sh is not here"
 	need_server
-	if [ -x "$1/run.sh" ]; then
-		limit=600 as_user env PG_CONFIG="$pg_config" "$1/run.sh"
-	elif [ -f "$1/Makefile" ]; then
-		build_and_install "$1" || return
-		limit=300 make_here -C "$1" installcheck >"$work/part.log" 2>&1
-		rc=$?
-		as_root make -s -C "$1" uninstall PG_CONFIG="$pg_config"
-		count_regress "$work/part.log"
-		[ ! -f "$1/regression.diffs" ] || head -n 300 "$1/regression.diffs"
-		return $rc
-	else
-		skip_step "$1 is not here"
-	fi
+	local rc
+	as_installer timeout -k 10 600 test/convert/run.sh "$pg_config"
+	rc=$?
+	uninstall_test loader_convert_test
+	return $rc
+}
+
+step_sink()
+{
+	[ -f test/sink/Makefile ] || skip_step "test/sink/Makefile is not here"
+	need_server
+	local rc
+	build_and_install test/sink || return
+	limit=300 make_here -C test/sink installcheck >"$work/sink.log" 2>&1
+	rc=$?
+	uninstall_test loader_sink_test
+	count_regress "$work/sink.log"
+	[ ! -f test/sink/regression.diffs ] || head -n 300 test/sink/regression.diffs
+	return $rc
+}
+
+# An extension that was made for a test does not stay in the server's directories.
+uninstall_test()
+{
+	as_installer rm -f "$("$pg_config" --pkglibdir)/$1.so" \
+		"$("$pg_config" --sharedir)/extension/$1.control" \
+		"$("$pg_config" --sharedir)/extension/$1--1.0.sql"
 }
 
 step_regress()

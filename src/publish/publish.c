@@ -51,16 +51,19 @@ publish_stats(LdrRun *run, const LdrSchemaTable *table)
 	static const char *const dispositions[] = {"append", "replace", "merge", "skip"};
 	LdrTableStats *stats;
 	ListCell   *lc;
+	MemoryContext old;
 
 	foreach(lc, run->stats)
 		if (strcmp(((LdrTableStats *) lfirst(lc))->table_name, table->name) == 0)
 			return lfirst(lc);
+	old = MemoryContextSwitchTo(run->cxt);	/* they outlive the transaction */
 	stats = palloc0(sizeof(LdrTableStats));
 	stats->table_name = table->name;
 	stats->chain = table->root->name;
 	stats->disposition = dispositions[table->disposition];
 	stats->lock_wait_us = stats->lock_hold_us = -1;
 	run->stats = lappend(run->stats, stats);
+	MemoryContextSwitchTo(old);
 	return stats;
 }
 
