@@ -9,7 +9,9 @@ CREATE EXTENSION loader;
 
 \echo
 \echo '== What would the first package do?  SELECT * FROM loader_plan(source, dataset)'
-SELECT step, action, object, detail FROM loader_plan(:'first', 'shop');
+SELECT step, action, object,
+	CASE WHEN length(detail) > 80 THEN left(detail, 77) || '...' ELSE detail END AS detail
+FROM loader_plan(:'first', 'shop');
 
 \echo '== Load it.  CALL loader_run(source, dataset)'
 CALL loader_run(:'first', dataset => 'shop');

@@ -55,23 +55,18 @@ loader_resume(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
 	LdrPackage *package;
+	Oid			role;
 
 	ldr_api_writes("loader_resume()");
-	package = ldr_package_get(id, true);
-	if (package == NULL || !OidIsValid(get_role_oid(package->role_name, true)))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 package == NULL ? errmsg("package " INT64_FORMAT " does not exist", id)
-				 : errmsg("role \"%s\" of package " INT64_FORMAT " does not exist", package->role_name, id)));
-	/* after a restore the OID may be anybody's: it is the name's role that must agree */
-	if (!has_privs_of_role(GetUserId(), get_role_oid(package->role_name, false)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for package " INT64_FORMAT, id),
-				 errdetail("It belongs to role \"%s\".", package->role_name)));
+	package = ldr_api_package(id, true);
 	if (!ldr_package_lock(id, false, false))
 		PG_RETURN_BOOL(true);	/* it runs */
-	if (!ldr_package_resume(id, package->role_name, (int64) GetSystemIdentifier(), MyDatabaseId))
+	role = ldr_api_package_role(package);
+	if (!OidIsValid(role))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" of package " INT64_FORMAT " does not exist", package->role_name, id)));
+	if (!ldr_package_resume(id, GetUserNameFromId(role, false), (int64) GetSystemIdentifier(), MyDatabaseId))
 		PG_RETURN_BOOL(false);
 	ldr_job_reset(id);
 	ldr_event(id, "resumed", NULL, "By role \"%s\".", GetUserNameFromId(GetUserId(), false));

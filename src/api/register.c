@@ -11,6 +11,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "api/api.h"
 #include "loader.h"
@@ -160,6 +161,30 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 	ldr_event(package_id, "registered", NULL, "%d jobs.", ordinal);
 }
 
+/*
+ * The role that a package belongs to: the one that has both the name and the OID. In another
+ * server (a restored dump) the OID means nothing and the name decides; in this one a renamed role
+ * is known by its OID. InvalidOid if there is none.
+ */
+Oid
+ldr_api_package_role(const LdrPackage *package)
+{
+	Oid			named = get_role_oid(package->role_name, true);
+
+	if (OidIsValid(named) || package->system_identifier != (int64) GetSystemIdentifier())
+		return named;
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(package->role)) ? package->role : InvalidOid;
+}
+
+/* Members of the package's role may act on it; where there is none, superusers. */
+static bool
+register_may_act(const LdrPackage *package)
+{
+	Oid			role = ldr_api_package_role(package);
+
+	return OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser();
+}
+
 /* What the catalog says of this load already. NULL: nothing that stands in the way of entering it. */
 static LdrPackage *
 register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
@@ -168,8 +193,13 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
 	bool		loaded = ldr_system_is_loaded(dir->schema, package->dataset, package->load_id);
 
 	*is_new = false;
-	if (known == NULL || !has_privs_of_role(GetUserId(), known->role))
-		return known;
+	if (known == NULL)
+		return NULL;
+	if (!register_may_act(known))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("package \"%s\" was registered by another role", package->load_id),
+				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name, known->dataset)));
 	if (strcmp(known->state, "loaded") == 0 && !loaded)
 	{
 		ldr_package_supersede(known->package_id);
@@ -205,11 +235,6 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new)
 	ldr_api_check_supported(dir);
 	package = register_describe(fcinfo, dir, options);
 	known = register_find(package, dir, is_new);
-	if (known && !has_privs_of_role(GetUserId(), known->role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("package \"%s\" was registered by another role", package->load_id),
-				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name, known->dataset)));
 	if (known)
 		return known;
 	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
@@ -245,7 +270,7 @@ ldr_api_package(int64 package_id, bool fresh)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("package " INT64_FORMAT " does not exist", package_id),
 				 errhint("See the view loader.packages.")));
-	if (!has_privs_of_role(GetUserId(), package->role))
+	if (!register_may_act(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for package " INT64_FORMAT, package_id),

@@ -4,11 +4,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -80,6 +82,13 @@ wait_check_startable(const LdrPackage *package)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " was not started", package->package_id),
 				 errhint("SELECT loader_start(" INT64_FORMAT ");", package->package_id)));
+	if (package->system_identifier != (int64) GetSystemIdentifier() || package->database != MyDatabaseId ||
+		get_role_oid(package->role_name, true) != package->role)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " does not go on by itself", package->package_id),
+				 errdetail("It was started in another database or server, or its role \"%s\" has changed since.", package->role_name),
+				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.", package->package_id)));
 	if (ldr_progress_is_running(package->package_id))
 		return;
 	blocker = ldr_package_blocker(package->package_id, &failed);

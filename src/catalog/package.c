@@ -194,7 +194,7 @@ bool
 ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
 {
 	return package_adopt("UPDATE loader.package SET state = 'new', wanted = true, cancel_requested = false, attempts = 1, "
-						 "system_identifier = $2, database_oid = $3, role_oid = quote_ident($4)::regrole::oid, "
+						 "system_identifier = $2, database_oid = $3, role_oid = quote_ident($4)::regrole::oid, role_name = $4, "
 						 "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
 						 "WHERE package_id = $1 AND state <> 'loaded'",
 						 package_id, system_identifier, database, role_name);
@@ -313,7 +313,8 @@ ldr_package_waiting(int64 system_identifier, Oid database)
 	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database)};
 
 	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE wanted AND state IN ('new', 'loading') "
-						"AND system_identifier = $1 AND database_oid = $2 ORDER BY package_id",
+						"AND system_identifier = $1 AND database_oid = $2 "
+						"AND role_oid = to_regrole(quote_ident(role_name))::oid ORDER BY package_id",
 						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
 	return ids;
 }
@@ -336,7 +337,7 @@ package_read_blocker(HeapTuple t, TupleDesc d, void *arg)
 /*
  * Packages of the same dataset go in order of registration where they touch the same tables; a
  * failed one holds back all later ones of its dataset and schema. One that was registered but
- * never started holds nobody back: it might never be.
+ * never started, or came with a restored dump, holds nobody back: it might never be.
  */
 int64
 ldr_package_blocker(int64 package_id, bool *failed)
@@ -348,7 +349,8 @@ ldr_package_blocker(int64 package_id, bool *failed)
 	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' FROM loader.package p JOIN loader.package e "
 						"ON e.dataset = p.dataset AND e.package_id < p.package_id AND NOT e.superseded "
 						"WHERE p.package_id = $1 AND ((e.state = 'failed' AND e.schema_name = p.schema_name) "
-						"OR (e.wanted AND e.state IN ('new', 'loading') AND EXISTS "
+						"OR (e.wanted AND e.state IN ('new', 'loading') AND e.system_identifier = p.system_identifier "
+						"AND e.database_oid = p.database_oid AND EXISTS "
 						"(SELECT FROM loader.job a JOIN loader.job b USING (table_name) "
 						"WHERE a.package_id = e.package_id AND b.package_id = p.package_id))) "
 						"ORDER BY e.state = 'failed' DESC, e.package_id LIMIT 1",

@@ -25,8 +25,10 @@ ldr_eight_digits(const char *p, uint64 *value)
 	/* pairs of digits, then both halves of four digits at once */
 	w &= UINT64CONST(0x0f0f0f0f0f0f0f0f);
 	w = w * 10 + (w >> 8);
-	*value = ((w & UINT64CONST(0x000000ff000000ff)) * UINT64CONST(0x000f424000000064) +
-			  ((w >> 16) & UINT64CONST(0x000000ff000000ff)) * UINT64CONST(0x0000271000000001)) >> 32;
+#define PAIRS UINT64CONST(0x000000ff000000ff)
+	*value = ((w & PAIRS) * UINT64CONST(0x000f424000000064) +
+			  ((w >> 16) & PAIRS) * UINT64CONST(0x0000271000000001)) >> 32;
+#undef PAIRS
 	return true;
 }
 

@@ -13,6 +13,7 @@
 
 /* Sixteen bytes; compilers have a way to compare them at once on every machine that matters. */
 typedef signed char Bytes __attribute__((vector_size(16)));
+typedef uint64 Words __attribute__((vector_size(16)));
 
 /*
  * Of eight bytes without a high bit, subtracting one from each sets a high bit exactly if one of
@@ -31,14 +32,18 @@ not_plain(const char *s)
 static inline uint64
 not_plain_64(const char *s)
 {
-	Bytes		b[4];
-	Bytes		bad;
-	uint64		halves[2];
+	Bytes		b1,
+				b2,
+				b3,
+				b4;
+	Words		bad;
 
-	memcpy(b, s, sizeof(b));
-	bad = (b[0] <= 0) | (b[1] <= 0) | (b[2] <= 0) | (b[3] <= 0);
-	memcpy(halves, &bad, sizeof(halves));
-	return halves[0] | halves[1];
+	memcpy(&b1, s, sizeof(b1));
+	memcpy(&b2, s + 16, sizeof(b2));
+	memcpy(&b3, s + 32, sizeof(b3));
+	memcpy(&b4, s + 48, sizeof(b4));
+	bad = (Words) ((b1 <= 0) | (b2 <= 0) | (b3 <= 0) | (b4 <= 0));
+	return bad[0] | bad[1];
 }
 
 bool

@@ -173,14 +173,16 @@ ldr_package_open(const char *source, const LdrFileStamp *expect)
 }
 
 /* Names in a folder of the package; none if it does not exist. */
-static List *
+static pg_noinline List *
 package_list(LdrPackageDir *dir, const char *folder)
 {
 	int			fd = openat(dir->fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	List	   *volatile names = NIL;
 
-	if (fd < 0)
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return NIL;
+	if (fd < 0)
+		ldr_path_error(psprintf("%s/%s", dir->path, folder), errno);
 	PG_TRY();
 	{
 		names = ldr_directory_list(fd, psprintf("%s/%s", dir->path, folder));
@@ -197,8 +199,7 @@ package_list(LdrPackageDir *dir, const char *folder)
 static void
 package_check_untouched(LdrPackageDir *dir)
 {
-	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs"};
-	static const char *const files[] = {".pending_transitions", "package_completed.json"};
+	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs", ".pending_transitions"};
 	const char *hint = "Let dlt finish it (dlt pipeline <name> load), or drop it there and run the pipeline again.";
 	struct stat st;
 
@@ -207,9 +208,8 @@ package_check_untouched(LdrPackageDir *dir)
 		if (package_list(dir, folders[i]) != NIL)
 			package_refuse(dir, psprintf("dlt's own loader has begun with it: there are files in \"%s\".", folders[i]), hint);
 	}
-	for (size_t i = 0; i < lengthof(files); i++)
-		if (fstatat(dir->fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
-			package_refuse(dir, psprintf("dlt's own loader has begun with it: there is a \"%s\".", files[i]), hint);
+	if (fstatat(dir->fd, "package_completed.json", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		package_refuse(dir, "dlt's own loader has finished it: there is a \"package_completed.json\".", NULL);
 }
 
 /* Fill the stamp of one job file, following no link. */
@@ -334,7 +334,7 @@ package_is_complete(int fd)
 static void package_search(int fd, const char *path, int depth, List **found);
 
 /* A directory on the way: a package, or a place to search, or neither. Closes fd. */
-static void
+static pg_noinline void
 package_visit(int fd, const char *path, int depth, List **found)
 {
 	PG_TRY();

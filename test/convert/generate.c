@@ -239,7 +239,8 @@ append_date(Random *r, StringInfo buf)
 	if (one_in(r, 60))
 		appendStringInfo(buf, "%d-%d-%d", year, month, day);
 	else if (one_in(r, 60))
-		appendStringInfo(buf, "%02d%c%02d%c%04d", month, PICK(r, "-/. "), day, PICK(r, "-/. "), year);
+		appendStringInfo(buf, "%02d%c%02d%c%04d", month, PICK(r, "-/. "), day,
+						 PICK(r, "-/. "), year);
 	else
 		appendStringInfo(buf, "%04d-%02d-%02d", year, month, day);
 }
@@ -380,7 +381,8 @@ static void
 generate_other(Random *r, StringInfo buf)
 {
 	static const char *const values[] = {
-		"{}", "{\"a\": [1, 2.50, null, \"\\u00e9\"]}", "[]", "null", "{\"a\"", "{1,2,3}", "{a,NULL}",
+		"{}", "{\"a\": [1, 2.50, null, \"\\u00e9\"]}", "[]", "null", "{\"a\"",
+		"{1,2,3}", "{a,NULL}",
 		"1 day 02:03:04", "P1Y2M3DT4H5M6S", "-1 mon", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
 		"a0eebc999c0b4ef8bb6d6bb9bd380a11", "1", "-1", "5", "abc", "", "12:00:00+02", "(1,2)"
 	};

@@ -161,14 +161,16 @@ outcome_text(Trial *t, const Outcome *o)
 {
 	Oid			output;
 	bool		varlena;
+	char	   *text;
 
 	if (o->error != NULL)
 		return psprintf("error %s %s (%s)", unpack_sql_state(o->error->sqlerrcode),
 						o->error->message, o->error->detail ? o->error->detail : "");
 	getTypeOutputInfo(t->c.typid, &output, &varlena);
-	return psprintf("%s%s", OidOutputFunctionCall(output, o->value),
-					t->typlen == -1 ? psprintf(" in %zu bytes",
-											   (size_t) VARSIZE_ANY(DatumGetPointer(o->value))) : "");
+	text = OidOutputFunctionCall(output, o->value);
+	if (t->typlen == -1)
+		text = psprintf("%s in %zu bytes", text, (size_t) VARSIZE_ANY(DatumGetPointer(o->value)));
+	return text;
 }
 
 static bool
