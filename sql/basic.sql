@@ -5,6 +5,8 @@
 \set third :packages /append_nested/1795377783.2752023
 \set csv :packages /types_csv/1795378532.5171893
 \set jsonl :packages /types_jsonl/1795378536.3105726
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO';
 CREATE EXTENSION loader;
 
 -- Each function: kind, volatility, parallel safety, strictness, whether PUBLIC may execute it. What
@@ -32,11 +34,14 @@ SELECT c.relname FROM pg_catalog.pg_extension e, unnest(e.extconfig) AS o JOIN p
 WHERE e.extname = 'loader' ORDER BY c.relname COLLATE "C";
 
 -- States that do not exist.
+\set VERBOSITY terse
 INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, source, state, options, settings, schema_size, schema_inode,
 	schema_mtime_ns, role_oid, role_name, system_identifier, database_oid)
 VALUES ('1', 's', 'h', 'd', '/', 'running', '{}', '{}', 0, 0, 0, 0, '', 0, 0);
 
-/* the view of the plan without the role that runs the test */
+\set VERBOSITY default
+
+-- For plans: the role that runs the test.
 CREATE VIEW test.role AS SELECT format('role "%s"', current_user) AS is;
 
 -- The plan of a first load. It changes nothing.
@@ -99,10 +104,9 @@ SELECT dataset, options FROM loader.packages WHERE package_id IN (:csv_package_i
 SELECT (SELECT count(*) FROM typed_csv.typed) AS csv, (SELECT count(*) FROM typed_jsonl.typed) AS jsonl;
 SELECT c.id, c.txt_8, c.i_8, c.f, c.ok, c.d, c.t, c.ts, c.bin, c.dec, c.js FROM typed_csv.typed c WHERE length(c.txt) < 1000 OR c.txt IS NULL ORDER BY id;
 -- jsonl tells an empty text from none, csv does not; all else is the same
-SELECT count(*) FROM typed_csv.typed c JOIN typed_jsonl.typed j USING (id)
-WHERE to_jsonb(c) - '{txt,_dlt_load_id,_dlt_id}'::text[] IS DISTINCT FROM to_jsonb(j) - '{txt,_dlt_load_id,_dlt_id}'::text[];
-SELECT id, c.txt IS NULL AS csv, j.txt IS NULL AS jsonl FROM typed_csv.typed c JOIN typed_jsonl.typed j USING (id)
-WHERE c.txt IS DISTINCT FROM j.txt ORDER BY id;
+SELECT id, key, cv.value AS csv, left(jv.value::text, 40) AS jsonl
+FROM typed_csv.typed c JOIN typed_jsonl.typed j USING (id), jsonb_each(to_jsonb(c)) cv JOIN jsonb_each(to_jsonb(j)) jv USING (key)
+WHERE cv.value <> jv.value AND key NOT LIKE '\_dlt\_%' ORDER BY id, key;
 
 -- The views over all datasets.
 SELECT dataset, packages, last_success IS NOT NULL AS success, lag > '0' AS lag, pending, failed FROM loader.datasets ORDER BY dataset;

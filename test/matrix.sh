@@ -134,7 +134,8 @@ for major in 14 15 16 17 18; do
 		esac >"$work/why" || { report skip "$major: $(tail -n 1 "$work/why")"; continue; }
 	fi
 	copy_tree "$source_tree" "$work/build_$major"
-	if ! make_for "$major"; then
+	if ! make_for "$major" >"$work/make.log" 2>&1; then
+		grep -E 'error|warning' "$work/make.log" | head -n 20
 		report FAIL "$major: does not build without a warning"
 		continue
 	fi

@@ -27,9 +27,9 @@ extern void ldr_api_check_supported(const LdrPackageDir *dir);
 /*
  * Read the package at source and enter it in the catalog, or find it there. Returns the package,
  * NULL if it was loaded and forgotten (a NOTICE has said so). *is_new tells whether it is to be
- * started by whoever wants it started.
+ * started by whoever wants it started; elevel is for what there is to say if it is known.
  */
-extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new);
+extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *is_new);
 
 /* A package that the current role may act on. Raises 42704, 42501. */
 extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);

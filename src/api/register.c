@@ -187,7 +187,7 @@ register_may_act(const LdrPackage *package)
 
 /* What the catalog says of this load already. NULL: nothing that stands in the way of entering it. */
 static LdrPackage *
-register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
+register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *is_new)
 {
 	LdrPackage *known = ldr_package_find(package->dataset, package->schema_name, package->load_id);
 	bool		loaded = ldr_system_is_loaded(dir->schema, package->dataset, package->load_id);
@@ -211,7 +211,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
 		ldr_package_reregister(package);
 		ldr_job_delete_all(known->package_id);
 		register_jobs(known->package_id, dir);
-		ereport(NOTICE,
+		ereport(elevel,
 				(errmsg("package \"%s\" %s before and is registered anew", package->load_id,
 						strcmp(known->state, "failed") == 0 ? "failed" : "was cancelled")));
 		*is_new = true;
@@ -219,13 +219,13 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, bool *is_new)
 	}
 	*is_new = strcmp(known->state, "loaded") != 0;
 	if (!*is_new)
-		ereport(NOTICE,
+		ereport(elevel,
 				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
 	return known;
 }
 
 LdrPackage *
-ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new)
+ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *is_new)
 {
 	LdrOptions *options = ldr_options_from_args(fcinfo, 2);
 	LdrPackageDir *dir = ldr_package_read(source);
@@ -234,12 +234,12 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, bool *is_new)
 
 	ldr_api_check_supported(dir);
 	package = register_describe(fcinfo, dir, options);
-	known = register_find(package, dir, is_new);
+	known = register_find(package, dir, elevel, is_new);
 	if (known)
 		return known;
 	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
 	{
-		ereport(NOTICE,
+		ereport(elevel,
 				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
 		return NULL;
 	}
@@ -314,7 +314,7 @@ loader_register(PG_FUNCTION_ARGS)
 	bool		is_new;
 
 	ldr_api_writes("loader_register()");
-	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), NOTICE, &is_new);
 	if (package == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(package->package_id);
@@ -330,7 +330,7 @@ loader_start(PG_FUNCTION_ARGS)
 	bool		is_new;
 
 	ldr_api_writes("loader_start()");
-	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), NOTICE, &is_new);
 	if (package == NULL)
 		PG_RETURN_NULL();
 	if (is_new)

@@ -34,7 +34,7 @@ scan_register(FunctionCallInfo fcinfo, const char *path)
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		package = ldr_api_register(fcinfo, path, &is_new);
+		package = ldr_api_register(fcinfo, path, DEBUG1, &is_new);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -59,16 +59,6 @@ scan_register(FunctionCallInfo fcinfo, const char *path)
 	MemoryContextSwitchTo(cxt);
 	CurrentResourceOwner = owner;
 	return is_new ? package : NULL;
-}
-
-/*
- * Is this directory known already, whatever became of it? Then registering is none of the scan's
- * business: a failed package is not tried again every minute.
- */
-static bool
-scan_is_known(const char *path)
-{
-	return ldr_package_source_is_known(path, GetUserId());
 }
 
 /*
@@ -97,7 +87,8 @@ loader_scan(PG_FUNCTION_ARGS)
 		bool		isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
-		if (scan_is_known(lfirst(lc)))
+		/* known, whatever became of it: a failed package is not tried again every minute */
+		if (ldr_package_source_is_known(lfirst(lc), GetUserId()))
 			continue;
 		package = scan_register(fcinfo, lfirst(lc));
 		if (package == NULL)

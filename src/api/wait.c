@@ -190,7 +190,7 @@ loader_run(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(desc);
-	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), &is_new);
+	package = ldr_api_register(fcinfo, ldr_api_text(fcinfo, 0, "source"), NOTICE, &is_new);
 	if (package == NULL)
 	{
 		isnull = true;

@@ -96,6 +96,7 @@ extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name
 extern void ldr_package_reregister(const LdrPackage *package);
 extern void ldr_package_supersede(int64 package_id);
 extern bool ldr_package_want(int64 package_id, int64 system_identifier, Oid database);
+extern void ldr_package_count_attempt(int64 package_id);
 extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database);
 extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);

@@ -179,11 +179,18 @@ package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid da
 	return ldr_catalog_execute(sql, role_name ? 4 : 3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0;
 }
 
-/* Mark a package as started, once more. False if it has ended. */
+/* One more beginning of a package that was started before. */
+void
+ldr_package_count_attempt(int64 package_id)
+{
+	package_update("UPDATE loader.package SET attempts = attempts + 1 WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+}
+
+/* Mark a package as started. False if it has ended. */
 bool
 ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
-	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, attempts = attempts + 1, "
+	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, attempts = greatest(attempts, 1), "
 						 "system_identifier = $2, database_oid = $3 "
 						 "WHERE package_id = $1 AND state IN ('new', 'loading')",
 						 package_id, system_identifier, database, NULL);
@@ -222,15 +229,14 @@ ldr_package_give_up(int64 package_id)
 						  package_id, SPI_OK_UPDATE);
 }
 
-/* Was this directory registered by the role before, and what came of it still counts? */
+/* Is this directory in the catalog as a package of the role? */
 bool
 ldr_package_source_is_known(const char *source, Oid role)
 {
 	Oid			types[] = {TEXTOID, OIDOID};
 	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role)};
 
-	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND role_oid = $2 AND NOT superseded "
-							   "AND state <> 'loaded' LIMIT 1",
+	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND role_oid = $2 AND NOT superseded LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 

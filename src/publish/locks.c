@@ -10,9 +10,9 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "portability/instr_time.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -31,9 +31,33 @@ locks_compare(const ListCell *a, const ListCell *b)
 	return x < y ? -1 : x > y;
 }
 
+/* What is to be locked in one try. */
+typedef struct LockTarget
+{
+	List	   *relids;
+	LOCKMODE	mode;
+	const char *dataset;		/* or this, if not NULL */
+} LockTarget;
+
+static void
+locks_take(const LockTarget *target)
+{
+	ListCell   *lc;
+	int			nest = NewGUCNestLevel();
+	char		ms[32];
+
+	snprintf(ms, sizeof(ms), "%d", ldr_lock_timeout);
+	(void) set_config_option("lock_timeout", ms, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (target->dataset)
+		ldr_dataset_lock(target->dataset);
+	foreach(lc, target->relids)
+		LockRelationOid(lfirst_oid(lc), target->mode);
+	AtEOXact_GUC(true, nest);
+}
+
 /* One try at all of them. False if one could not be had in time; then none is held. */
 static bool
-locks_try(List *relids, LOCKMODE mode)
+locks_try(const LockTarget *target)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -42,10 +66,7 @@ locks_try(List *relids, LOCKMODE mode)
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		ListCell   *lc;
-
-		foreach(lc, relids)
-			LockRelationOid(lfirst_oid(lc), mode);
+		locks_take(target);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -68,6 +89,31 @@ locks_try(List *relids, LOCKMODE mode)
 	return got;
 }
 
+/* Try, let go, pause, and again, until the deadline; a cancel gets through in between. */
+static void
+locks_wait(const LockTarget *target)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ldr_lock_deadline);
+	long		pause = 10;
+
+	while (!locks_try(target))
+	{
+		if (GetCurrentTimestamp() >= deadline)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("could not get the locks of the package within loader.lock_deadline"),
+					 target->dataset ? errdetail("Another package is being published into dataset \"%s\".", target->dataset)
+					 : errdetail("Another session holds a conflicting lock on one of %d tables, of which \"%s\" is the first.",
+								 list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
+					 errhint("loader_plan() shows who holds it.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		ldr_check_cancel();
+		pause = Min(pause * 2, Max(ldr_lock_timeout, 10));
+	}
+}
+
 /*
  * Lock the relations until the end of the transaction. The caller has checked that the role may
  * do to them what it wants the lock for. *wait_us is how long it took. Raises 55P03 after
@@ -77,24 +123,18 @@ void
 ldr_lock_tables(List *relids, LOCKMODE mode, int64 *wait_us)
 {
 	TimestampTz begin = GetCurrentTimestamp();
-	TimestampTz deadline = TimestampTzPlusMilliseconds(begin, ldr_lock_deadline);
-	long		pause = 10;
+	LockTarget	target = {relids, mode, NULL};
 
 	list_sort(relids, locks_compare);
-	while (!locks_try(relids, mode))
-	{
-		if (GetCurrentTimestamp() >= deadline)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("could not lock the tables of the package within loader.lock_deadline"),
-					 errdetail("Another session holds a conflicting lock on one of them; \"%s\" is the first.",
-							   get_rel_name(linitial_oid(relids))),
-					 errhint("loader_plan() shows who holds it.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		ldr_check_cancel();
-		pause = Min(pause * 2, Max(ldr_lock_timeout, 10));
-	}
+	locks_wait(&target);
 	*wait_us = GetCurrentTimestamp() - begin;
+}
+
+/* The same for the right to create tables of a dataset and to write its system tables. */
+void
+ldr_lock_dataset(const char *dataset)
+{
+	LockTarget	target = {NIL, NoLock, dataset};
+
+	locks_wait(&target);
 }

@@ -140,7 +140,7 @@ publish_create(LdrRun *run)
 	if (plan->creates)
 	{
 		/* another package of the dataset may be creating the same: wait for it and look again */
-		ldr_dataset_lock(run->package->dataset);
+		ldr_lock_dataset(run->package->dataset);
 		plan = publish_plan(run);
 	}
 	if (plan->creates && !OidIsValid(plan->namespace))

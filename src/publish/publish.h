@@ -40,6 +40,7 @@ extern bool ldr_publish_next_job(LdrRun *run);
 
 /* locks.c */
 extern void ldr_lock_tables(List *relids, LOCKMODE mode, int64 *wait_us);
+extern void ldr_lock_dataset(const char *dataset);
 
 /* system.c: dlt's own tables, as the current role */
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);

@@ -89,7 +89,7 @@ ldr_system_record(const LdrRun *run)
 	Datum		values[] = {CStringGetTextDatum(run->package->load_id), CStringGetTextDatum(schema->name),
 	Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->version_hash)};
 
-	ldr_dataset_lock(dataset);
+	ldr_lock_dataset(dataset);
 	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

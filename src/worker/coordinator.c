@@ -131,12 +131,13 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 /*
  * Wait in the queue without waiting: true if it is our turn, with the package lock held. If an
  * earlier package is in the way, leave; its coordinator starts us when it ends. It may have ended
- * between our look and our leaving, and have seen us still there: so look again with the lock let
- * go.
+ * between our look and our leaving, and have taken us for one that runs: so look again when we
+ * can no longer be taken for that.
  */
 static bool
-coordinator_is_our_turn(int64 package_id)
+coordinator_is_our_turn(const LdrPackage *package)
 {
+	int64		package_id = package->package_id;
 	bool		failed;
 	int64		blocker;
 
@@ -145,28 +146,37 @@ coordinator_is_our_turn(int64 package_id)
 		ldr_xact_begin();
 		blocker = ldr_package_blocker(package_id, &failed);
 		ldr_xact_commit();
-		if (blocker == 0)
-			return look == 0 || ldr_package_lock(package_id, true, false);
+		if (blocker == 0 && look == 0)
+			return true;
+		if (blocker != 0 && look != 0)
+			return false;
 		if (look == 0)
+		{
+			ldr_progress_end();
 			ldr_package_unlock(package_id);
+		}
 	}
-	return false;
+	if (!ldr_package_lock(package_id, true, false))
+		return false;
+	ldr_progress_begin(package_id, package->role, true);
+	return true;
 }
 
 /*
- * One more beginning that no caller asked for, after a crash or a stop. Counted and committed
- * before the work, so that a package that brings the server down ends as failed.
+ * A beginning that no caller waits for, after a time in the queue or an interruption. Counted and
+ * committed before the work, so that a package that brings the server down ends as failed.
  */
 static bool
 coordinator_may_resume(LdrPackage *package)
 {
-	bool		may = package->attempts <= ldr_retry_attempts;
+	bool		may = package->attempts <= ldr_retry_attempts + 1;
 
 	ldr_xact_begin();
 	if (may)
 	{
-		ldr_package_want(package->package_id, package->system_identifier, package->database);
-		ldr_event(package->package_id, "resumed", NULL, "Beginning %d.", package->attempts + 1);
+		ldr_package_count_attempt(package->package_id);
+		ldr_event(package->package_id, "started", NULL, "Beginning %d: after a time in the queue, or an interruption.",
+				  package->attempts + 1);
 	}
 	else
 	{
@@ -272,7 +282,7 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	const char *state;
 
 	ldr_xact_begin();
-	cancelled = ldr_package_cancel_requested(id);
+	cancelled = ldr_package_cancel_requested(id) || edata->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
 	state = cancelled ? "cancelled" : "failed";
 	if (run->job && !cancelled)
@@ -373,7 +383,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s", package->package_id, package->source));
 	ldr_worker_become(package);
 	MemoryContextSwitchTo(cxt);
-	if (!coordinator_is_our_turn(package->package_id))
+	if (!coordinator_is_our_turn(package))
 		return;
 	MemoryContextSwitchTo(cxt);
 	if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))

@@ -15,6 +15,8 @@
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
+#include "common/string.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -78,6 +80,8 @@ ldr_environment_collect(void)
 			(var->source < PGC_S_GLOBAL || var->source == PGC_S_OVERRIDE))
 			continue;
 		value = GetConfigOption(var->name, true, false);
+		if (value && GetDatabaseEncoding() != PG_UTF8 && !pg_is_ascii(value))
+			continue;			/* JSON is UTF-8 */
 		if (value && json_object_set_new(object, var->name, json_string_nocheck(value)) != 0)
 			break;
 	}
@@ -123,9 +127,10 @@ ldr_environment_apply(const char *text)
 	environment_set("default_transaction_read_only", "off", PGC_SUSET);
 	environment_set("default_transaction_deferrable", "off", PGC_SUSET);
 	environment_set("track_activities", "on", PGC_SUSET);
-	snprintf(ms, sizeof(ms), "%d", ldr_lock_timeout);
+	/* of rows and keys of others, say; the locks on tables have their own, shorter limit */
+	snprintf(ms, sizeof(ms), "%d", ldr_lock_deadline);
 	environment_set("lock_timeout", ms, PGC_SUSET);
-	/* below lock_timeout, or an autovacuum that is in the way would never be cancelled */
+	/* below that shorter limit, or an autovacuum that is in the way would never be cancelled */
 	snprintf(ms, sizeof(ms), "%d", Max(1, Min(DeadlockTimeout, ldr_lock_timeout / 2)));
 	environment_set("deadlock_timeout", ms, PGC_SUSET);
 }

@@ -79,7 +79,7 @@ ldr_package_unlock(int64 package_id)
 
 /*
  * Until the end of the transaction, be the only one who creates tables of the dataset or writes
- * its system tables. Waits for another publish of the same dataset to end.
+ * its system tables. Waits as long as lock_timeout lets it.
  */
 void
 ldr_dataset_lock(const char *dataset)

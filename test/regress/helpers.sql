@@ -16,8 +16,8 @@ $$ SELECT path || '/' || name FROM test.directory $$;
 
 -- The same text without the temporary directory and the server's user.
 CREATE FUNCTION test.hide(t text) RETURNS text LANGUAGE sql STABLE AS
-$$ SELECT regexp_replace(replace(t, d.path, '<dir>'), 'operating system user "[^"]*"', 'operating system user "<user>"')
-FROM test.directory d $$;
+$$ SELECT regexp_replace(regexp_replace(replace(t, d.path, '<dir>'), '(operating system user|a group that) "[^"]*"', '\1 "<user>"', 'g'),
+	'u:[^:]*:rx', 'u:<user>:rx') FROM test.directory d $$;
 
 -- A command in the temporary directory, as the server's user.
 CREATE PROCEDURE test.sh(command text) LANGUAGE plpgsql AS $$
@@ -32,6 +32,12 @@ DECLARE
 BEGIN
 	PERFORM lo_export(large_object, test.path(name));
 	PERFORM lo_unlink(large_object);
+END $$;
+
+-- The same for a text, in UTF-8.
+CREATE PROCEDURE test.file(name text, content text) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL test.file(name, convert_to(content, 'UTF8'));
 END $$;
 
 -- The same bytes as a zstd frame of one raw block; fewer than 256 of them.
@@ -68,10 +74,10 @@ FROM unnest(ARRAY[
 CREATE PROCEDURE test.package(name text, schema text, VARIADIC jobs text[] DEFAULT '{}') LANGUAGE plpgsql AS $$
 BEGIN
 	CALL test.sh(format('rm -rf %1$s && mkdir -p %1$s/new_jobs', name));
-	CALL test.file(name || '/schema.json', convert_to(schema, 'UTF8'));
+	CALL test.file(name || '/schema.json', schema);
 	CALL test.file(name || '/load_package_state.json', '{}');
 	FOR i IN 1 .. cardinality(jobs) - 1 BY 2 LOOP
-		CALL test.file(name || '/new_jobs/' || jobs[i], convert_to(jobs[i + 1], 'UTF8'));
+		CALL test.file(name || '/new_jobs/' || jobs[i], jobs[i + 1]);
 	END LOOP;
 END $$;
 

@@ -27,7 +27,7 @@ use JSON::PP ();
 use Test::More ();
 
 our @EXPORT = qw(new_node grant_loader packages_dir make_package copy_package scenario_packages
-	source_dir load start_package wait_package wait_for one error_of try_psql quote_literal);
+	source_dir load start_package wait_package wait_for one error_of try_psql quote_literal session);
 
 # Since 15; the last releases of 14 have them under these names, too.
 my $cluster;
@@ -375,6 +375,58 @@ sub wait_for
 
 	return $node->poll_query_until(database(\%option), $sql, defined $expected ? $expected : 't')
 		|| die "timed out waiting for: $sql";
+}
+
+# session(NODE, user =>, database =>): a psql that stays, for transactions that overlap.
+#	$s->run(SQL) returns what it prints, errors included; $s->end lets it go. A statement that
+#	waits for somebody else: $s->send(SQL), and $s->answer when it is through.
+sub session
+{
+	my ($node, %option) = @_;
+	my $self = bless {in => '', out => '', marks => 0}, 'LoaderTest::Session';
+
+	$self->{psql} = IPC::Run::start(
+		['psql', '-XAtq', '-d', $node->connstr(database(\%option)), '-U', $option{user} || 'postgres', '-f', '-'],
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{out}, IPC::Run::timeout(180));
+	return $self;
+}
+
+sub LoaderTest::Session::send
+{
+	my ($self, $sql) = @_;
+
+	$self->{in} .= "$sql\n;\\echo mark " . ++$self->{marks} . "\n";
+	$self->{psql}->pump_nb;
+	return;
+}
+
+sub LoaderTest::Session::answer
+{
+	my ($self) = @_;
+	my $mark = "mark $self->{marks}\n";
+
+	$self->{psql}->pump until index($self->{out}, $mark) >= 0;
+	my $answer = substr($self->{out}, 0, index($self->{out}, $mark));
+	$self->{out} = '';
+	chomp $answer;
+	return $answer;
+}
+
+sub LoaderTest::Session::run
+{
+	my ($self, $sql) = @_;
+
+	$self->send($sql);
+	return $self->answer;
+}
+
+sub LoaderTest::Session::end
+{
+	my ($self) = @_;
+
+	$self->{in} .= "\\q\n";
+	$self->{psql}->finish;
+	return;
 }
 
 1;

@@ -1,0 +1,290 @@
+-- What is refused at registration, and with which words. Paths and the server's user are replaced.
+SET client_min_messages = warning;
+\pset format unaligned
+\pset expanded on
+\pset tuples_only on
+\set good '''items: id bigint!, name text'''
+
+-- A package that is accepted, for comparison.
+CALL test.package('1.1', test.schema('shop', :good), 'items.a.0.csv', E'id,name\n1,x\n');
+SELECT * FROM test.refuse('1.1');
+
+-- Where it lies
+SELECT * FROM test.refuse('nowhere');
+SELECT * FROM test.refuse('1.1/schema.json');
+SELECT * FROM test.refuse('1.1/schema.json/x');
+SELECT * FROM test.try($$SELECT loader_register('relative/path', 'd')$$);
+SELECT * FROM test.try($$SELECT loader_register('', 'd')$$);
+SELECT * FROM test.try($$SELECT loader_scan('relative/path', 'd')$$);
+SELECT * FROM test.try(format($$SELECT loader_scan(%L, 'd')$$, test.path('nowhere')));
+SELECT * FROM test.try(format($$SELECT * FROM loader_plan(%L, 'd')$$, test.path('nowhere')));
+SELECT code, message LIKE '%name too long%' AS says_why, length(message) < 200 AS short, detail, hint
+FROM test.try($$SELECT loader_register('/' || repeat('x', 5000), 'd')$$);
+SELECT * FROM test.try($$SELECT loader_register('/', 'd')$$);
+CALL test.sh('ln -s 1.1 link && mkdir outside && ln -s / outside/1.9');
+SELECT * FROM test.refuse('link');
+SELECT * FROM test.refuse('outside/1.9');
+SELECT * FROM test.refuse('outside/../1.1');
+
+-- Not a package
+CALL test.sh('mkdir 2.1');
+SELECT * FROM test.refuse('2.1');
+CALL test.package('2.2', test.schema('shop', :good));
+CALL test.sh('rm 2.2/schema.json');
+SELECT * FROM test.refuse('2.2');
+CALL test.package('2.2', test.schema('shop', :good));
+CALL test.sh('rm 2.2/load_package_state.json');
+SELECT * FROM test.refuse('2.2');
+CALL test.package('2.2', test.schema('shop', :good));
+CALL test.sh('rmdir 2.2/new_jobs');
+SELECT * FROM test.refuse('2.2');
+CALL test.sh('touch 2.2/new_jobs');
+SELECT * FROM test.refuse('2.2');
+CALL test.sh('rm 2.2/new_jobs && ln -s ../1.1/new_jobs 2.2/new_jobs');
+SELECT * FROM test.refuse('2.2');
+CALL test.sh('rm 2.2/new_jobs && mkdir 2.2/new_jobs && mv 2.2/schema.json 2.2/s && ln -s s 2.2/schema.json');
+SELECT * FROM test.refuse('2.2');
+CALL test.sh('rm 2.2/schema.json && mkdir 2.2/schema.json');
+SELECT * FROM test.refuse('2.2');
+CALL test.sh('rmdir 2.2/schema.json && mkfifo 2.2/schema.json');
+SELECT * FROM test.refuse('2.2');
+SELECT * FROM test.refuse('1.1/new_jobs');
+CALL test.package(repeat('1', 65), test.schema('shop', :good));
+SELECT code, replace(message, repeat('1', 65), '<65 digits>') AS message, detail, hint FROM test.refuse(repeat('1', 65));
+
+-- Not readable for the server's user
+CALL test.package('2.3', test.schema('shop', :good), 'items.a.0.csv', E'id\n1\n');
+CALL test.sh('chmod 000 2.3/new_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('2.3');
+CALL test.sh('chmod 600 2.3/new_jobs/items.a.0.csv && chmod 000 2.3/new_jobs');
+SELECT * FROM test.refuse('2.3');
+CALL test.sh('chmod 700 2.3/new_jobs && chmod 000 2.3/schema.json');
+SELECT * FROM test.refuse('2.3');
+CALL test.sh('chmod 600 2.3/schema.json && chmod 000 2.3');
+SELECT * FROM test.refuse('2.3');
+CALL test.sh('chmod 700 2.3 && mkdir deep && mv 2.3 deep/2.3 && chmod 000 deep');
+SELECT * FROM test.refuse('deep/2.3');
+CALL test.sh('chmod 700 deep && chmod 300 deep/2.3/new_jobs');
+SELECT * FROM test.refuse('deep/2.3');
+CALL test.sh('chmod 700 deep/2.3/new_jobs');
+SELECT code FROM test.refuse('deep/2.3');
+
+-- Not permitted
+CREATE ROLE regress_loader_etl;
+GRANT EXECUTE ON FUNCTION loader_register, loader_scan TO regress_loader_etl;
+GRANT USAGE ON SCHEMA test TO regress_loader_etl;
+GRANT SELECT ON test.directory TO regress_loader_etl;
+SET ROLE regress_loader_etl;
+SELECT * FROM test.refuse('1.1');
+SELECT * FROM test.refuse('nowhere');
+SELECT * FROM test.try(format('SELECT loader_scan(%L)', test.path('.')));
+SELECT * FROM test.try(format('SELECT loader_start(%L)', test.path('1.1')));
+SELECT * FROM test.try(format('SELECT loader_plan(%L)', test.path('1.1')));
+SELECT * FROM test.try('SELECT loader_cancel(1)');
+RESET ROLE;
+GRANT pg_read_server_files TO regress_loader_etl;
+SET ROLE regress_loader_etl;
+SELECT code, message FROM test.refuse('1.1');
+RESET ROLE;
+
+-- schema.json
+CALL test.package('3.1', E'{"version": 1,\n"name": "shop",\n oops}');
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', '');
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', '[]');
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', '{"version": 1, "version": 2}');
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', repeat('[', 100000));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"shop"', '"sh\u0000op"'));
+SELECT * FROM test.refuse('3.1');
+CALL test.file('3.1/schema.json', convert_to(test.schema('shop', :good), 'UTF8') || '\x00');
+SELECT * FROM test.refuse('3.1');
+CALL test.file('3.1/schema.json', overlay(convert_to(test.schema('shop', :good), 'UTF8') PLACING '\xff' FROM 20));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"shop"', '""'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"shop"', '7'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"version_hash": "', '"version_hash_": "'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"_dlt_loads"', '"_dlt_lots"'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', replace(test.schema('shop', :good), '"tables": {', '"tables": {"x": 1, '));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', test.schema('shop', 'items: id money'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', test.schema('shop', 'items: id bigint; write_disposition="upsert"'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', test.schema('shop', 'items: id bigint; parent="gone"'));
+SELECT * FROM test.refuse('3.1');
+CALL test.package('3.1', test.schema('shop', 'a: id bigint; parent="b"', 'b: id bigint; parent="a"'));
+SELECT * FROM test.refuse('3.1');
+
+-- Engine versions: another one is accepted if each of its keys is known.
+CALL test.package('3.2', replace(test.schema('shop', :good), '"engine_version": 11', '"engine_version": 12'));
+SELECT * FROM test.refuse('3.2');
+CALL test.package('3.2', replace(test.schema('shop', :good), '"engine_version": 11', '"engine_version": 9'));
+SELECT * FROM test.refuse('3.2');
+CALL test.package('3.2', replace(replace(test.schema('shop', :good), '"engine_version": 11', '"engine_version": 12, "lineage": 1'),
+	'"data_type": "bigint"', '"data_type": "bigint", "masked": true, "x-hint": 1'));
+SELECT * FROM test.refuse('3.2');
+CALL test.package('3.2', replace(test.schema('shop', :good), '"engine_version": 11', '"engine_version": "11"'));
+SELECT * FROM test.refuse('3.2');
+-- of the version we know, an unknown key is an adapter's
+CALL test.package('3.2', replace(test.schema('shop', :good), '"settings"', '"lineage": 1, "settings"'));
+SELECT * FROM test.refuse('3.2');
+
+-- Names
+CALL test.package('3.3', test.schema('shop', ': id bigint'));
+SELECT * FROM test.refuse('3.3');
+CALL test.package('3.3', replace(test.schema('shop', 'items: id bigint'), '"id":', '"":'));
+SELECT * FROM test.refuse('3.3');
+CALL test.package('3.3', test.schema('shop', repeat('t', 64) || ': id bigint, ' || repeat('c', 64) || ' text', 'ok: ' || repeat('ä', 32) || ' text'));
+SELECT * FROM test.refuse('3.3');
+CALL test.package('3.3', test.schema('shop', repeat('t', 63) || ': id bigint, ' || repeat('ä', 31) || 'x text'));
+SELECT * FROM test.refuse('3.3');
+CALL test.package('3.3', test.schema('shop', VARIADIC (SELECT array_agg(repeat('t', 60) || to_char(i, 'FM0000') || ': id bigint') FROM generate_series(1, 2000) i)));
+SELECT code, left(message, 100) AS message, right(message, 20) AS and_more, detail, hint FROM test.refuse('3.3');
+
+-- load_package_state.json
+CALL test.package('3.4', test.schema('shop', :good));
+CALL test.file('3.4/load_package_state.json', E'{\n\n');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '[]');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"pipeline_state": {"state": "not base64"}}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"pipeline_state": {"state": "AAAA"}}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": 7}"}}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_sources"}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"dropped_tables": [{"name": "items"}]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"truncated_tables": [{"name": "items"}]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"dropped_tables": [], "truncated_tables": null}');
+SELECT * FROM test.refuse('3.4');
+
+-- Begun by dlt's own loader
+CALL test.package('4.1', test.schema('shop', :good));
+CALL test.sh('mkdir 4.1/started_jobs 4.1/completed_jobs 4.1/failed_jobs');
+SELECT code FROM test.refuse('4.1');
+CALL test.sh('touch 4.1/started_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('4.1');
+CALL test.sh('mv 4.1/started_jobs/* 4.1/completed_jobs');
+SELECT * FROM test.refuse('4.1');
+CALL test.sh('mv 4.1/completed_jobs/* 4.1/failed_jobs');
+SELECT * FROM test.refuse('4.1');
+CALL test.sh('rm 4.1/failed_jobs/* && touch 4.1/.pending_transitions');
+SELECT * FROM test.refuse('4.1');
+CALL test.sh('rm 4.1/.pending_transitions && touch 4.1/package_completed.json');
+SELECT * FROM test.refuse('4.1');
+
+-- Job files
+CREATE PROCEDURE test.job(name text) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL test.package('5.1', test.schema('shop', 'items: id bigint!, name text'));
+	CALL test.file('5.1/new_jobs/' || name, '');
+END $$;
+CREATE TABLE test.job_name (n integer GENERATED ALWAYS AS IDENTITY, name text);
+INSERT INTO test.job_name (name) VALUES ('items.a.0.csv'), ('items.a.0.csv.gz'), ('items.a.0.jsonl.zst'), ('items.a.17.insert_values'),
+	('gone.a.0.csv'), ('items.a.0.parquet'), ('items.a.0.model'), ('items.a.0.sql'), ('items.a.0.reference'), ('items.a.0.typed-jsonl'),
+	('items.a.0.CSV'), ('items.a.0.csv.bz2'), ('items.a.0.csv.gz.gz'), ('items.csv'), ('items.a.csv'), ('items.a.x.csv'), ('items.a.-1.csv'),
+	('items.a.99999999999.csv'), ('items..0.csv'), ('.items.a.0.csv'), ('items.a.0.'), ('.hidden'), ('README'),
+	(repeat('i', 250)), ('items.a.0.' || repeat('x', 200));
+\pset expanded off
+\pset format aligned
+\pset tuples_only off
+CREATE FUNCTION test.refuse_jobs(OUT name text, OUT code text, OUT message text, OUT detail text, OUT hint text) RETURNS SETOF record
+LANGUAGE plpgsql AS $$
+BEGIN
+	FOR name IN SELECT j.name FROM test.job_name j ORDER BY n LOOP
+		CALL test.job(name);
+		SELECT * FROM test.refuse('5.1') INTO code, message, detail, hint;
+		RETURN NEXT;
+	END LOOP;
+END $$;
+SELECT left(name, 30) AS name, code, message FROM test.refuse_jobs();
+SELECT left(name, 30) AS name, detail, hint FROM test.refuse_jobs() WHERE code <> '00000';
+\pset format unaligned
+\pset expanded on
+\pset tuples_only on
+CALL test.job('items.a.0.csv');
+CALL test.file('5.1/new_jobs/items.a.1.csv', '');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh('rm 5.1/new_jobs/* && touch 5.1/new_jobs/items.a.0.csv 5.1/new_jobs/items.a.0.csv.gz');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh('rm 5.1/new_jobs/* && ln -s ../schema.json 5.1/new_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh('rm 5.1/new_jobs/* && ln -s /etc/passwd 5.1/new_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh('rm 5.1/new_jobs/* && mkdir 5.1/new_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh('rmdir 5.1/new_jobs/* && mkfifo 5.1/new_jobs/items.a.0.csv');
+SELECT * FROM test.refuse('5.1');
+CALL test.sh($$rm 5.1/new_jobs/* && touch "5.1/new_jobs/items.$(printf '\377').0.csv"$$);
+SELECT * FROM test.refuse('5.1');
+
+-- Dispositions
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace"'), 'items.a.0.csv', '');
+SELECT * FROM test.refuse('5.2');
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="merge"', 'items__kids: v text; parent="items"'), 'items__kids.a.0.csv', '');
+SELECT * FROM test.refuse('5.2');
+SELECT * FROM test.try(format($$SELECT loader_plan(%L, 'd')$$, test.path('5.2')));
+-- without a job it does not matter
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace"'));
+SELECT * FROM test.refuse('5.2');
+
+-- The dataset
+SELECT * FROM test.refuse('1.1', '');
+SELECT * FROM test.refuse('1.1', ', dataset => ''''');
+SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('d', 64)));
+SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('ä', 32)));
+SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('d', 63)));
+SELECT * FROM test.refuse('1.1', ', dataset => ''pg_catalog''');
+SELECT * FROM test.refuse('1.1', ', dataset => ''pg_new''');
+SELECT * FROM test.refuse('1.1', ', dataset => ''loader''');
+SELECT * FROM test.refuse('1.1', ', dataset => ''information_schema''');
+CALL test.file('1.1/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": \"pg_toast\"}"}}');
+SELECT * FROM test.refuse('1.1', '');
+CALL test.file('1.1/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": \"\"}"}}');
+SELECT * FROM test.refuse('1.1', '');
+
+-- Arguments
+CALL test.file('1.1/load_package_state.json', '{}');
+SELECT * FROM test.refuse('1.1', $$, 'd', replace_strategy => 'drop'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', staging_dataset_name_layout => 'staging'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', workers => 0$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', workers => -1$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', on_error => 'reject'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', on_error => 'ignore'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', max_rejects => 1$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', complete_with_failed_jobs => true$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', complete_with_failed_jobs => true, atomic => false$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '7'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"quote": "x"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"delimiter": ";;"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"delimiter": ""}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"delimiter": "\""}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"delimiter": "ä"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"header": 1}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"encoding": "klingon"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"encoding": "sjis"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', csv_format => '{"delimiter": "|", "include_header": false, "encoding": "latin1"}'$$);
+SELECT * FROM test.refuse('1.1', $$, 'd', replace_strategy => 'diff', staging_dataset_name_layout => '%s_s', create_indexes => false,
+	csv_format => '{}', truncate_staging_dataset => true, workers => 3, atomic => false, on_error => 'abort'$$);
+
+-- Nothing of all this is left.
+SELECT count(*) FROM loader.packages;
+DROP PROCEDURE test.job;
+DROP FUNCTION test.refuse_jobs;
+DROP TABLE test.job_name;
+REVOKE ALL ON FUNCTION loader_register, loader_scan FROM regress_loader_etl;
+REVOKE ALL ON SCHEMA test FROM regress_loader_etl;
+REVOKE ALL ON test.directory FROM regress_loader_etl;
+DROP ROLE regress_loader_etl;

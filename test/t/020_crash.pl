@@ -1,0 +1,226 @@
+# test/t/020_crash.pl: whatever is killed, whenever: after recovery and resumption each package is in
+# the dataset once and whole, and nothing else is.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LoaderCrash;
+use LoaderTest;
+use Test::More;
+
+my $conf = "restart_after_crash = on\nloader.lock_timeout = '1min'\nloader.retry_delay = '1min'\nlog_min_messages = info";
+my $plain = new_node('plain', $conf);
+my $preload = new_node('preload', "$conf\nshared_preload_libraries = 'loader'\nloader.launcher_naptime = 1");
+
+# Two packages: the first makes the table, the second adds rows and a column. Three jobs.
+my $first = items_package(1, 10);
+my $second = items_package(11, 40, jobs => 3, more => [[extra => 'text']]);
+
+for my $node ($plain, $preload)
+{
+	is(load($node, $first, 'expected'), 'loaded', 'first package, undisturbed');
+	is(load($node, $second, 'expected'), 'loaded', 'second package, undisturbed');
+}
+
+my $hold_row = "BEGIN; INSERT INTO %s.items (id, _dlt_id) VALUES (0, 'key25')";
+my $ours = "backend_type = 'loader %s' AND wait_event_type = 'Lock'";
+
+# Where a package can be held, and how. Each gets ($node, $dataset, $holder) and returns the package_id,
+# undef if it was never committed.
+my %state = (
+	'waiting for the caller' => sub {
+		my ($node, $dataset, $holder) = @_;
+		$holder->query("BEGIN; SELECT loader_start(" . quote_literal($second) . ", '$dataset')");
+		return undef;
+	},
+	migrate => sub {
+		my ($node, $dataset, $holder) = @_;
+		$holder->query("BEGIN; SELECT FROM $dataset.items");
+		my $id = start_package($node, $second, $dataset);
+		wait_phase($node, $id, 'changing tables');
+		return $id;
+	},
+	loading => sub {
+		my ($node, $dataset, $holder) = @_;
+		$holder->query(sprintf $hold_row, $dataset);
+		my $id = start_package($node, $second, $dataset);
+		wait_phase($node, $id, 'loading');
+		return $id;
+	},
+	publishing => sub {
+		my ($node, $dataset, $holder) = @_;
+		$holder->query("BEGIN; LOCK $dataset._dlt_loads IN SHARE MODE");
+		my $id = start_package($node, $second, $dataset);
+		wait_phase($node, $id, 'publishing');
+		return $id;
+	},
+	'waiting to retry' => sub {
+		my ($node, $dataset, $holder) = @_;
+		$holder->query(sprintf $hold_row, $dataset);
+		my $id = one($node, "SET loader.lock_timeout = '10ms'; SELECT loader_start(" . quote_literal($second) . ", '$dataset')");
+		wait_phase($node, $id, 'waiting to retry');
+		is(one($node, "SELECT state, retry_count, sqlstate FROM loader.jobs WHERE package_id = $id AND state <> 'new'"),
+			'retry|1|55P03', 'the job waits to be tried again');
+		return $id;
+	});
+
+my %end = (
+	'kill -9' => sub { crash($_[0], worker_pid($_[0], 'coordinator')) },
+	'kill -9 of the postmaster' => sub { power_cut($_[0]) },
+	'immediate stop' => sub { $_[0]->stop('immediate'); $_[0]->start },
+	'pg_terminate_backend' => sub {
+		my ($node, $holder) = @_;
+		my $pid = worker_pid($node, 'coordinator');
+		one($node, "SELECT pg_terminate_backend($pid, 60000)");
+		$holder->query('ROLLBACK');
+	});
+
+# Let what was interrupted go on, in the ways there are.
+my $turn = 0;
+
+sub resume
+{
+	my ($node, $id) = @_;
+
+	if ($node == $plain && $turn++ % 2)
+	{
+		# a scan of a directory without packages resumes, too
+		mkdir packages_dir() . '/none';
+		one($node, 'SELECT loader_scan(' . quote_literal(packages_dir() . '/none') . ')');
+		wait_state($node, $id, 'loaded');
+	}
+	elsif ($node == $plain)
+	{
+		is(wait_package($node, $id), 'loaded', 'loader_wait brings it in');
+	}
+	else
+	{
+		wait_state($node, $id, 'loaded');
+	}
+	return;
+}
+
+my $n = 0;
+
+sub interrupt
+{
+	my ($node, $state, $end, %option) = @_;
+	my $name = ($node == $plain ? 'plain' : 'preload') . ", $state, $end";
+	my $dataset = 'd' . ++$n;
+	my $holder;
+	my $id;
+
+	note($name);
+	load($node, $first, $dataset) eq 'loaded' or die 'first package';
+	$holder = LoaderCrash->new($node);
+	$id = $state{$state}->($node, $dataset, $holder);
+	$end{$end}->($node, $holder);
+	$holder->quit;
+	if (!defined $id)
+	{
+		is(one($node, "SELECT count(*) FROM loader.packages WHERE dataset = '$dataset' AND state <> 'loaded'"), 0,
+			"$name: never committed, never there");
+		$id = start_package($node, $second, $dataset);
+	}
+	elsif ($node == $plain)
+	{
+		is(one($node, "SELECT count(*) FROM $dataset.items"), 10, "$name: nothing of it is visible");
+		is(one($node, "SELECT state, started FROM loader.packages WHERE package_id = $id"), 'new|t', "$name: it is still to do");
+	}
+	resume($node, $id);
+	is(nothing_runs($node), 0, "$name: no locks left");
+	is(differences($node, $dataset, 'expected'), '', "$name: result as undisturbed");
+	return;
+}
+
+for my $node ($plain, $preload)
+{
+	interrupt($node, $_, 'kill -9') for sort keys %state;
+	interrupt($node, 'loading', $_) for sort grep { $_ ne 'kill -9' } keys %end;
+	interrupt($node, 'publishing', 'immediate stop');
+	interrupt($node, 'waiting to retry', 'pg_terminate_backend');
+}
+interrupt($plain, $_, 'pg_terminate_backend') for 'migrate', 'publishing';
+
+# --- jobs that commit one by one ---------------------------------------------------------------------
+
+# Job 2 of 3 is held; the others are completed before the kill and must not be loaded again.
+sub interrupt_jobs
+{
+	my ($node, $who, $end) = @_;
+	my $name = ($node == $plain ? 'plain' : 'preload') . ", jobs, $end of the $who";
+	my $dataset = 'd' . ++$n;
+	my ($holder, $id, $pid);
+
+	note($name);
+	load($node, $first, $dataset) eq 'loaded' or die 'first package';
+	for my $try (1 .. 20)
+	{
+		# who gets which job is left to chance: until it is the right one that waits
+		one($node, "DELETE FROM $dataset.items WHERE id > 10; DELETE FROM $dataset._dlt_loads WHERE false");
+		$holder = LoaderCrash->new($node);
+		$holder->query(sprintf $hold_row, $dataset);
+		$id = start_package($node, $second, $dataset, arguments => {atomic => 'false', workers => 2});
+		wait_for($node, "SELECT count(*) FROM loader.jobs WHERE package_id = $id AND state = 'completed'", 2);
+		$pid = one($node, "SELECT pid FROM pg_stat_activity WHERE " . sprintf($ours, $who));
+		last if $pid ne '';
+		$holder->query('ROLLBACK');
+		$holder->quit;
+		wait_package($node, $id);
+		one($node, "SELECT loader_forget($id); DELETE FROM $dataset._dlt_loads WHERE load_id = " . quote_literal($second =~ s,.*/,,r));
+	}
+	is(one($node, "SELECT count(*) FROM $dataset.items"), 30, "$name: two jobs of three are in");
+	if ($end eq 'kill -9')
+	{
+		crash($node, $pid);
+	}
+	else
+	{
+		one($node, "SELECT pg_terminate_backend($pid, 60000)");
+		$holder->query('ROLLBACK');
+	}
+	$holder->quit;
+	resume($node, $id);
+	is(nothing_runs($node), 0, "$name: no locks left");
+	is(differences($node, $dataset, 'expected'), '', "$name: result as undisturbed");
+	is(one($node, "SELECT sum(rows_inserted), count(*) FROM loader.jobs WHERE package_id = $id AND state = 'completed'"),
+		'30|3', "$name: each job has been loaded once");
+	return;
+}
+
+for my $node ($plain, $preload)
+{
+	interrupt_jobs($node, $_, 'kill -9') for 'coordinator', 'job worker';
+}
+interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worker';
+
+# --- a package that brings the server down each time is given up -----------------------------------
+
+{
+	my $dataset = 'd' . ++$n;
+
+	load($plain, $first, $dataset);
+	one($plain, "ALTER SYSTEM SET loader.retry_attempts = 1; SELECT pg_reload_conf()");
+	wait_for($plain, 'SHOW loader.retry_attempts', 1);
+	my $holder = LoaderCrash->new($plain);
+	my $id = $state{loading}->($plain, $dataset, $holder);
+	crash($plain, worker_pid($plain, 'coordinator'));
+	$holder->quit;
+	$holder = LoaderCrash->new($plain);
+	$holder->query(sprintf $hold_row, $dataset);
+	one($plain, "SELECT loader_wait($id, '3s')");
+	wait_phase($plain, $id, 'loading');
+	crash($plain, worker_pid($plain, 'coordinator'));
+	$holder->quit;
+	is(wait_package($plain, $id), 'failed', 'interrupted too often: failed');
+	is(one($plain, "SELECT sqlstate, message FROM loader.packages WHERE package_id = $id"),
+		'55000|package was interrupted 2 times', 'and says why');
+	is(one($plain, "SELECT loader_resume($id)"), 't', 'resumed by hand');
+	is(wait_package($plain, $id), 'loaded', 'it loads');
+	is(differences($plain, $dataset, 'expected'), '', 'result as undisturbed');
+}
+
+$plain->stop;
+$preload->stop;
+done_testing();
