@@ -27,7 +27,7 @@ enum
 	ARG_COMPLETE_WITH_FAILED
 };
 
-static void pg_attribute_noreturn()
+static void __attribute__((noreturn))
 options_refuse(const char *name, const char *value, const char *hint)
 {
 	ereport(ERROR,

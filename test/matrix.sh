@@ -51,6 +51,10 @@ unpack_17()
 		return 1
 	}
 	for deb in "$apt"/*.deb; do dpkg -x "$deb" "$root" || return 1; done
+	# Those headers count on a libc that has strlcpy; the server brings its own where it has not.
+	echo 'void *p = strlcpy;' | cc -D_GNU_SOURCE -include string.h -x c -fsyntax-only - 2>/dev/null ||
+		sed -i 's/^\(#define HAVE_DECL_STRLC[A-Z]*\) 1/\1 0/' \
+			"$root/usr/include/postgresql/17/server/pg_config.h"
 	lib=$root/usr/lib/postgresql/17
 	pg_config=$root/pg_config
 	cat >"$pg_config" <<-EOF
@@ -100,7 +104,7 @@ test_here()
 	export LOADER_PACKAGES=$work/build_$1/test/packages
 	make_for "$1" installcheck >"$work/regress.log" 2>&1 || {
 		count_regress "$work/regress.log"
-		cat "$work/build_$1/regression.diffs" 2>/dev/null
+		head -n 100 "$work/build_$1/regression.diffs" 2>/dev/null
 		return 1
 	}
 	new_database oracle || return
@@ -135,7 +139,7 @@ for major in 14 15 16 17 18; do
 	fi
 	copy_tree "$source_tree" "$work/build_$major"
 	if ! make_for "$major" >"$work/make.log" 2>&1; then
-		grep -E 'error|warning' "$work/make.log" | head -n 20
+		grep -E 'error|warning' "$work/make.log" | head -n 10
 		report FAIL "$major: does not build without a warning"
 		continue
 	fi

@@ -40,6 +40,6 @@ extern Oid	ldr_api_package_role(const LdrPackage *package);
 extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 
 /* Raise the stored error of a package that failed or was cancelled. */
-extern void ldr_api_raise_failure(const LdrPackage *package) pg_attribute_noreturn();
+extern void ldr_api_raise_failure(const LdrPackage *package) __attribute__((noreturn));
 
 #endif							/* LDR_API_H */

@@ -56,7 +56,7 @@ package_release(void *arg)
 	ldr_package_state_free(dir->state);
 }
 
-static void pg_attribute_noreturn()
+static void __attribute__((noreturn))
 package_refuse(const LdrPackageDir *dir, const char *why, const char *hint)
 {
 	ereport(ERROR,

@@ -37,7 +37,7 @@ path_server_user(void)
  * The commonest mistake: the server's user cannot read what the caller's user wrote. Find the
  * element of the path that stops it.
  */
-static void pg_attribute_noreturn()
+static void __attribute__((noreturn))
 path_not_readable(const char *path, int err)
 {
 	char	   *element = pstrdup(path);

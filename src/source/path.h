@@ -13,6 +13,6 @@ extern int	ldr_directory_open(const char *real);
 /* The names in an open directory (List of char *), without "." and "..". */
 extern List *ldr_directory_list(int fd, const char *real);
 /* Raise what errno says about path: which element, which operating system user, what to do. */
-extern void ldr_path_error(const char *path, int err) pg_attribute_noreturn();
+extern void ldr_path_error(const char *path, int err) __attribute__((noreturn));
 
 #endif							/* LDR_PATH_H */
