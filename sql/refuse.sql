@@ -146,8 +146,13 @@ CALL test.package('3.3', test.schema('shop', repeat('t', 64) || ': id bigint, ' 
 SELECT * FROM test.refuse('3.3');
 CALL test.package('3.3', test.schema('shop', repeat('t', 63) || ': id bigint, ' || repeat('ä', 31) || 'x text'));
 SELECT * FROM test.refuse('3.3');
-CALL test.package('3.3', test.schema('shop', VARIADIC (SELECT array_agg(repeat('t', 60) || to_char(i, 'FM0000') || ': id bigint') FROM generate_series(1, 2000) i)));
-SELECT code, left(message, 100) AS message, right(message, 20) AS and_more, detail, hint FROM test.refuse('3.3');
+DO $$
+DECLARE
+	tables text[] := (SELECT array_agg(repeat('t', 60) || to_char(i, 'FM0000') || ': id bigint') FROM generate_series(1, 2000) i);
+BEGIN
+	CALL test.package('3.3', test.schema('shop', VARIADIC tables));
+END $$;
+SELECT code, left(message, 60) AS message, right(message, 15) AS and_more, detail, hint FROM test.refuse('3.3');
 
 -- load_package_state.json
 CALL test.package('3.4', test.schema('shop', :good));
@@ -210,10 +215,15 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT left(name, 30) AS name, code, message FROM test.refuse_jobs();
-SELECT left(name, 30) AS name, detail, hint FROM test.refuse_jobs() WHERE code <> '00000';
 \pset format unaligned
 \pset expanded on
 \pset tuples_only on
+CALL test.job('gone.a.0.csv');
+SELECT * FROM test.refuse('5.1');
+CALL test.job('items.a.0.parquet');
+SELECT * FROM test.refuse('5.1');
+CALL test.job('items.a.csv');
+SELECT * FROM test.refuse('5.1');
 CALL test.job('items.a.0.csv');
 CALL test.file('5.1/new_jobs/items.a.1.csv', '');
 SELECT * FROM test.refuse('5.1');

@@ -91,6 +91,7 @@ wait_check_startable(const LdrPackage *package)
 				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.", package->package_id)));
 	if (ldr_progress_is_running(package->package_id))
 		return;
+	ldr_api_check_role(package);
 	blocker = ldr_package_blocker(package->package_id, &failed);
 	if (failed)
 		ereport(ERROR,

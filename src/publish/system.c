@@ -4,9 +4,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "publish/publish.h"
@@ -27,7 +30,8 @@ system_column(const LdrSchemaTable *table, const char *name)
 
 /*
  * Does the dataset say that this load is in it? Looks with a new snapshot, as the current role. A
- * missing dataset or table says no; so does one that the role cannot read, whose INSERT will fail.
+ * missing dataset or table says no. One that the role cannot read in full raises 42501: to take
+ * that for a no would load packages twice.
  */
 bool
 ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id)
@@ -37,7 +41,17 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 	Datum		values[] = {CStringGetTextDatum(load_id), CStringGetTextDatum(schema->name)};
 
 	if (!OidIsValid(ldr_live_readable(dataset, t->name)))
-		return false;
+	{
+		Oid			nsp = get_namespace_oid(dataset, true);
+
+		if (!OidIsValid(nsp) || !OidIsValid(get_relname_relid(t->name, nsp)))
+			return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot read the record of loads \"%s.%s\"", dataset, t->name),
+				 errdetail("Role \"%s\" needs USAGE on the schema and SELECT and INSERT on the table, which must be a table without row-level security that binds it.",
+						   GetUserNameFromId(GetUserId(), false))));
+	}
 	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 AND %s = $2 AND %s = 0 LIMIT 1",
 									quote_qualified_identifier(dataset, t->name), system_column(t, "load_id"),
 									system_column(t, "schema_name"), system_column(t, "status")),

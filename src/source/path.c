@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "catalog/pg_authid.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
@@ -76,6 +77,10 @@ ldr_path_error(const char *path, int err)
 				 errmsg(err == ENOENT ? "\"%s\" does not exist" : "\"%s\" is not a directory", path),
 				 errdetail("The path is looked up on the server's machine, as operating system user \"%s\".", path_server_user()),
 				 errhint("Name the absolute path of a package directory, such as <pipelines_dir>/<pipeline>/load/normalized/<load_id>.")));
+	if (err == ENAMETOOLONG || err == ELOOP)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("could not read \"%s\": %m", pnstrdup(path, pg_mbcliplen(path, strlen(path), 64)))));
 	ereport(ERROR,
 			(errcode_for_file_access(),
 			 errmsg("could not read \"%s\": %m", path)));

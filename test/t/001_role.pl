@@ -100,15 +100,14 @@ sub make_trap
 {
 	my ($schema, $owner, $reader) = @_;
 
-	one($node, <<"SQL");
-SET SESSION AUTHORIZATION $owner;
+	one($node, <<"SQL", user => $owner);
 CREATE SCHEMA $schema;
 GRANT ALL ON SCHEMA $schema TO $reader;
 CREATE TABLE $schema.items (
 	id bigint NOT NULL CHECK (evil.passes('check')),
 	name evil.name_type,
 	note text DEFAULT evil.attack('default'),
-	made text GENERATED ALWAYS AS (evil.same('generated', 'x')) STORED);
+	made text GENERATED ALWAYS AS (evil.same('generated', id::text)) STORED);
 CREATE INDEX ON $schema.items (evil.same('index', note));
 CREATE TRIGGER a BEFORE INSERT ON $schema.items EXECUTE FUNCTION evil.fires('before statement');
 CREATE TRIGGER b BEFORE INSERT ON $schema.items FOR EACH ROW EXECUTE FUNCTION evil.fires('before row');
