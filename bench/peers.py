@@ -42,8 +42,9 @@ PEERS = [
 # the same packages through dlt and through us; "load" is the short comparison that run.sh makes
 LOADER = SQL + "\"call loader_run('{pkdir[append_FORMAT]}', dataset => 'dlt_bench')\""
 for f in ("insert_values", "csv", "csv_plain", "jsonl", "jsonl_plain"):
-    PEERS.append((f"loader {f}", "append load", LOADER.replace("FORMAT", f), f"append_{f}"))
-PEERS.append(("dlt csv_plain, 1 file", "load", DLT + 'append_csv_plain "{dsn}"', "append_csv_plain"))
+    label = f.removesuffix("_plain") if f.endswith("_plain") else f + ".gz"
+    PEERS.append((f"loader {label}, 1 file", "append load", LOADER.replace("FORMAT", f), f"append_{f}"))
+PEERS.append(("dlt csv not gzipped, 1 file", "load", DLT + 'append_csv_plain "{dsn}"', "append_csv_plain"))
 for f in ("insert_values", "csv", "parquet"):
     PEERS += [(f"dlt {f}, 1 file", "dlt" if f == "parquet" else "dlt load", DLT + f'append_{f} "{{dsn}}"', f"append_{f}"),
               (f"dlt {f}, 8 files, 20 workers", "dlt", DLT + f'append_{f}_split "{{dsn}}"', f"append_{f}_split"),

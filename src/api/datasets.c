@@ -4,9 +4,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "catalog/catalog.h"
 #include "compat.h"
@@ -14,22 +18,36 @@
 
 PG_FUNCTION_INFO_V1(loader_dataset_rows);
 
-/* The table's name in the dataset: naming conventions may have changed its letter case. */
+/*
+ * The table's name in the dataset, where naming conventions may have changed its letter case, and
+ * its owner. NULL if the caller may not read it.
+ */
 static const char *
-datasets_find(const char *dataset, const char *name)
+datasets_find(const char *dataset, const char *name, Oid *owner)
 {
 	char	   *upper = pstrdup(name);
+	Oid			relid = ldr_live_readable(dataset, name);
+	HeapTuple	tuple;
 
 	for (char *p = upper; *p; p++)
 		*p = pg_ascii_toupper(*p);
-	if (OidIsValid(ldr_live_readable(dataset, name)))
-		return name;
-	return OidIsValid(ldr_live_readable(dataset, upper)) ? upper : NULL;
+	if (!OidIsValid(relid))
+	{
+		name = upper;
+		relid = ldr_live_readable(dataset, name);
+	}
+	tuple = OidIsValid(relid) ? SearchSysCache1(RELOID, ObjectIdGetDatum(relid)) : NULL;
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	*owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return name;
 }
 
 /*
  * Rows of one dlt table of every dataset that a visible package went into, with the caller's
- * rights; tables that are views, have row security, or may not be read are left out.
+ * rights; tables that are views, have row security or columns of types that somebody made, or may
+ * not be read are left out.
  */
 Datum
 loader_dataset_rows(PG_FUNCTION_ARGS)
@@ -40,6 +58,8 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const char *name = NULL;
+	Oid			user;
+	int			sec;
 	ListCell   *lc;
 
 	for (size_t i = 0; i < lengthof(kinds); i++)
@@ -50,19 +70,29 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown kind \"%s\"", kind),
 				 errhint("It is loads, schemas or states.")));
+	GetUserIdAndSecContext(&user, &sec);
 	ldr_srf_begin(fcinfo);
 	foreach(lc, ldr_package_datasets())
 	{
 		const char *dataset = lfirst(lc);
-		const char *table = datasets_find(dataset, name);
+		Oid			owner;
+		const char *table = datasets_find(dataset, name, &owner);
 
 		if (table == NULL)
 			continue;
+		/* as the table's owner: whoever can put something else in its place gets no more than that */
+		SetUserIdAndSecContext(owner, sec | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		if (!OidIsValid(ldr_live_readable(dataset, table)))
+		{
+			SetUserIdAndSecContext(user, sec);
+			continue;
+		}
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 		if (SPI_execute(psprintf("SELECT pg_catalog.to_jsonb(t) FROM ONLY %s t", quote_qualified_identifier(dataset, table)),
 						true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not read %s of \"%s\"", name, dataset);
+		SetUserIdAndSecContext(user, sec);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			bool		nulls[2] = {false, false};

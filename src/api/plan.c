@@ -90,11 +90,13 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	LdrStatus	status = LDR_OK;
 	int64		rows = 0;
 	uint64		consumed;
+	int			n = 0;
 	char		text[128];
 
 	for (int i = 0; i < table->ncolumns; i++)
-		names[i].name = table->columns[i].name;
-	reader = ldr_load_reader(dir, file->file_name, &file->stamp, file->format, names, table->ncolumns, options);
+		if (table->columns[i].type != LDR_TYPE_NONE)
+			names[n++].name = table->columns[i].name;
+	reader = ldr_load_reader(dir, file->file_name, &file->stamp, file->format, names, n, options);
 	while (rows < SAMPLE_ROWS && (status = ldr_reader_next(reader, &row, &err)) == LDR_OK)
 	{
 		CHECK_FOR_INTERRUPTS();

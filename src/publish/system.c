@@ -49,7 +49,7 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot read the record of loads \"%s.%s\"", dataset, t->name),
-				 errdetail("Role \"%s\" needs USAGE on the schema and SELECT and INSERT on the table, which must be a table without row-level security that binds it.",
+				 errdetail("Role \"%s\" needs USAGE on the schema and SELECT and INSERT on the table, which must be a table with columns of built-in types and without row-level security that binds it.",
 						   GetUserNameFromId(GetUserId(), false))));
 	}
 	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 AND %s = $2 AND %s = 0 LIMIT 1",

@@ -142,6 +142,9 @@ ldr_reader_more(LdrReaderBase *b, LdrError *err)
 {
 	LdrStatus	status = ldr_window_fill(&b->w, err);
 
+	/* what it pointed to has moved */
+	b->pub.raw = b->w.cur;
+	b->pub.raw_len = (status == LDR_OK) ? 0 : (size_t) (b->w.end - b->w.cur);
 	/* the place of what is wrong with a row; a damaged file is not about a line */
 	if (status == LDR_TOO_LONG || status == LDR_OUT_OF_MEMORY)
 	{
@@ -168,10 +171,8 @@ ldr_reader_grow_scratch(LdrReaderBase *b, size_t need, LdrError *err)
 	b->scratch_pos = scratch;
 	b->scratch_size = scratch != NULL ? size : 0;
 	if (scratch == NULL)
-	{
-		err->line = b->line;
-		return ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory for a row of %zu bytes", need);
-	}
+		return ldr_reader_fail(b, err, LDR_OUT_OF_MEMORY, (LdrPlace) {b->w.cur, b->line, 0, -1},
+							   "out of memory for a row of %zu bytes", need);
 	return LDR_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -47,8 +48,28 @@ ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 	return relid;
 }
 
+/* A type, or one that it is made of, may bring casts and operators of its owner with it. */
+static bool
+live_has_own_types(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	bool		found = false;
+
+	if (rel == NULL)
+		return true;
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		found = found || (!att->attisdropped && att->atttypid >= FirstNormalObjectId);
+	}
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
 /*
- * Only a table whose reading runs nobody else's code: no view, no row security of another owner.
+ * Only a table whose reading runs nobody else's code: no view, no row security of another owner, no
+ * column of a type that somebody made.
  */
 Oid
 ldr_live_readable(const char *dataset, const char *name)
@@ -61,7 +82,7 @@ ldr_live_readable(const char *dataset, const char *name)
 		return InvalidOid;
 	if (ldr_namespace_aclcheck(nsp, GetUserId(), ACL_USAGE) != ACLCHECK_OK ||
 		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
-		check_enable_rls(relid, InvalidOid, true) != RLS_NONE)
+		check_enable_rls(relid, InvalidOid, true) != RLS_NONE || live_has_own_types(relid))
 		return InvalidOid;
 	return relid;
 }

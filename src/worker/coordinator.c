@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "compat.h"
 #include "loader.h"
@@ -213,6 +214,13 @@ coordinator_run_jobs(LdrRun *run)
 	for (int i = 0; i < n; i++)
 		if (helpers[i])
 			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
+	/* a coordinator before us, that was ended, may have left its helpers: they go on with their jobs */
+	while (ldr_progress_has_helpers(run->package->package_id))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 	/* what a helper left unfinished, because it died or found no slot */
 	ldr_jobs_run(run);
 }

@@ -19,7 +19,10 @@
 #include "worker/load.h"
 #include "worker/worker.h"
 
-#define CHECK_ROWS	128			/* rows between two looks at progress and cancel */
+/* between two looks at progress and cancel */
+#define CHECK_ROWS	128
+#define CHECK_BYTES (1024 * 1024)
+#define MAX_MESSAGE 1000		/* bytes of an error's message or detail */
 
 /* Where we are, for the detail of an error. */
 typedef struct Load
@@ -33,6 +36,7 @@ typedef struct Load
 	LdrRow		row;
 	int			field;			/* being converted, -1: none */
 	uint64		rows;
+	uint64		bytes_unseen;	/* converted since the last look */
 } Load;
 
 static void
@@ -59,6 +63,33 @@ load_column_names(TupleDesc desc, AttrNumber *attnums, int *n)
 		names[*n].name = pg_server_to_any(NameStr(att->attname), strlen(NameStr(att->attname)), PG_UTF8);
 		names[*n].raw_json = base == JSONBOID || base == JSONOID;
 		attnums[*n] = att->attnum;
+		(*n)++;
+	}
+	return names;
+}
+
+/*
+ * The columns of a csv file without a header: those of the package's schema that have a type, in
+ * its order, wherever they stand in the live table.
+ */
+static LdrColumnName *
+load_schema_names(const LdrSchemaTable *table, Relation rel, AttrNumber *attnums, int *n)
+{
+	LdrColumnName *names = palloc0(sizeof(LdrColumnName) * Max(table->ncolumns, 1));
+
+	*n = 0;
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const char *name = table->columns[i].name;
+
+		if (table->columns[i].type == LDR_TYPE_NONE)
+			continue;
+		names[*n].name = name;
+		attnums[*n] = get_attnum(RelationGetRelid(rel), pg_any_to_server(name, strlen(name), PG_UTF8));
+		if (attnums[*n] <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" is not in the table", ldr_printable(name))));
 		(*n)++;
 	}
 	return names;
@@ -91,9 +122,12 @@ static void
 load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format, const LdrOptions *options)
 {
 	TupleDesc	desc = RelationGetDescr(load->rel);
-	AttrNumber *all = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	const char *name = RelationGetRelationName(load->rel);
+	const LdrSchemaTable *table = ldr_schema_table(dir->schema, pg_server_to_any(name, strlen(name), PG_UTF8));
+	AttrNumber *all = palloc(sizeof(AttrNumber) * Max(Max(desc->natts, table->ncolumns), 1));
 	int			n;
-	LdrColumnName *names = load_column_names(desc, all, &n);
+	LdrColumnName *names = format == LDR_CSV && !options->csv_header
+		? load_schema_names(table, load->rel, all, &n) : load_column_names(desc, all, &n);
 
 	load->reader = ldr_load_reader(dir, load->path, stamp, format, names, n, options);
 	load->attnums = palloc(sizeof(AttrNumber) * Max(load->reader->ncolumns, 1));
@@ -134,6 +168,7 @@ load_convert_row(Load *load)
 			continue;
 		sink->slot->tts_values[att] = ldr_convert(&load->converters[i], f, &sink->slot->tts_isnull[att]);
 		sink->batch_bytes += f->len;
+		load->bytes_unseen += f->len;
 	}
 	load->field = -1;
 	MemoryContextSwitchTo(old);
@@ -142,6 +177,7 @@ load_convert_row(Load *load)
 static void
 load_look_up(Load *load)
 {
+	load->bytes_unseen = 0;
 	ldr_progress_rows(load->rows, load->reader->source->consumed(load->reader->source));
 	ldr_check_cancel();
 }
@@ -158,7 +194,7 @@ load_rows(Load *load)
 		load_convert_row(load);
 		load->sink->line = load->row.line;
 		ldr_sink_put(load->sink);
-		if (++load->rows % CHECK_ROWS == 0 || load->sink->batch_bytes == 0)
+		if (++load->rows % CHECK_ROWS == 0 || load->bytes_unseen > CHECK_BYTES)
 			load_look_up(load);
 	}
 	if (status != LDR_END)
@@ -166,6 +202,15 @@ load_rows(Load *load)
 		load->row.line = 0;		/* the reader knows better */
 		ldr_raise(&err, load->path);
 	}
+}
+
+/* What the server says of a bad value quotes the whole of it; the catalog keeps the start. */
+static char *
+load_clip(char *text)
+{
+	int			len = text ? strlen(text) : 0;
+
+	return len <= MAX_MESSAGE ? text : psprintf("%s...", pnstrdup(text, pg_mbcliplen(text, len, MAX_MESSAGE)));
 }
 
 /*
@@ -179,6 +224,8 @@ load_locate_error(Load *load, ErrorData *edata)
 	int64		line = load->row.line;
 	char		value[72] = "";
 
+	edata->message = load_clip(edata->message);
+	edata->detail = load_clip(edata->detail);
 	if (line == 0)
 		return;
 	initStringInfo(&detail);

@@ -162,19 +162,31 @@ ldr_progress_running(void)
 	return n;
 }
 
-/* Is a coordinator of the package alive? A look, not a lock: it may end or begin right now. */
-bool
-ldr_progress_is_running(int64 package_id)
+/* Is a coordinator, or a helper, of the package alive? A look, not a lock: it may end right now. */
+static bool
+progress_is_alive(int64 package_id, bool coordinator)
 {
 	PgBackendStatus *be;
 	int			i = 0;
 
 	pgstat_clear_backend_activity_snapshot();
 	while ((be = progress_next(&i)) != NULL)
-		if (be->st_databaseid == MyDatabaseId && be->st_progress_param[PROGRESS_COORDINATOR] &&
+		if (be->st_databaseid == MyDatabaseId && (be->st_progress_param[PROGRESS_COORDINATOR] != 0) == coordinator &&
 			be->st_progress_param[PROGRESS_PACKAGE] == package_id)
 			return true;
 	return false;
+}
+
+bool
+ldr_progress_is_running(int64 package_id)
+{
+	return progress_is_alive(package_id, true);
+}
+
+bool
+ldr_progress_has_helpers(int64 package_id)
+{
+	return progress_is_alive(package_id, false);
 }
 
 /* One line about a package that runs, for the NOTICE of loader_run. False if it does not run. */

@@ -77,6 +77,7 @@ extern void ldr_progress_show(void);
 extern void ldr_progress_end(void);
 extern int	ldr_progress_running(void);
 extern bool ldr_progress_is_running(int64 package_id);
+extern bool ldr_progress_has_helpers(int64 package_id);
 extern bool ldr_progress_snapshot(int64 package_id, char *line, size_t size);
 
 /* retry.c */

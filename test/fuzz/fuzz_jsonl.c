@@ -8,7 +8,8 @@ int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const LdrColumnName columns[] = {{"a", false}, {"b", false}, {"js", true}, {"c\"d", false}};
+	static const LdrColumnName columns[] = {{"a", false}, {"b", false}, {"js", true},
+	{"c\"d", false}};
 	LdrReaderOptions options = {columns, 4, 0, false};
 
 	fuzz_rows(LDR_JSONL, &options, data, size);

@@ -9,7 +9,7 @@ use LoaderCrash;
 use LoaderTest;
 use Test::More;
 
-my $conf = "restart_after_crash = on\nloader.lock_timeout = '1min'\nloader.retry_delay = '1min'\nlog_min_messages = info";
+my $conf = "restart_after_crash = on\nloader.retry_delay = '1min'\nlog_min_messages = info";
 my $plain = new_node('plain', $conf);
 my $preload = new_node('preload', "$conf\nshared_preload_libraries = 'loader'\nloader.launcher_naptime = 1");
 
@@ -26,8 +26,7 @@ for my $node ($plain, $preload)
 	is(load($node, $_, 'expected_wide'), 'loaded', 'the same with a column more, undisturbed') for $first, $wide;
 }
 
-my $hold_row = "BEGIN; INSERT INTO %s.items (id, _dlt_id) VALUES (0, 'key25')";
-my $ours = "backend_type = 'loader %s' AND wait_event_type = 'Lock'";
+my $hold_row = "BEGIN; INSERT INTO %s.items (id, _dlt_id) VALUES (0, '%s')";
 
 # Where a package can be held, and how. Each gets ($node, $dataset, $holder) and returns the package_id,
 # undef if it was never committed.
@@ -46,7 +45,7 @@ my %state = (
 	},
 	loading => sub {
 		my ($node, $dataset, $holder) = @_;
-		$holder->query(sprintf $hold_row, $dataset);
+		$holder->query(sprintf $hold_row, $dataset, 'key25');
 		my $id = start_package($node, $second, $dataset);
 		wait_phase($node, $id, 'loading');
 		return $id;
@@ -60,8 +59,8 @@ my %state = (
 	},
 	'waiting to retry' => sub {
 		my ($node, $dataset, $holder) = @_;
-		$holder->query(sprintf $hold_row, $dataset);
-		my $id = one($node, "SET loader.lock_timeout = '10ms'; SELECT loader_start(" . quote_literal($second) . ", '$dataset')");
+		$holder->query(sprintf $hold_row, $dataset, 'key25');
+		my $id = one($node, "SET loader.lock_deadline = '10ms'; SELECT loader_start(" . quote_literal($second) . ", '$dataset')");
 		wait_phase($node, $id, 'waiting to retry');
 		is(one($node, "SELECT state, retry_count, sqlstate FROM loader.jobs WHERE package_id = $id AND state <> 'new'"),
 			'retry|1|55P03', 'the job waits to be tried again');
@@ -148,42 +147,33 @@ interrupt($plain, $_, 'pg_terminate_backend') for 'migrate', 'publishing';
 
 # --- jobs that commit one by one ---------------------------------------------------------------------
 
-# Job 2 of 3 is held; the others are completed before the kill and must not be loaded again.
+# Jobs 2 and 3 are held, so the coordinator and its helper wait for one each; job 1 is completed and
+# must not be loaded again.
+sub hold_jobs
+{
+	my ($node, $dataset) = @_;
+	my @holders = map { LoaderCrash->new($node) } 2, 3;
+	my $id;
+
+	load($node, $first, $dataset) eq 'loaded' or die 'first package';
+	$holders[$_]->query(sprintf $hold_row, $dataset, $_ ? 'key35' : 'key25') for 0, 1;
+	$id = start_package($node, $second, $dataset, arguments => {atomic => 'false', workers => 2});
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'loader %' AND wait_event_type = 'Lock'", 2);
+	return ($id, @holders);
+}
+
 sub interrupt_jobs
 {
 	my ($node, $who, $end) = @_;
 	my $name = ($node == $plain ? 'plain' : 'preload') . ", jobs, $end of the $who";
 	my $dataset = 'd' . ++$n;
-	my ($holder, $id, $pid);
 
 	note($name);
-	load($node, $first, $dataset) eq 'loaded' or die 'first package';
-	for my $try (1 .. 20)
-	{
-		# who gets which job is left to chance: until it is the right one that waits
-		one($node, "DELETE FROM $dataset.items WHERE id > 10; DELETE FROM $dataset._dlt_loads WHERE false");
-		$holder = LoaderCrash->new($node);
-		$holder->query(sprintf $hold_row, $dataset);
-		$id = start_package($node, $second, $dataset, arguments => {atomic => 'false', workers => 2});
-		wait_for($node, "SELECT count(*) FROM loader.jobs WHERE package_id = $id AND state = 'completed'", 2);
-		$pid = one($node, "SELECT pid FROM pg_stat_activity WHERE " . sprintf($ours, $who));
-		last if $pid ne '';
-		$holder->query('ROLLBACK');
-		$holder->quit;
-		wait_package($node, $id);
-		one($node, "SELECT loader_forget($id); DELETE FROM $dataset._dlt_loads WHERE load_id = " . quote_literal($second =~ s,.*/,,r));
-	}
-	is(one($node, "SELECT count(*) FROM $dataset.items"), 30, "$name: two jobs of three are in");
-	if ($end eq 'kill -9')
-	{
-		crash($node, $pid);
-	}
-	else
-	{
-		one($node, "SELECT pg_terminate_backend($pid, 60000)");
-		$holder->query('ROLLBACK');
-	}
-	$holder->quit;
+	my ($id, @holders) = hold_jobs($node, $dataset);
+	is(one($node, "SELECT count(*) FROM $dataset.items"), 20, "$name: one job of three is in");
+	my $pid = worker_pid($node, $who);
+	$end eq 'kill -9' ? crash($node, $pid) : one($node, "SELECT pg_terminate_backend($pid, 60000)");
+	$_->quit for @holders;
 	resume($node, $id);
 	is(nothing_runs($node), 0, "$name: no locks left");
 	is(differences($node, $dataset, 'expected'), '', "$name: result as undisturbed");
@@ -198,6 +188,27 @@ for my $node ($plain, $preload)
 }
 interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worker';
 
+# A helper that outlives its coordinator goes on with its job, and the next coordinator waits for it.
+{
+	my $dataset = 'd' . ++$n;
+	my ($id, @holders) = hold_jobs($plain, $dataset);
+	my $coordinator = worker_pid($plain, 'coordinator');
+	my $helper = worker_pid($plain, 'job worker');
+
+	one($plain, "SELECT pg_terminate_backend($coordinator, 60000)");
+	is(one($plain, "SELECT loader_wait($id, '2s')"), 'loading', 'a new coordinator begins');
+	is(worker_pid($plain, 'job worker'), $helper, 'beside the old helper');
+	my $of_helper = one($plain, "SELECT count(*) FROM pg_locks l JOIN pg_locks h ON h.locktype = 'transactionid'
+		AND h.transactionid = l.transactionid AND h.granted WHERE l.pid = $helper AND NOT l.granted AND h.pid = $holders[1]{pid}");
+	# let the coordinator's job go first
+	$holders[!$of_helper]->quit;
+	wait_for($plain, "SELECT count(*) FROM loader.jobs WHERE package_id = $id AND state = 'completed'", 2);
+	$holders[$of_helper]->quit;
+	is(wait_package($plain, $id), 'loaded', 'and waits for it');
+	is(one($plain, "SELECT count(*) FROM loader.events WHERE package_id = $id AND kind ~ 'retry|failed'"), 0, 'without failing');
+	is(differences($plain, $dataset, 'expected'), '', 'result as undisturbed');
+}
+
 # --- a package that brings the server down each time is given up -----------------------------------
 
 {
@@ -211,7 +222,7 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	crash($plain, worker_pid($plain, 'coordinator'));
 	$holder->quit;
 	$holder = LoaderCrash->new($plain);
-	$holder->query(sprintf $hold_row, $dataset);
+	$holder->query(sprintf $hold_row, $dataset, 'key25');
 	one($plain, "SELECT loader_wait($id, '3s')");
 	wait_phase($plain, $id, 'loading');
 	crash($plain, worker_pid($plain, 'coordinator'));

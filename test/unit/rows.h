@@ -230,8 +230,8 @@ rows_case(const RowsCase *c, int i, RowsOptions options, RowsRest rest)
 				  rows.err.line == whole.err.line && rows.err.column_no == whole.err.column_no &&
 				  strcmp(rows.err.message, whole.err.message) == 0 &&
 				  strcmp(rows.err.column, whole.err.column) == 0,
-				  "case %d: window of %zu bytes: %d \"%s\" line %lld, not %d \"%s\" line %lld\n%s", i,
-				  window, rows.status, rows.err.message, (long long) rows.err.line,
+				  "case %d: window of %zu bytes: %d \"%s\" line %lld, not %d \"%s\" line %lld\n%s",
+				  i, window, rows.status, rows.err.message, (long long) rows.err.line,
 				  whole.status, whole.err.message, (long long) whole.err.line, rows.text);
 		rows_free(&rows);
 	}

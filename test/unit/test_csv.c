@@ -91,7 +91,11 @@ static bool
 nothing_left(const char *data, size_t len, int nrows)
 {
 	if (nrows == 0)				/* a header at most */
-		return memchr(data, '\n', len) == NULL || (char *) memchr(data, '\n', len) == data + len - 1;
+	{
+		const char *eol = memchr(data, '\n', len);
+
+		return eol == NULL || eol == data + len - 1;
+	}
 	for (size_t i = 0; i < len; i++)
 		if (data[i] != '\n' && data[i] != '\r')
 			return false;

@@ -63,7 +63,8 @@ static const RowsCase cases[] = {
 	{H1 "('\\xdeadbeef'),('\\');", 0, "s:\\xdeadbeef\ns:\\\n", LDR_OK, 0, NULL},
 	/* E strings */
 	{H2 "(E'',e''''),(E'it''s',E'it\\'s');", 0, "s:|s:'\ns:it's|s:it's\n", LDR_OK, 0, NULL},
-	{H1 "(E'\\b\\f\\n\\r\\t\\\\\\'\\\"\\q\\\xC5\xBC');", 0, "s:\b\f\n\r\t\\'\"q\xC5\xBC\n", LDR_OK, 0, NULL},
+	{H1 "(E'\\b\\f\\n\\r\\t\\\\\\'\\\"\\q\\\xC5\xBC');", 0,
+	"s:\b\f\n\r\t\\'\"q\xC5\xBC\n", LDR_OK, 0, NULL},
 	{H1 "(E'\\1\\12\\1018\\377\\401');", 0, "s:\x01\nA8\xff\x01\n", LDR_OK, 0, NULL},
 	{H1 "(E'\\x1\\x41\\x411\\xg\\x');", 0, "s:\x01" "AA1xgx\n", LDR_OK, 0, NULL},
 	{H1 "(E'\\u0041\\u20aC\\U0001F600\\ud83d\\ude00\\ud83d\\U0000de00');", 0,

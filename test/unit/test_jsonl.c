@@ -3,7 +3,8 @@
  */
 #include "rows.h"
 
-static const LdrColumnName columns[] = {{"a", false}, {"b", false}, {"js", true}, {"q\"\\\n", false}};
+static const LdrColumnName columns[] = {{"a", false}, {"b", false}, {"js", true},
+{"q\"\\\n", false}};
 
 static const RowsCase cases[] = {
 	/* what is plain */
@@ -11,7 +12,8 @@ static const RowsCase cases[] = {
 	{"\n \r\n\t\n", 0, "", LDR_OK, 0, NULL},
 	{"{}\n", 0, "A|A|A|A\n", LDR_OK, 0, NULL},
 	{"\xEF\xBB\xBF{}", 0, "A|A|A|A\n", LDR_OK, 0, NULL},
-	{"{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"y\"}\n", 0, "b:1|s:x|A|A\nb:2|s:y|A|A\n", LDR_OK, 0, NULL},
+	{"{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"y\"}\n", 0,
+	"b:1|s:x|A|A\nb:2|s:y|A|A\n", LDR_OK, 0, NULL},
 	{"{\"a\":1,\"b\":\"x\"}\r\n\r\n{\"b\":\"y\",\"a\":2}", 0, "b:1|s:x|A|A\nb:2|s:y|A|A\n",
 	LDR_OK, 0, NULL},
 	{" { \"a\" :\t1 , \"b\" : null } \r\n", 0, "b:1|N|A|A\n", LDR_OK, 0, NULL},
@@ -38,7 +40,8 @@ static const RowsCase cases[] = {
 	{"{\"a\":True}", 0, "", LDR_UNEXPECTED, 1, "a"},
 	{"{\"a\":truex}", 0, "", LDR_UNEXPECTED, 1, "a"},
 	/* strings */
-	{"{\"a\":\"\",\"b\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", 0, "s:|s:\"\\/\b\f\n\r\t|A|A\n", LDR_OK, 0, NULL},
+	{"{\"a\":\"\",\"b\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", 0,
+	"s:|s:\"\\/\b\f\n\r\t|A|A\n", LDR_OK, 0, NULL},
 	{"{\"a\":\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00.\"}", 0,
 	"s:A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80.|A|A|A\n", LDR_OK, 0, NULL},
 	{"{\"a\":\"0123456789 abcdef\\n0123456789\",\"b\":\"x\\ty\"}", 0,
@@ -64,7 +67,8 @@ static const RowsCase cases[] = {
 	/* nested values, in columns of json and in others */
 	{"{\"js\":{\"k\":[1,2,{\"x\":null}],\"l\":{}},\"a\":[ ]}", 0,
 	"j:[ ]|A|j:{\"k\":[1,2,{\"x\":null}],\"l\":{}}|A\n", LDR_OK, 0, NULL},
-	{"{\"js\":\"x\\u0000\\ud800\\n\",\"a\":{\"b\":\"}\"}}\n{\"js\":null}\n{\"js\":-1.5}\n{\"js\":true}", 0,
+	{"{\"js\":\"x\\u0000\\ud800\\n\",\"a\":{\"b\":\"}\"}}\n"
+	"{\"js\":null}\n{\"js\":-1.5}\n{\"js\":true}", 0,
 	"j:{\"b\":\"}\"}|A|j:\"x\\u0000\\ud800\\n\"|A\nA|A|N|A\nA|A|j:-1.5|A\nA|A|j:true|A\n",
 	LDR_OK, 0, NULL},
 	{"{\"js\":[[[]],[],{},[{}]] }", 0, "A|A|j:[[[]],[],{},[{}]]|A\n", LDR_OK, 0, NULL},

@@ -15,12 +15,17 @@ typedef struct Bytes
 {
 	char	   *data;
 	size_t		len;
+	size_t		size;
 } Bytes;
 
 static void
 bytes_add(Bytes *b, const void *data, size_t len)
 {
-	b->data = realloc(b->data, b->len + len + 1);
+	if (b->data == NULL || b->len + len > b->size)
+	{
+		b->size = (b->len + len + 1) * 2;
+		b->data = realloc(b->data, b->size);
+	}
 	memcpy(b->data + b->len, data, len);
 	b->len += len;
 }
@@ -29,7 +34,7 @@ bytes_add(Bytes *b, const void *data, size_t len)
 static Bytes
 sample(size_t len)
 {
-	Bytes		b = {malloc(len), len};
+	Bytes		b = {malloc(len), len, len};
 	uint32_t	x = 1;
 
 	for (size_t i = 0; i < len; i++)
@@ -149,7 +154,7 @@ check_damage(const Bytes *in, const Bytes *plain, const size_t *edges, int nedge
 {
 	for (size_t cut = 0; cut < in->len; cut++)
 	{
-		Bytes		part = {in->data, cut};
+		Bytes		part = {in->data, cut, cut};
 		Bytes		out;
 		LdrError	err;
 		LdrStatus	status = unpack(&part, cut % 2, 999, &out, &err);
@@ -191,7 +196,8 @@ garbage(const Bytes *in, const char *what)
 
 		bytes_add(&more, in->data, in->len);
 		bytes_add(&more, n % 2 ? "xyz\0\0\0" : "\0\0\0\0\0\0", n);
-		CHECK_MSG(unpack(&more, n % 3, 100, &out, &err) == LDR_CORRUPT, "%s: garbage of %zu", what, n);
+		CHECK_MSG(unpack(&more, n % 3, 100, &out, &err) == LDR_CORRUPT, "%s: garbage of %zu",
+				  what, n);
 		CHECK(err.hint[0] != '\0');
 		free(out.data);
 		free(more.data);
@@ -207,7 +213,7 @@ test_plain(void)
 
 	for (int i = 0; i < (int) (sizeof(texts) / sizeof(texts[0])); i++)
 	{
-		Bytes		b = {(char *) texts[i], strlen(texts[i])};
+		Bytes		b = {(char *) texts[i], strlen(texts[i]), 0};
 
 		check_unpack(&b, &b, "plain");
 	}
@@ -219,7 +225,7 @@ static void
 test_gzip(void)
 {
 	Bytes		big = sample(300000);
-	Bytes		small = {big.data, 700};
+	Bytes		small = {big.data, 700, 700};
 	Bytes		none = {0};
 	Bytes		in = {0};
 	size_t		edge[2];
@@ -247,7 +253,7 @@ static void
 test_zstd(void)
 {
 	Bytes		big = sample(300000);
-	Bytes		small = {big.data, 700};
+	Bytes		small = {big.data, 700, 700};
 	Bytes		none = {0};
 	Bytes		in = {0};
 	size_t		edge[3];
