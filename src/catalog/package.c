@@ -262,7 +262,7 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
 
 	if (ldr_catalog_execute("UPDATE loader.package SET state = 'loaded', wanted = false, started_at = coalesce(started_at, $2), "
-							"finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading')",
+							"finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading') AND NOT cancel_requested",
 							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),

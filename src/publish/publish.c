@@ -211,7 +211,7 @@ publish_job(LdrRun *run, LdrJob *job)
 	if (!ldr_format_from_name(job->format, &format))
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
 	rel = publish_open(run, job->table_name);
-	ldr_load_file(run->dir, job->file_name, &job->stamp, format, rel, run->options, &result);
+	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, run->options, &result);
 	table_close(rel, NoLock);
 	stats->rows_read += result.rows_read;
 	stats->rows_inserted += result.rows_inserted;

@@ -272,6 +272,17 @@ csv_row(CsvReader *r, CsvRow *row, int max, LdrError *err)
 }
 
 static LdrStatus
+csv_too_few(CsvReader *r, CsvRow *row, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	LdrPlace	place = csv_place(r, row, b->w.cur);
+
+	strcpy(err->hint, "Every row needs as many fields as the header; blank lines have one.");
+	return ldr_reader_fail(b, err, LDR_TOO_FEW_FIELDS, place,
+						   "row has %d fields where %d are expected", row->n, b->pub.ncolumns);
+}
+
+static LdrStatus
 csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 {
 	CsvReader  *r = (CsvReader *) pub;
@@ -288,13 +299,7 @@ csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	if (status != LDR_OK)
 		return status;
 	if (row.n < pub->ncolumns)
-	{
-		LdrPlace	place = csv_place(r, &row, b->w.cur);
-
-		strcpy(err->hint, "Every row needs as many fields as the header; blank lines have one.");
-		return ldr_reader_fail(b, err, LDR_TOO_FEW_FIELDS, place,
-							   "row has %d fields where %d are expected", row.n, pub->ncolumns);
-	}
+		return csv_too_few(r, &row, err);
 	out->fields = b->fields;
 	out->line = b->line;
 	b->line = row.line + 1;
@@ -336,6 +341,31 @@ csv_take_header(CsvReader *r, CsvRow *row, LdrError *err)
 	return LDR_OK;
 }
 
+/*
+ * No header: the columns are the expected ones in their order, as many of them as the first row
+ * has fields. That row stays to be read. A short one must have its end of line: a file that was cut
+ * inside its first row is not one with fewer columns.
+ */
+static LdrStatus
+csv_assume_header(CsvReader *r, LdrError *err)
+{
+	LdrReaderBase *b = &r->base;
+	CsvRow		row = {.header = false};
+	LdrStatus	status;
+
+	for (int i = 0; i < b->options.ncolumns; i++)
+		b->pub.columns[i] = i;
+	b->pub.ncolumns = b->options.ncolumns;
+	while ((status = csv_row(r, &row, b->options.ncolumns, err)) == LDR_MORE)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	if (status == LDR_OK && row.n < b->options.ncolumns && row.p[-1] != '\n' && row.p[-1] != '\r')
+		return csv_too_few(r, &row, err);
+	if (status == LDR_OK)
+		b->pub.ncolumns = row.n;
+	return status == LDR_END ? LDR_OK : status;
+}
+
 /* Skip a byte order mark and read the header, if there is one. An empty file has none. */
 static LdrStatus
 csv_header(CsvReader *r, LdrError *err)
@@ -351,12 +381,7 @@ csv_header(CsvReader *r, LdrError *err)
 	if (w->end - w->cur >= 3 && memcmp(w->cur, "\xEF\xBB\xBF", 3) == 0)
 		w->cur += 3;
 	if (b->options.no_header)
-	{
-		for (int i = 0; i < b->options.ncolumns; i++)
-			b->pub.columns[i] = i;
-		b->pub.ncolumns = b->options.ncolumns;
-		return LDR_OK;
-	}
+		return csv_assume_header(r, err);
 	/* one field more than the table has columns: then one of them is unknown, or there twice */
 	while ((status = csv_row(r, &row, b->options.ncolumns + 1, err)) == LDR_MORE)
 		if ((status = ldr_reader_more(b, err)) != LDR_OK)

@@ -57,7 +57,7 @@ typedef struct LdrReaderOptions
 	int			ncolumns;
 	/* csv only */
 	char		delimiter;		/* one byte, ',' if 0 */
-	bool		no_header;		/* then the file's columns are the table's, in order */
+	bool		no_header;		/* the file's columns are the first ones of these, in order */
 } LdrReaderOptions;
 
 typedef struct LdrReader LdrReader;

@@ -119,11 +119,10 @@ ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *s
 
 /* A reader for the columns of the live table, and which attribute each field of a row is for. */
 static void
-load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format, const LdrOptions *options)
+load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
+		  const LdrSchemaTable *table, const LdrOptions *options)
 {
 	TupleDesc	desc = RelationGetDescr(load->rel);
-	const char *name = RelationGetRelationName(load->rel);
-	const LdrSchemaTable *table = ldr_schema_table(dir->schema, pg_server_to_any(name, strlen(name), PG_UTF8));
 	AttrNumber *all = palloc(sizeof(AttrNumber) * Max(Max(desc->natts, table->ncolumns), 1));
 	int			n;
 	LdrColumnName *names = format == LDR_CSV && !options->csv_header
@@ -252,7 +251,7 @@ load_locate_error(Load *load, ErrorData *edata)
 
 void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
-			  Relation rel, const LdrOptions *options, LdrLoadResult *result)
+			  const LdrSchemaTable *table, Relation rel, const LdrOptions *options, LdrLoadResult *result)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
@@ -265,7 +264,7 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 	kind = ldr_sink_choose(rel, &result->reason);
 	PG_TRY();
 	{
-		load_open(load, dir, stamp, format, options);
+		load_open(load, dir, stamp, format, table, options);
 		load_init_converters(load, format, options);
 		load->sink = ldr_sink_open(rel, kind, load->attnums, load->reader->ncolumns);
 		result->sink = load->sink->ops->name;

@@ -18,12 +18,12 @@ typedef struct LdrLoadResult
 } LdrLoadResult;
 
 /*
- * Load a job's file into rel, in the current transaction and as the current role. Caller holds
+ * Load a job's file of table (the package's) into rel (the live one), in the current transaction and as the current role. Caller holds
  * RowExclusiveLock on rel. Raises the data's errors with file, line, column and the value's start
  * as detail; what was put into the table then has to be rolled back.
  */
 extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
-						  Relation rel, const LdrOptions *options, LdrLoadResult *result);
+						  const LdrSchemaTable *table, Relation rel, const LdrOptions *options, LdrLoadResult *result);
 
 /* Open a reader of a job file that may have these columns; released with the current context. */
 extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,

@@ -123,6 +123,36 @@ BEGIN
 	END IF;
 END $$;
 
+-- Wait until a condition holds, for at most a minute.
+CREATE PROCEDURE test.wait_for(condition text) LANGUAGE plpgsql AS $$
+DECLARE
+	holds boolean;
+BEGIN
+	FOR i IN 1 .. 6000 LOOP
+		EXECUTE 'SELECT ' || condition INTO holds;
+		IF holds THEN
+			RETURN;
+		END IF;
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RAISE 'waited in vain for %', condition;
+END $$;
+
+/*
+ * A trigger that holds up a load as long as somebody has test.hold(): whoever loads is then in the
+ * middle of it.
+ */
+CREATE FUNCTION test.held() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE NOT pg_try_advisory_xact_lock_shared(4711) LOOP
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+	RETURN NEW;
+END $$;
+CREATE FUNCTION test.hold() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(4711)';
+CREATE FUNCTION test.release() RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_unlock(4711)';
+
 CREATE PROCEDURE test.clean() LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('COPY (SELECT WHERE false) TO PROGRAM %L', format('rm -rf %s', (SELECT path FROM test.directory)));

@@ -78,7 +78,10 @@ static const RowsCase without_header[] = {
 	{"", 0, "", LDR_OK, 0, NULL},
 	{"1;2;3;4\n", 0, "b:1|b:2|b:3|b:4\n", LDR_OK, 0, NULL},
 	{"\xEF\xBB\xBF" "1,5;\"2;\";3;4", 0, "b:1,5|s:2;|b:3|b:4\n", LDR_OK, 0, NULL},
-	{"1;2;3\n", 0, "", LDR_TOO_FEW_FIELDS, 1, "e\"f"},
+	{"1;2;3\n", 0, "b:1|b:2|b:3\n", LDR_OK, 0, NULL},
+	{"1;2;3", 0, "", LDR_TOO_FEW_FIELDS, 1, "e\"f"},
+	{"1;2;3\n1;2\n", 0, "b:1|b:2|b:3\n", LDR_TOO_FEW_FIELDS, 2, "c d"},
+	{"1;2;3\n1;2;3;4\n", 0, "b:1|b:2|b:3\n", LDR_TOO_MANY_FIELDS, 2, ""},
 	{"1;2;3;4;5\n", 0, "", LDR_TOO_MANY_FIELDS, 1, ""},
 };
 
