@@ -19,11 +19,19 @@ DOCS = README.md docs/reference.md
 
 # pg_regress: explicit, because sql/ holds the install scripts too
 REGRESS = \
-	basic
+	setup \
+	basic \
+	refuse \
+	data \
+	control \
+	readme \
+	clean
+ENCODING = UTF8
+NO_LOCALE = 1
 
 # isolation: specs and expected output are under test/isolation
 ISOLATION_SPECS = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
-ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --use-existing
 
 PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 
@@ -65,12 +73,16 @@ $(OBJS): $(build_stamp)
 -include $(wildcard $(OBJS:.o=.d))
 
 # Where pg_regress and isolation tests find load packages. The server's user must be able to read
-# them; `make test` therefore sets this to a copy. Tests read it by \getenv or by `echo`.
+# them; `make test` therefore sets this to a copy. Tests read it by `echo`.
 export LOADER_PACKAGES ?= $(abspath test/packages)
+# Where psql finds README.md and what the tests share.
+export LOADER_SOURCE = $(abspath $(srcdir))
 
 # installcheck stays quick: these are not part of it.
+# The specs use the functions that the pg_regress test "setup" makes, so they run in its database.
 installcheck-isolation:
-	$(MAKE) installcheck REGRESS= ISOLATION='$(ISOLATION_SPECS)'
+	$(MAKE) installcheck REGRESS=setup ISOLATION='$(ISOLATION_SPECS)' ISOLATION_TESTDB='$(CONTRIB_TESTDB)'
+	$(MAKE) installcheck REGRESS=clean REGRESS_OPTS=--use-existing
 
 installcheck-tap:
 	$(MAKE) installcheck REGRESS= TAP_TESTS=1

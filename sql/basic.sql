@@ -1,4 +1,4 @@
--- From CREATE EXTENSION to loaded packages, and what the views say of them.
+-- What the extension consists of; from a package to its tables, and what the views say of it.
 \set packages `echo "$LOADER_PACKAGES"`
 \set first :packages /append_nested/1795377782.4696941
 \set second :packages /append_nested/1795377782.9596603
@@ -7,7 +7,6 @@
 \set jsonl :packages /types_jsonl/1795378536.3105726
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
-CREATE EXTENSION loader;
 
 -- Each function: kind, volatility, parallel safety, strictness, whether PUBLIC may execute it. What
 -- starts work or reads files is not for PUBLIC.
@@ -114,6 +113,7 @@ SELECT dataset, load_id, schema_name, status, inserted_at IS NOT NULL AS inserte
 SELECT dataset, schema_name, version, engine_version, version_hash, schema::jsonb->>'version_hash' = version_hash AS whole
 FROM loader.schemas ORDER BY dataset, version_hash COLLATE "C";
 SELECT dataset, pipeline_name, version, engine_version, state LIKE 'eNp%' AS packed, load_id FROM loader.states ORDER BY load_id;
+CALL test.wait_for('NOT EXISTS (SELECT FROM loader.running())');	-- they linger for a moment
 SELECT * FROM loader.progress;
 SELECT * FROM loader.running();
 SELECT * FROM loader.rejects;

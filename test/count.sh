@@ -63,8 +63,9 @@ count_tap()
 		/^1\.\.0 # [Ss][Kk][Ii][Pp]/ { skip++; sub(/^1\.\.0 # [Ss][Kk][Ii][Pp] */, ""); print "skipped: " $0; next }
 		/^ok [0-9]/ { ok++; next }
 		/^not ok [0-9]/ { bad++; print; next }
+		/^  (Parse errors|Non-zero exit status): / { died = 1; print; next }
 		/^(\[.*\] )?test\/t\/.*\.pl \.+/ { print; next }
-		END { printf "%d passed, %d failed, %d skipped\n", ok, bad, skip }' "$1"
+		END { printf "%d passed, %d failed, %d skipped\n", ok, bad + !!(died && !bad), skip }' "$1"
 }
 
 # The table of steps, and the last line. Also into $LOADER_SUMMARY, for a caller that wants it last.

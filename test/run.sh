@@ -139,22 +139,28 @@ step_tap()
 	return $rc
 }
 
-# What a failed TAP test said, and the end of its servers' logs.
+# What a failed TAP test said, and what its servers complained of last.
 tap_failures()
 {
 	grep -E '^ *(not ok|#)' "$work/tap.log" | head -n 100
 	tail -n 5 "$work/tap.log"
-	find tmp_check/log -name '*.log' -newer "$work/server.log" 2>/dev/null | head -n 4 |
-		xargs -r tail -n 25
+	find tmp_check/log -name '*.log' -newer "$work/server.log" -exec \
+		grep -HE '(WARNING|ERROR|FATAL|PANIC|DETAIL|HINT|terminated by signal)' {} + 2>/dev/null |
+		sed 's,.*/,,' | tail -n 40
 }
 
 step_oracle()
 {
 	need_server
-	make_venv "$work/venv" 'psycopg[binary]' ||
-		skip_step "no Python environment with psycopg: python3-venv or the package index is missing"
+	local python=$work/venv/bin/python
+	if ! make_venv "$work/venv" 'psycopg[binary]'; then
+		python=/usr/bin/python3
+		"$python" -c 'import psycopg' 2>/dev/null ||
+			{ [ -z "${NO_INSTALL:-}" ] && apt_install python3-psycopg; } ||
+			skip_step "no Python with psycopg: neither the package index nor python3-psycopg"
+	fi
 	new_database oracle || return
-	PYTHON=$work/venv/bin/python timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle \
+	PYTHON=$python timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle \
 		--copy-to "$work/oracle"
 }
 

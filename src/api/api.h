@@ -4,7 +4,7 @@
 #ifndef LDR_API_H
 #define LDR_API_H
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 #include "fmgr.h"
 #include "options.h"
 #include "source/package.h"
@@ -35,9 +35,6 @@ extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source,
 extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
 
 extern Oid	ldr_api_package_role(const LdrPackage *package);
-
-/* Raises 42704 if the package's role was renamed or dropped: no worker takes it then. */
-extern void ldr_api_check_role(const LdrPackage *package);
 
 /* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) if no slot is free. */
 extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);

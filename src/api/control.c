@@ -5,11 +5,17 @@
 
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/wait_event.h"
 
 #include "api/api.h"
 #include "worker/worker.h"
+
+#define LEAVE_MS		1000		/* a coordinator has at most this long to leave an ended package */
+#define LEAVE_STEP_MS	5
 
 PG_FUNCTION_INFO_V1(loader_cancel);
 PG_FUNCTION_INFO_V1(loader_resume);
@@ -48,6 +54,26 @@ loader_cancel(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Keep coordinators away until we commit. False if one works on the package; of one that has ended
+ * the coordinator is about to leave, which takes a moment.
+ */
+static bool
+control_lock(const LdrPackage *package)
+{
+	for (int ms = 0; ms < LEAVE_MS; ms += LEAVE_STEP_MS)
+	{
+		if (ldr_package_lock(package->package_id, false, false))
+			return true;
+		if (strcmp(package->state, "new") == 0 || strcmp(package->state, "loading") == 0)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+/*
  * loader_resume(package_id): back to new, and started.
  */
 Datum
@@ -59,7 +85,7 @@ loader_resume(PG_FUNCTION_ARGS)
 
 	ldr_api_writes("loader_resume()");
 	package = ldr_api_package(id, true);
-	if (!ldr_package_lock(id, false, false))
+	if (!control_lock(package))
 		PG_RETURN_BOOL(true);	/* it runs */
 	role = ldr_api_package_role(package);
 	if (!OidIsValid(role))
@@ -89,8 +115,7 @@ loader_forget(PG_FUNCTION_ARGS)
 	ldr_api_writes("loader_forget()");
 	if (ldr_package_get(id, true) == NULL)
 		PG_RETURN_BOOL(false);
-	(void) ldr_api_package(id, true);
-	if (!ldr_package_lock(id, false, false))
+	if (!control_lock(ldr_api_package(id, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("package " INT64_FORMAT " is being loaded", id),

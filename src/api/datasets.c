@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 #include "compat.h"
 #include "schema/live.h"
 

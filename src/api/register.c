@@ -278,24 +278,17 @@ ldr_api_package(int64 package_id, bool fresh)
 	return package;
 }
 
-/* No worker takes a package whose role was renamed or dropped. */
-void
-ldr_api_check_role(const LdrPackage *package)
-{
-	if (get_role_oid(package->role_name, true) != package->role)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" of package " INT64_FORMAT " is not the one that registered it", package->role_name, package->package_id),
-				 errhint("loader_resume binds the package to the role that has the name now.")));
-}
-
 BackgroundWorkerHandle *
 ldr_api_start(LdrPackage *package)
 {
 	BackgroundWorkerHandle *handle;
 	bool		was_wanted = package->wanted;
 
-	ldr_api_check_role(package);
+	if (get_role_oid(package->role_name, true) != package->role)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" of package " INT64_FORMAT " is not the one that registered it", package->role_name, package->package_id),
+				 errhint("loader_resume binds the package to the role that has the name now.")));
 	if (was_wanted && ldr_progress_is_running(package->package_id))
 		return NULL;
 	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))

@@ -91,7 +91,6 @@ wait_check_startable(const LdrPackage *package)
 				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.", package->package_id)));
 	if (ldr_progress_is_running(package->package_id))
 		return;
-	ldr_api_check_role(package);
 	blocker = ldr_package_blocker(package->package_id, &failed);
 	if (failed)
 		ereport(ERROR,
@@ -156,6 +155,9 @@ loader_wait(PG_FUNCTION_ARGS)
 														PG_GETARG_DATUM(1)));
 	wait_check_caller(package);
 	package = wait_loop(package->package_id, until, false);
+	/* what is being published has not committed its state; say the same as the view */
+	if (strcmp(package->state, "new") == 0 && ldr_progress_is_running(package->package_id))
+		PG_RETURN_TEXT_P(cstring_to_text("loading"));
 	PG_RETURN_TEXT_P(cstring_to_text(package->state));
 }
 

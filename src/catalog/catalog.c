@@ -20,7 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 
 /* The table everything hangs on; InvalidOid if the extension is not here. */
 static Oid

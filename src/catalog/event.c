@@ -8,7 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 
 /* Record an event in the current transaction. object may be NULL, detail may be "". */
 void

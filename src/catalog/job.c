@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 
 #define JOB_COLUMNS "ordinal, job_id, file_name, table_name, format, state, retry_count, size, inode, mtime_ns"
 

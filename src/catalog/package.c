@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 
 #define PACKAGE_COLUMNS \
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, wanted, cancel_requested, " \

@@ -7,7 +7,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 
 /* Add to what is known of the table; part of the transaction that holds the rows. */
 void

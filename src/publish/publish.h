@@ -4,7 +4,7 @@
 #ifndef LDR_PUBLISH_H
 #define LDR_PUBLISH_H
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 #include "options.h"
 #include "schema/plan.h"
 #include "source/package.h"

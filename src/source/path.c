@@ -110,6 +110,24 @@ path_is_listed(const char *real)
 	return false;
 }
 
+/* Is the part of path that exists under one of them? What is not must stay unknown. */
+static bool
+path_begins_listed(const char *path)
+{
+	char		real[PATH_MAX];
+	char	   *begin = pstrdup(path);
+
+	while (realpath(begin, real) == NULL)
+	{
+		char	   *slash = strrchr(begin, '/');
+
+		if (slash == NULL || slash == begin)
+			return false;
+		*slash = '\0';
+	}
+	return path_is_listed(real);
+}
+
 /* Resolve path and check that the current role may read there. */
 char *
 ldr_directory_resolve(const char *path)
@@ -127,19 +145,15 @@ ldr_directory_resolve(const char *path)
 		return pstrdup(real);
 
 	/* who may not read there does not learn what exists there either */
-	if (!reader && !path_is_listed(path))
+	if (!reader && !path_begins_listed(path))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to load from \"%s\"", path),
-				 errdetail("Role \"%s\" is not a member of pg_read_server_files, and the directory does not lie under loader.package_directories.",
+				 errdetail("Role \"%s\" is not a member of pg_read_server_files, and the directory, links resolved, does not lie under loader.package_directories.",
 						   GetUserNameFromId(GetUserId(), false)),
 				 errhint("Ask an administrator to GRANT pg_read_server_files, or to add the directory to loader.package_directories.")));
-	if (realpath(path, real) == NULL)
-		ldr_path_error(path, errno);
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to load from \"%s\"", path),
-			 errdetail("The path leads through a link to a place outside loader.package_directories.")));
+	/* not there a moment ago: ENOENT, should it be there now */
+	ldr_path_error(path, realpath(path, real) == NULL ? errno : ENOENT);
 }
 
 /* Open a resolved directory, following no link. The caller owns the descriptor. */

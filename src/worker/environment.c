@@ -9,12 +9,17 @@
  * user's table could become superuser. From 17 on the worker connects as the role itself.
  *
  * Settings: the superuser's own would apply otherwise, and the role's would not; so the caller's
- * are stored with the package and set here one by one, with the caller's rights.
+ * are stored with the package and set here one by one. What was in force in the caller's session
+ * was allowed there: the server's own settings are set whatever the role may, or triggers would be
+ * off because they are for the superuser. Those of extensions are set with the role's rights, since
+ * nobody has checked them where the extension was not loaded.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "common/string.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -24,6 +29,7 @@
 #include "utils/guc_tables.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/loader_catalog.h"
 #include "compat.h"
 #include "json.h"				/* its macros shadow the server's functions: last */
 #include "loader.h"
@@ -58,10 +64,43 @@ environment_lists(const char *const *names, int n, const char *name)
 	return false;
 }
 
+static void
+environment_append_name(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
+}
+
+/* What the superuser that workers connect as has settings for: each has to be undone. */
+static List *
+environment_of_superuser(void)
+{
+	List	   *names = NIL;
+	Oid			types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(BOOTSTRAP_SUPERUSERID), ObjectIdGetDatum(MyDatabaseId)};
+
+	ldr_catalog_execute("SELECT DISTINCT split_part(s, '=', 1) FROM pg_db_role_setting, unnest(setconfig) s "
+						"WHERE setrole = $1 AND setdatabase IN (0, $2)",
+						2, types, values, NULL, SPI_OK_SELECT, true, environment_append_name, &names);
+	return names;
+}
+
+static void
+environment_store(json_t *object, const char *name)
+{
+	const char *value = GetConfigOption(name, true, false);
+
+	if (value && GetDatabaseEncoding() != PG_UTF8 && !pg_is_ascii(value))
+		return;					/* JSON is UTF-8 */
+	/* a failure leaves the setting out; only lack of memory makes one */
+	(void) json_object_set_new(object, name, json_string_nocheck(value ? value : ""));
+}
+
 /* The settings of this session that a worker needs, as the text of a JSON object. */
 char *
 ldr_environment_collect(void)
 {
+	List	   *undo = environment_of_superuser();
+	ListCell   *lc;
 	json_t	   *object = ldr_json_object();
 	int			n;
 	struct config_generic **vars = ldr_guc_variables(&n);
@@ -71,20 +110,17 @@ ldr_environment_collect(void)
 	for (int i = 0; i < n; i++)
 	{
 		struct config_generic *var = vars[i];
-		const char *value;
 
 		if ((var->context != PGC_USERSET && var->context != PGC_SUSET) ||
 			environment_lists(never, lengthof(never), var->name))
 			continue;
-		if (!environment_lists(always, lengthof(always), var->name) &&
-			(var->source < PGC_S_GLOBAL || var->source == PGC_S_OVERRIDE))
-			continue;
-		value = GetConfigOption(var->name, true, false);
-		if (value && GetDatabaseEncoding() != PG_UTF8 && !pg_is_ascii(value))
-			continue;			/* JSON is UTF-8 */
-		if (value && json_object_set_new(object, var->name, json_string_nocheck(value)) != 0)
-			break;
+		if (environment_lists(always, lengthof(always), var->name) ||
+			(var->source >= PGC_S_GLOBAL && var->source != PGC_S_OVERRIDE))
+			environment_store(object, var->name);
 	}
+	foreach(lc, undo)
+		if (!environment_lists(never, lengthof(never), lfirst(lc)))
+			environment_store(object, lfirst(lc));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	if (text == NULL)
@@ -101,7 +137,7 @@ environment_set(const char *name, const char *value, GucContext context)
 }
 
 /*
- * Apply what ldr_environment_collect stored, with the caller's rights, and then the worker's own.
+ * Apply what ldr_environment_collect stored, and then the worker's own.
  * Caller is in a transaction as the caller's role.
  */
 void
@@ -118,7 +154,7 @@ ldr_environment_apply(const char *text)
 		elog(ERROR, "stored settings are broken: %s", error.text);
 	json_object_foreach(object, name, value)
 		if (json_is_string(value))
-			environment_set(name, json_string_value(value), context);
+			environment_set(name, json_string_value(value), strchr(name, '.') ? context : PGC_SUSET);
 	json_decref(object);
 
 	environment_set("statement_timeout", "0", PGC_SUSET);

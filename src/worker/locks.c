@@ -10,6 +10,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
 
 #include "loader.h"
 #include "worker/worker.h"
@@ -88,6 +89,8 @@ ldr_dataset_lock(const char *dataset)
 							   CLASS_DATASET);
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	/* a lock on a relation does that by itself: see what its holder before us has created */
+	AcceptInvalidationMessages();
 }
 
 /* Until the end of the transaction, be the only scan of the directory. Does not wait. */

@@ -10,7 +10,7 @@
 #ifndef LDR_WORKER_H
 #define LDR_WORKER_H
 
-#include "catalog/catalog.h"
+#include "catalog/loader_catalog.h"
 #include "options.h"
 #include "postmaster/bgworker.h"
 #include "source/package.h"

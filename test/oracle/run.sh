@@ -27,7 +27,8 @@ done
 
 output=$(mktemp) || exit 1
 trap 'rm -f "$output"' EXIT
-"$python" "$here/check.py" --scenarios "$here/scenarios" "$@" | tee "$output"
+"$python" "$here/check.py" --scenarios "$here/scenarios" "$@" | tee "$output" |
+	grep --line-buffered -vE '^[0-9]+ passed, [0-9]+ failed$'
 rc=${PIPESTATUS[0]}
 
 skipped=0

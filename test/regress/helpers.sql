@@ -153,6 +153,17 @@ END $$;
 CREATE FUNCTION test.hold() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(4711)';
 CREATE FUNCTION test.release() RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_unlock(4711)';
 
+-- Between two specs: no packages, no datasets of theirs.
+CREATE FUNCTION test.forget(VARIADIC datasets text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	dataset text;
+BEGIN
+	PERFORM loader_forget(package_id) FROM loader.packages;
+	FOREACH dataset IN ARRAY datasets LOOP
+		EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', dataset);
+	END LOOP;
+END $$;
+
 CREATE PROCEDURE test.clean() LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('COPY (SELECT WHERE false) TO PROGRAM %L', format('rm -rf %s', (SELECT path FROM test.directory)));

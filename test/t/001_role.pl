@@ -209,7 +209,7 @@ sub start_and_meanwhile
 $id = start_and_meanwhile('renamed', 'ALTER ROLE renamed RENAME TO other; CREATE ROLE renamed');
 is(one($node, "SELECT state FROM loader.packages WHERE package_id = $id"), 'new', 'role renamed: the package does not run');
 my $e = error_of($node, "SELECT loader_wait($id, '30s')");
-is("$e->{sqlstate} $e->{message}", "42704 role \"renamed\" of package $id is not the one that registered it", 'role renamed: nobody waits for it');
+is("$e->{sqlstate} $e->{message}", "55000 package $id does not go on by itself", 'role renamed: nobody waits for it');
 $e = error_of($node, "SELECT loader_start($id)");
 is("$e->{sqlstate} $e->{message}", "42704 role \"renamed\" of package $id is not the one that registered it", 'role renamed: it cannot be started');
 is($e->{hint}, 'loader_resume binds the package to the role that has the name now.', 'and what to do');
@@ -221,7 +221,7 @@ is(one($node, q{SELECT tableowner FROM pg_tables WHERE schemaname = 'set_renamed
 $id = start_and_meanwhile('dropped', 'DROP OWNED BY dropped; DROP ROLE dropped');
 is(one($node, "SELECT state FROM loader.packages WHERE package_id = $id"), 'new', 'role dropped: the package does not run');
 $e = error_of($node, "SELECT loader_wait($id, '30s')");
-is($e->{sqlstate}, '42704', 'role dropped: nobody waits for it');
+is("$e->{sqlstate} $e->{message}", "55000 package $id does not go on by itself", 'role dropped: nobody waits for it');
 $e = error_of($node, "SELECT loader_resume($id)");
 is("$e->{sqlstate} $e->{message}", "42704 role \"dropped\" of package $id does not exist", 'role dropped: it cannot be resumed');
 is(one($node, "SELECT loader_cancel($id)"), 't', 'role dropped: it can be cancelled');

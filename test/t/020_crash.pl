@@ -215,7 +215,8 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	my $dataset = 'd' . ++$n;
 
 	load($plain, $first, $dataset);
-	one($plain, "ALTER SYSTEM SET loader.retry_attempts = 0; SELECT pg_reload_conf()");
+	$plain->append_conf('postgresql.conf', 'loader.retry_attempts = 0');
+	$plain->reload;
 	wait_for($plain, 'SHOW loader.retry_attempts', 0);
 	my $holder = LoaderCrash->new($plain);
 	my $id = $state{loading}->($plain, $dataset, $holder);

@@ -63,12 +63,19 @@ sub source_dir
 
 # new_node(NAME, CONF, OPTION => VALUE...): a server that runs, with the extension in database
 # postgres. CONF is text for postgresql.conf. Options: streaming => 1 for a primary of standbys,
-# bare => 1 without the extension, stopped => 1 leaves it to the caller to start.
+# from => NODE and backup => NAME for such a standby, bare => 1 without the extension, stopped => 1
+# leaves it to the caller to start.
 sub new_node
 {
 	my ($name, $conf, %option) = @_;
 	my $node = $cluster->can('get_new_node') ? $cluster->get_new_node($name) : $cluster->new($name);
 
+	if ($option{from})
+	{
+		$node->init_from_backup($option{from}, $option{backup}, has_streaming => 1);
+		$node->start;
+		return $node;
+	}
 	$node->init(
 		allows_streaming => $option{streaming} ? 1 : 0,
 		extra => ['-U', 'postgres', '-E', 'UTF8', '--locale=C']);

@@ -1,12 +1,12 @@
 /*
- * catalog/catalog.h: the extension's own tables. Nobody else queries them.
+ * catalog/loader_catalog.h: the extension's own tables. Nobody else queries them.
  *
  * Every function here is one statement, run under the identity of the extension's owner and with
  * search_path pg_catalog; before and after it the caller's identity holds. Callers are in a
  * transaction. Strings that come back live in the caller's memory context.
  */
-#ifndef LDR_CATALOG_H
-#define LDR_CATALOG_H
+#ifndef LDR_LOADER_CATALOG_H
+#define LDR_LOADER_CATALOG_H
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
@@ -136,4 +136,4 @@ extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stat
 extern void ldr_event(int64 package_id, const char *kind, const char *object, const char *detail,...)
 			pg_attribute_printf(4, 5);
 
-#endif							/* LDR_CATALOG_H */
+#endif							/* LDR_LOADER_CATALOG_H */

@@ -1,0 +1,2 @@
+-- What the tests have left outside the database.
+CALL test.clean();
