@@ -82,7 +82,7 @@ export LOADER_SOURCE = $(abspath $(srcdir))
 # The specs use the functions that the pg_regress test "setup" makes, so they run in its database.
 installcheck-isolation:
 	$(MAKE) installcheck REGRESS=setup ISOLATION='$(ISOLATION_SPECS)' ISOLATION_TESTDB='$(CONTRIB_TESTDB)'
-	$(MAKE) installcheck REGRESS=clean REGRESS_OPTS=--use-existing
+	$(MAKE) installcheck REGRESS=clean EXTRA_REGRESS_OPTS=--use-existing
 
 installcheck-tap:
 	$(MAKE) installcheck REGRESS= TAP_TESTS=1

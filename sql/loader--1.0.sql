@@ -43,6 +43,7 @@ CREATE TABLE loader.package (
 );
 CREATE UNIQUE INDEX package_load_id ON loader.package (dataset, schema_name, load_id) WHERE NOT superseded;
 CREATE INDEX package_unfinished ON loader.package (dataset, package_id) WHERE state IN ('new', 'loading', 'failed');
+CREATE INDEX package_source ON loader.package USING hash (source);	-- hash: a path may be too long for btree
 
 CREATE TABLE loader.job (
 	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,

@@ -70,6 +70,7 @@ loader_scan(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	char	   *directory;
+	const char *dataset = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ListCell   *lc;
 	bool		slots = true;
 
@@ -88,7 +89,7 @@ loader_scan(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		/* known, whatever became of it: a failed package is not tried again every minute */
-		if (ldr_package_source_is_known(lfirst(lc), GetUserId()))
+		if (ldr_package_source_is_known(lfirst(lc), GetUserId(), dataset))
 			continue;
 		package = scan_register(fcinfo, lfirst(lc));
 		if (package == NULL)

@@ -100,7 +100,7 @@ extern void ldr_package_count_attempt(int64 package_id);
 extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database);
 extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);
-extern bool ldr_package_source_is_known(const char *source, Oid role);
+extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_loaded(int64 package_id, TimestampTz started_at);

@@ -229,15 +229,21 @@ ldr_package_give_up(int64 package_id)
 						  package_id, SPI_OK_UPDATE);
 }
 
-/* Is this directory in the catalog as a package of the role? */
+/*
+ * Is this directory in the catalog as a package of the role, which after a restore has the name but
+ * another OID, for that dataset or (NULL) for any?
+ */
 bool
-ldr_package_source_is_known(const char *source, Oid role)
+ldr_package_source_is_known(const char *source, Oid role, const char *dataset)
 {
-	Oid			types[] = {TEXTOID, OIDOID};
-	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role)};
+	Oid			types[] = {TEXTOID, OIDOID, TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role), LDR_TEXT_ARG(dataset),
+	CStringGetTextDatum(GetUserNameFromId(role, false))};
+	char		nulls[] = {' ', ' ', LDR_TEXT_NULL(dataset), ' '};
 
-	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND role_oid = $2 AND NOT superseded LIMIT 1",
-							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND (role_oid = $2 OR role_name = $4) AND NOT superseded "
+							   "AND ($3 IS NULL OR dataset = $3) LIMIT 1",
+							   4, types, values, nulls, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 
 bool

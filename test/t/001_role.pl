@@ -189,6 +189,35 @@ is(wait_package($node, $id), 'failed', 'an error in the commit fails the package
 is(one($node, "SELECT sqlstate, message FROM loader.packages WHERE package_id = $id"), 'P0042|not today', 'with its error');
 is(one($node, 'SELECT count(*) FROM broken.items'), 0, 'and nothing is published');
 
+# What such code can do to the loader: each package ends, with what it says here.
+for my $case (
+	['release all advisory locks', 'PERFORM pg_advisory_unlock_all()', 'loaded', ''],
+	['cancel the package', 'PERFORM public.loader_cancel((SELECT max(package_id) FROM loader.packages))', 'cancelled', qr/^57014: package \d+ was cancelled/],
+	['forget the package', 'PERFORM public.loader_forget((SELECT max(package_id) FROM loader.packages))', 'cancelled', qr/^57014: package \d+ has been forgotten/],
+	['start the package', 'PERFORM public.loader_start((SELECT max(package_id) FROM loader.packages))', 'loaded', ''],
+	['run it', q{EXECUTE 'CALL public.loader_run(''/'', ''x'')'}, 'failed', qr/^25001: loader_run cannot run inside a transaction block/],
+	['commit', 'COMMIT', 'failed', qr/^2D000: invalid transaction termination/],
+	['drop the table', 'DROP TABLE %s.items', 'failed', qr/^55006: cannot DROP TABLE "items" because it is being used/],
+	['truncate the table', 'TRUNCATE %s.items', 'failed', qr/^55006: cannot TRUNCATE "items" because it is being used/],
+	['drop the dataset', 'DROP SCHEMA %s CASCADE', 'failed', qr/^55006: cannot DROP TABLE "items" because it is being used/],
+	['end with a stack overflow', 'PERFORM evil.deep()', 'failed', qr/^54001: stack depth limit exceeded/],
+	['cancel the worker', 'PERFORM pg_cancel_backend(pg_backend_pid())', 'failed', qr/^(42501|57014): /])
+{
+	my ($name, $sql, $state, $message) = @$case;
+	my $dataset = 'own' . ++$n;
+
+	one($node, 'CREATE OR REPLACE FUNCTION evil.deep() RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN evil.deep() + 1; END$$; GRANT CREATE ON SCHEMA evil TO etl');
+	$sql = sprintf($sql, $dataset);
+	one($node, "CREATE SCHEMA $dataset; CREATE TABLE $dataset.items (id bigint, name text);
+		CREATE FUNCTION evil.$dataset() RETURNS trigger LANGUAGE plpgsql AS \$\$BEGIN $sql; RETURN NULL; END\$\$;
+		CREATE TRIGGER a AFTER INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION evil.$dataset()", user => 'etl');
+	my $id = start_package($node, make_package(schema => $dataset, tables => [{name => 'items', columns => \@items, rows => [[1, 'a']]}]), $dataset, user => 'etl');
+	like(wait_package($node, $id), qr/^$state$/, "code that tries to $name: $state");
+	like(one($node, "SELECT concat_ws(': ', sqlstate, message) FROM loader.packages WHERE package_id = $id"), $message || qr/^$/, "code that tries to $name: the error");
+	is(one($node, "SELECT count(*) FROM $dataset.items"), $state eq 'loaded' ? 1 : 0, "code that tries to $name: the rows");
+}
+is(load($node, make_package(schema => 'after', tables => [{name => 'items', columns => \@items, rows => [[1, 'a']]}]), 'after', user => 'etl'), 'loaded', 'and the next one loads');
+
 # What becomes of a package whose role has changed between its start and the worker's.
 sub start_and_meanwhile
 {

@@ -84,12 +84,13 @@ sub nothing_goes_on
 	is(one($where, "SELECT package_id FROM loader.packages WHERE dataset = 'new_$database'", @here), $id{started} + 1, "$name: with the next number");
 	# each of these looks for packages that wait
 	is(one($where, 'SELECT loader_scan(' . quote_literal("$top/new_$database") . ", 'new_$database')", @here), '', "$name: a scan finds nothing new");
+	is(one($where, 'SELECT loader_scan(' . quote_literal("$top/$_") . ", '$_')", @here), '', "$name: nor in the directory of the $_ one") for qw(started registered failed loaded);
 	my $e = error_of($where, "SELECT loader_wait($id{started}, '60s')", @here);
 	is("$e->{sqlstate} $e->{message}", "55000 package $id{started} does not go on by itself", "$name: nobody waits for the started one");
 	one($where, 'SELECT loader_start(' . quote_literal(package_of("more_$database")) . ", 'more_$database')", @here);
 	wait_for($where, "SELECT state FROM loader.packages WHERE dataset = 'more_$database'", 'loaded', database => $database);
 	wait_for($where, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'loader %' AND backend_type <> 'loader launcher' AND datname = '$database'", 0);
-	is(one($where, "$states WHERE package_id <= $id{started}", @here), $expected, "$name: the old ones are as they were");
+	is(one($where, "$states WHERE package_id <= $id{started}", database => $database), $expected, "$name: the old ones are as they were");
 	is(one($where, 'SELECT count(*) FROM started.items', database => $database), 0, "$name: nothing came of the started one");
 	# what was loaded still counts
 	is(start_package($where, $dir{loaded}, 'loaded', @here), $id{loaded}, "$name: the loaded one is known");
@@ -98,8 +99,8 @@ sub nothing_goes_on
 	is(one($where, "SELECT loader_resume($id{started})", @here), 't', "$name: resumed on request");
 	is(wait_package($where, $id{started}, database => $database), 'loaded', "$name: and loaded");
 	is(one($where, 'SELECT count(*) FROM started.items', database => $database), 1, "$name: with its rows");
-	one($where, "SELECT loader_start($id{registered})", @here);
-	is(wait_package($where, $id{registered}, database => $database), 'loaded', "$name: the registered one, started on request");
+	is(one($where, "SELECT loader_resume($id{registered})", @here), 't', "$name: so is the registered one");
+	is(wait_package($where, $id{registered}, database => $database), 'loaded', "$name: and loaded");
 	return;
 }
 
@@ -124,18 +125,18 @@ for (my $n = 1; $last < $oid && $n < 10000; $n++)
 my $stranger = one($other, "SELECT rolname FROM pg_roles WHERE oid = $oid");
 one($other, do { local (@ARGV, $/) = ($roles); (my $sql = <>) =~ s/^CREATE ROLE postgres;//m; $sql });
 isnt(one($other, q{SELECT oid FROM pg_roles WHERE rolname = 'etl'}), $oid, 'another server: the role has another OID');
-restore($other, 'copy');
-is(one($other, $content, database => 'copy'), $before, 'another server: the catalog is the same');
+restore($other, 'away');
+is(one($other, $content, database => 'away'), $before, 'another server: the catalog is the same');
 SKIP:
 {
 	skip 'no role has the OID that etl had', 1 unless $stranger;
-	is(one($other, "SET ROLE $stranger; SELECT count(*) FROM loader.packages", database => 'copy'), 0, 'another server: who has the OID now sees nothing');
+	is(one($other, "SET ROLE $stranger; SELECT count(*) FROM loader.packages", database => 'away'), 0, 'another server: who has the OID now sees nothing');
 }
-nothing_goes_on($other, 'copy', 'another server');
+nothing_goes_on($other, 'away', 'another server');
 
 # --- retention ------------------------------------------------------------------------------------
 
-my $states = q{SELECT string_agg(dataset, ' ' ORDER BY dataset) FROM loader.packages WHERE dataset NOT LIKE '%\_copy'};
+my $states = q{SELECT string_agg(dataset, ' ' ORDER BY dataset) FROM loader.packages};
 one($node, "SELECT loader_resume($id{failed})", @db);
 is(wait_package($node, $id{failed}, @db[0, 1]), 'failed', 'retention: the failed one has failed again');
 is(one($node, $states, database => 'source'), 'cancelled failed loaded registered started', 'retention: without it all stay');

@@ -18,13 +18,12 @@ use warnings;
 use Cwd qw(abs_path);
 use Digest::SHA qw(sha256_base64);
 use Exporter 'import';
-use File::Basename qw(basename dirname);
+use File::Basename qw(basename);
 use File::Copy ();
 use File::Path qw(make_path);
 use FindBin;
 use IPC::Run ();
 use JSON::PP ();
-use Test::More ();
 
 our @EXPORT = qw(new_node grant_loader packages_dir make_package copy_package scenario_packages
 	source_dir load start_package wait_package wait_for one error_of try_psql quote_literal session);
