@@ -138,11 +138,11 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader.dataset_rows(text) IS 'rows of _dlt_loads (kind loads), _dlt_version (schemas) or _dlt_pipeline_state (states) of every dataset that one of the visible packages was loaded into, as jsonb; datasets the caller may not read are left out';
 
 /* A role sees its own packages, also those of roles it is a member of; pg_monitor sees all. */
-CREATE FUNCTION loader.may_see(role_oid oid, role_name text) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN pg_has_role('pg_monitor', 'USAGE')
-	OR (pg_has_role(role_oid, 'USAGE') AND role_oid = to_regrole(quote_ident(role_name))::oid);
-COMMENT ON FUNCTION loader.may_see(oid, text) IS 'whether the current role sees packages of this role; OID and name must both fit, so that a restored dump shows nothing to whoever has the OID now';
+CREATE FUNCTION loader.may_see(role_oid oid, role_name text, system_identifier bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_may_see'
+LANGUAGE C STRICT STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader.may_see(oid, text, bigint) IS 'whether the current role sees packages of this role: in the server that registered them the OID decides, in another one the name';
 
 CREATE VIEW loader.packages WITH (security_barrier) AS
 SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.source,
@@ -154,7 +154,7 @@ FROM loader.package p
 LEFT JOIN (SELECT package_id, min(started_at) AS started_at FROM loader.running() GROUP BY package_id) r USING (package_id)
 CROSS JOIN LATERAL (SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'completed') AS completed_jobs,
 		count(*) FILTER (WHERE state = 'failed') AS failed_jobs FROM loader.job WHERE job.package_id = p.package_id) j
-WHERE loader.may_see(p.role_oid, p.role_name);
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.packages IS 'packages, one row each';
 
 CREATE VIEW loader.jobs WITH (security_barrier) AS
@@ -164,14 +164,14 @@ SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
 		THEN 'running' ELSE j.state END AS state,
 	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception
 FROM loader.job j JOIN loader.package p USING (package_id)
-WHERE loader.may_see(p.role_oid, p.role_name);
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file';
 
 CREATE VIEW loader.tables WITH (security_barrier) AS
 SELECT t.package_id, p.dataset, t.table_name, t.chain, t.disposition, t.strategy, t.sink, t.reason,
 	t.rows_read, t.rows_inserted, t.rows_updated, t.rows_deleted, t.rows_rejected, t.bytes, t.lock_wait, t.lock_hold
 FROM loader.package_table t JOIN loader.package p USING (package_id)
-WHERE loader.may_see(p.role_oid, p.role_name);
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.tables IS 'what a package did to each table, one row per package and table';
 
 CREATE VIEW loader.progress WITH (security_barrier) AS
@@ -186,20 +186,20 @@ FROM (SELECT p.package_id, p.load_id, p.dataset, max(r.phase) FILTER (WHERE r.is
 		clock_timestamp() - min(r.started_at) AS elapsed, extract(epoch FROM clock_timestamp() - min(r.started_at)) AS seconds,
 		CASE WHEN max(r.bytes_total) > 0 THEN least(sum(r.bytes_done) / max(r.bytes_total), 1) ELSE 1 END AS share
 	FROM loader.running() r JOIN loader.package p USING (package_id)
-	WHERE loader.may_see(p.role_oid, p.role_name)
+	WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier)
 	GROUP BY p.package_id, p.load_id, p.dataset) q;
 COMMENT ON VIEW loader.progress IS 'packages that are loading now: bytes as read from the files, rows, rate, estimated time left, a bar';
 
 CREATE VIEW loader.rejects WITH (security_barrier) AS
 SELECT r.package_id, r.job_id, r.line, r.column_name, r.sqlstate, r.reason, r.raw
 FROM loader.reject r JOIN loader.package p USING (package_id)
-WHERE loader.may_see(p.role_oid, p.role_name);
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.rejects IS 'rows that were refused';
 
 CREATE VIEW loader.events WITH (security_barrier) AS
 SELECT e.event_id, e.package_id, e.happened_at, e.kind, e.object, e.detail
 FROM loader.event e JOIN loader.package p USING (package_id)
-WHERE loader.may_see(p.role_oid, p.role_name);
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.events IS 'what happened to packages, and when';
 
 CREATE VIEW loader.datasets WITH (security_barrier) AS
@@ -207,7 +207,7 @@ SELECT dataset, count(*) AS packages, max(finished_at) FILTER (WHERE state = 'lo
 	clock_timestamp() - max(finished_at) FILTER (WHERE state = 'loaded') AS lag,
 	count(*) FILTER (WHERE state IN ('new', 'loading')) AS pending, count(*) FILTER (WHERE state = 'failed') AS failed
 FROM loader.package p
-WHERE loader.may_see(p.role_oid, p.role_name)
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier)
 GROUP BY dataset;
 COMMENT ON VIEW loader.datasets IS 'datasets by their packages: last success and how long ago, pending and failed';
 

@@ -56,7 +56,13 @@ options_read_csv(LdrOptions *options, json_t *csv)
 		else if (strcmp(key, "encoding") == 0 && json_is_string(value))
 			options->csv_encoding = pstrdup(json_string_value(value));
 		else
-			options_refuse("csv_format", key, hint);
+		{
+			char	   *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+			char	   *pair = psprintf("%s: %s", key, text ? text : "");
+
+			free(text);
+			options_refuse("csv_format", pair, hint);
+		}
 	}
 }
 

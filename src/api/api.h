@@ -34,8 +34,6 @@ extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source,
 /* A package that the current role may act on. Raises 42704, 42501. */
 extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
 
-extern Oid	ldr_api_package_role(const LdrPackage *package);
-
 /* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) if no slot is free. */
 extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 

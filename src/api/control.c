@@ -87,7 +87,7 @@ loader_resume(PG_FUNCTION_ARGS)
 	package = ldr_api_package(id, true);
 	if (!control_lock(package))
 		PG_RETURN_BOOL(true);	/* it runs */
-	role = ldr_api_package_role(package);
+	role = ldr_package_owner(package);
 	if (!OidIsValid(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -104,7 +104,7 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	}
 	consumed = reader->source->consumed(reader->source);
 	if (status == LDR_END)
-		snprintf(text, sizeof(text), INT64_FORMAT " rows", rows);
+		snprintf(text, sizeof(text), INT64_FORMAT " row%s", rows, rows == 1 ? "" : "s");
 	else if (status == LDR_OK)
 		snprintf(text, sizeof(text), "about %.0f rows", consumed ? (double) rows * file->stamp.size / consumed : (double) rows);
 	else

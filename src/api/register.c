@@ -138,10 +138,24 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	return package;
 }
 
+/* Is there a job of that id among them? */
+static bool
+register_has_job(const List *jobs, const char *job_id)
+{
+	const ListCell *lc;
+
+	foreach(lc, jobs)
+		if (strcmp(((const LdrJob *) lfirst(lc))->job_id, job_id) == 0)
+			return true;
+	return false;
+}
+
+/* Enter the files as jobs, behind and but for those that are completed: their rows are in already. */
 static void
 register_jobs(int64 package_id, const LdrPackageDir *dir)
 {
-	int			ordinal = 0;
+	List	   *completed = ldr_job_list(package_id);
+	int			ordinal = completed ? ((LdrJob *) llast(completed))->ordinal : 0;
 	ListCell   *lc;
 
 	foreach(lc, dir->files)
@@ -149,6 +163,8 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		LdrPackageFile *file = lfirst(lc);
 		LdrJob		job = {0};
 
+		if (register_has_job(completed, file->job_id))
+			continue;
 		job.ordinal = ++ordinal;
 		job.job_id = file->job_id;
 		job.file_name = file->file_name;
@@ -158,31 +174,7 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		job.stamp = file->stamp;
 		ldr_job_insert(package_id, &job);
 	}
-	ldr_event(package_id, "registered", NULL, "%d jobs.", ordinal);
-}
-
-/*
- * The role that a package belongs to: the one that has both the name and the OID. In another
- * server (a restored dump) the OID means nothing and the name decides; in this one a renamed role
- * is known by its OID. InvalidOid if there is none.
- */
-Oid
-ldr_api_package_role(const LdrPackage *package)
-{
-	Oid			named = get_role_oid(package->role_name, true);
-
-	if (OidIsValid(named) || package->system_identifier != (int64) GetSystemIdentifier())
-		return named;
-	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(package->role)) ? package->role : InvalidOid;
-}
-
-/* Members of the package's role may act on it; where there is none, superusers. */
-static bool
-register_may_act(const LdrPackage *package)
-{
-	Oid			role = ldr_api_package_role(package);
-
-	return OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser();
+	ldr_event(package_id, "registered", NULL, "%d jobs.", list_length(dir->files));
 }
 
 /* What the catalog says of this load already. NULL: nothing that stands in the way of entering it. */
@@ -195,7 +187,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	*is_new = false;
 	if (known == NULL)
 		return NULL;
-	if (!register_may_act(known))
+	if (!ldr_package_may_act(known))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("package \"%s\" was registered by another role", package->load_id),
@@ -209,7 +201,8 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	{
 		package->package_id = known->package_id;
 		ldr_package_reregister(package);
-		ldr_job_delete_all(known->package_id);
+		/* a dataset that was dropped has taken what was completed with it */
+		ldr_job_delete(known->package_id, OidIsValid(get_namespace_oid(package->dataset, true)));
 		register_jobs(known->package_id, dir);
 		ereport(elevel,
 				(errmsg("package \"%s\" %s before and is registered anew", package->load_id,
@@ -270,7 +263,7 @@ ldr_api_package(int64 package_id, bool fresh)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("package " INT64_FORMAT " does not exist", package_id),
 				 errhint("See the view loader.packages.")));
-	if (!register_may_act(package))
+	if (!ldr_package_may_act(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for package " INT64_FORMAT, package_id),
@@ -284,11 +277,14 @@ ldr_api_start(LdrPackage *package)
 	BackgroundWorkerHandle *handle;
 	bool		was_wanted = package->wanted;
 
-	if (get_role_oid(package->role_name, true) != package->role)
+	if (package->system_identifier != (int64) GetSystemIdentifier() || package->database != MyDatabaseId ||
+		get_role_oid(package->role_name, true) != package->role)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" of package " INT64_FORMAT " is not the one that registered it", package->role_name, package->package_id),
-				 errhint("loader_resume binds the package to the role that has the name now.")));
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " was registered elsewhere", package->package_id),
+				 errdetail("It comes from another database or server, or its role \"%s\" has changed since.",
+						   package->role_name),
+				 errhint("loader_resume(" INT64_FORMAT ") takes it up here.", package->package_id)));
 	if (was_wanted && ldr_progress_is_running(package->package_id))
 		return NULL;
 	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))

@@ -58,6 +58,12 @@ wait_has_ended(const LdrPackage *package)
 static void
 wait_check_caller(const LdrPackage *package)
 {
+	if (ldr_worker_package != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for a package while one is being loaded"),
+				 errdetail("A trigger or default of a table that package " INT64_FORMAT " fills has called loader_wait.",
+						   ldr_worker_package)));
 	if (TransactionIdIsCurrentTransactionId(package->xmin) && !wait_has_ended(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -76,16 +76,21 @@ ldr_job_list(int64 package_id)
 	return jobs;
 }
 
+/*
+ * Make room for jobs that are registered anew: all go, but for those whose rows are in the tables
+ * already, if keep_completed.
+ */
 void
-ldr_job_delete_all(int64 package_id)
+ldr_job_delete(int64 package_id, bool keep_completed)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
+	Oid			types[] = {INT8OID, BOOLOID};
+	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(keep_completed)};
 
-	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1", 1, types, values, NULL,
-						SPI_OK_DELETE, false, NULL, NULL);
-	ldr_catalog_execute("DELETE FROM loader.package_table WHERE package_id = $1", 1, types, values, NULL,
-						SPI_OK_DELETE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND NOT (state = 'completed' AND $2)",
+						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.package_table WHERE package_id = $1 "
+						"AND NOT EXISTS (SELECT FROM loader.job WHERE package_id = $1)",
+						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }
 
 /*

@@ -89,6 +89,12 @@ extern int64 ldr_catalog_int(HeapTuple tuple, TupleDesc desc, int column);
 #define LDR_TEXT_ARG(s) ((s) ? CStringGetTextDatum(s) : (Datum) 0)
 #define LDR_TEXT_NULL(s) ((s) ? ' ' : 'n')
 
+/* owner.c */
+extern Oid	ldr_owner(Oid role, const char *role_name, int64 system_identifier);
+extern Oid	ldr_package_owner(const LdrPackage *package);
+extern bool ldr_package_may_act(const LdrPackage *package);
+extern bool ldr_owner_may_see(Oid owner);
+
 /* package.c */
 extern int64 ldr_package_insert(const LdrPackage *package);
 extern LdrPackage *ldr_package_get(int64 package_id, bool fresh);	/* NULL if there is none */
@@ -120,7 +126,7 @@ extern int64 ldr_package_sweep(int retention_minutes);
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);
 extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id);
-extern void ldr_job_delete_all(int64 package_id);
+extern void ldr_job_delete(int64 package_id, bool keep_completed);
 extern LdrJob *ldr_job_claim(int64 package_id);
 extern void ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted, TimestampTz started_at);
 extern void ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz started_at, ErrorData *edata);

@@ -377,18 +377,41 @@ package_append_text(HeapTuple t, TupleDesc d, void *arg)
 	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
 }
 
-/* The filter of the views, asked as the caller: so the visible ids come in from outside. */
+/* A dataset and whose package went into it. */
+typedef struct DatasetRow
+{
+	char	   *dataset;
+	Oid			owner;
+} DatasetRow;
+
+static void
+package_append_dataset(HeapTuple t, TupleDesc d, void *arg)
+{
+	DatasetRow *row = palloc(sizeof(DatasetRow));
+
+	row->dataset = ldr_catalog_text(t, d, 1);
+	row->owner = ldr_owner((Oid) ldr_catalog_int(t, d, 2), ldr_catalog_text(t, d, 3), ldr_catalog_int(t, d, 4));
+	*(List **) arg = lappend(*(List **) arg, row);
+}
+
+/* Filtered here and not in the statement, which does not run as the one who asks. */
 List *
 ldr_package_datasets(void)
 {
+	List	   *rows = NIL;
 	List	   *datasets = NIL;
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(GetUserId())};
+	ListCell   *lc;
 
-	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE state = 'loaded' AND (pg_has_role($1, 'pg_monitor', 'USAGE') "
-						"OR (pg_has_role($1, role_oid, 'USAGE') AND role_oid = to_regrole(quote_ident(role_name))::oid)) "
-						"ORDER BY dataset",
-						1, types, values, NULL, SPI_OK_SELECT, false, package_append_text, &datasets);
+	ldr_catalog_execute("SELECT DISTINCT dataset, role_oid, role_name, system_identifier FROM loader.package "
+						"WHERE state = 'loaded' ORDER BY dataset",
+						0, NULL, NULL, NULL, SPI_OK_SELECT, false, package_append_dataset, &rows);
+	foreach(lc, rows)
+	{
+		DatasetRow *row = lfirst(lc);
+
+		if ((datasets == NIL || strcmp(llast(datasets), row->dataset) != 0) && ldr_owner_may_see(row->owner))
+			datasets = lappend(datasets, row->dataset);
+	}
 	return datasets;
 }
 

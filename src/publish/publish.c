@@ -268,7 +268,9 @@ ldr_publish(LdrRun *run)
 	publish_lock(run, run->jobs);
 	ldr_progress_phase(LDR_PHASE_LOAD);
 	foreach(lc, run->jobs)
-		publish_job(run, lfirst(lc));
+		/* completed: by itself, before the package was registered anew as an atomic one */
+		if (strcmp(((LdrJob *) lfirst(lc))->state, "completed") != 0)
+			publish_job(run, lfirst(lc));
 	publish_record(run);
 	ldr_xact_commit();
 }

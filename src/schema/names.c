@@ -79,6 +79,9 @@ ldr_json_load_bounded(const char *json, size_t len, size_t flags, const char *wh
 	if (json_error_code(&jerr) == json_error_out_of_memory || jerr.text[0] == '\0')
 		return ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory");
 	err->line = jerr.line > 0 ? jerr.line : 0;
+	/* the library's own words would name a flag of its interface */
+	if (json_error_code(&jerr) == json_error_null_character)
+		return ldr_fail(err, LDR_BAD_JSON, "invalid JSON in the %s: \\u0000 is not allowed", what);
 	return ldr_fail(err, LDR_BAD_JSON, "invalid JSON in the %s: %s", what, jerr.text);
 }
 

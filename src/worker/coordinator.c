@@ -132,8 +132,8 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 /*
  * Wait in the queue without waiting: true if it is our turn, with the package lock held. If an
  * earlier package is in the way, leave; its coordinator starts us when it ends. It may have ended
- * between our look and our leaving, and have taken us for one that runs: so look again when we
- * can no longer be taken for that.
+ * between our look and our leaving, and the worker that it started for us have met our lock: so
+ * look again with the lock let go.
  */
 static bool
 coordinator_is_our_turn(const LdrPackage *package)
@@ -152,15 +152,9 @@ coordinator_is_our_turn(const LdrPackage *package)
 		if (blocker != 0 && look != 0)
 			return false;
 		if (look == 0)
-		{
-			ldr_progress_end();
 			ldr_package_unlock(package_id);
-		}
 	}
-	if (!ldr_package_lock(package_id, true, false))
-		return false;
-	ldr_progress_begin(package_id, package->role, true);
-	return true;
+	return ldr_package_lock(package_id, true, false);
 }
 
 /*
@@ -387,13 +381,13 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	package = ldr_worker_fetch(arg);
 	if (package == NULL)
 		return;
-	ldr_progress_begin(package->package_id, package->role, true);
 	pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s", package->package_id, package->source));
 	ldr_worker_become(package);
 	MemoryContextSwitchTo(cxt);
 	if (!coordinator_is_our_turn(package))
 		return;
 	MemoryContextSwitchTo(cxt);
+	ldr_progress_begin(package->package_id, package->role, true);
 	if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))
 		coordinator_load(package);
 

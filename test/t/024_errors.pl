@@ -100,7 +100,7 @@ sub hold
 	my $dataset = dataset();
 	my $holder = LoaderCrash->new($node);
 
-	$holder->query("BEGIN; LOCK $dataset.items");
+	$holder->query("BEGIN; LOCK $dataset.items IN SHARE MODE");
 	my $id = one($node, "SET loader.lock_deadline = '100ms'; SET loader.retry_attempts = 2; " . start_sql(items_package(1, 5), $dataset));
 	is(wait_package($node, $id), 'failed', 'until loader.lock_deadline');
 	is(package_of($id, 'sqlstate, message, hint'),
@@ -181,6 +181,9 @@ for my $format (sort keys %file)
 	for my $case (@case)
 	{
 		my ($what, $row, $sqlstate, $message, $detail) = @$case;
+
+		# nothing between two commas is an empty string for a text column that cannot be NULL
+		next if $format eq 'csv' && $what eq 'not null';
 		my $path = items_package(1, 1, format => $format, file => $file{$format}->(@good, $row, [4, 'd', 'key4']));
 		my $id = start_package($node, $path, $dataset);
 
@@ -198,6 +201,7 @@ for my $format (sort keys %file)
 
 # --- files that are not what they were ----------------------------------------------------------------------
 
+$dataset = dataset();
 {
 	my %change = (
 		'written to' => sub { open(my $fh, '>>', $_[0]) or die; print $fh ' '; close $fh },
@@ -339,7 +343,7 @@ sub two_tables
 
 # --- each job by itself ------------------------------------------------------------------------------------------
 
-for my $mend ('resume', 'start')
+for my $mend ('resume', 'start', 'start as atomic')
 {
 	my $dataset = dataset();
 	my $path = two_tables(1, $mend eq 'resume' ? 3 : "'bad'");
@@ -366,11 +370,14 @@ for my $mend ('resume', 'start')
 	else
 	{
 		spew($file, slurp($file) =~ s/'bad'/3/r);
-		is(one($node, start_sql($path, $dataset, 'atomic => false')), $id, "$mend: started");
+		is(one($node, start_sql($path, $dataset, 'atomic => ' . ($mend eq 'start' ? 'false' : 'true'))), $id, "$mend: started");
 	}
 	is(wait_package($node, $id), 'loaded', "$mend: then it loads");
 	is(one($node, "SELECT (SELECT count(*) FROM $dataset.items), (SELECT count(*) FROM $dataset.other), (SELECT count(*) FROM $dataset.zzz)"), '16|5|2', "$mend: each job once");
 	is(one($node, "SELECT count(*) FROM $dataset._dlt_loads"), 2, "$mend: and the record");
+	is(package_of($id, 'jobs, completed_jobs, failed_jobs'), '4|4|0', "$mend: four jobs");
+	is(one($node, "SELECT string_agg(table_name || ' ' || rows_inserted, ',' ORDER BY table_name) FROM loader.tables WHERE package_id = $id"),
+		'items 6,other 5,zzz 2', "$mend: what it did to each table");
 }
 
 {
@@ -404,13 +411,13 @@ for my $mend ('resume', 'start')
 			return $id;
 		},
 		'waiting for a table' => sub {
-			$holder->query("BEGIN; LOCK $dataset.items");
+			$holder->query("BEGIN; LOCK $dataset.items IN SHARE MODE");
 			my $id = start_package($node, $_[0], $dataset);
 			wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND wait_event_type = 'Lock'", 1);
 			return $id;
 		},
 		loading => sub {
-			one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END';
+			one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
 				CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
 			my $id = start_package($node, items_package(1000, 4000), $dataset);
 			wait_for($node, "SELECT rows_read > 100 FROM loader.progress WHERE package_id = $id");
@@ -432,7 +439,7 @@ for my $mend ('resume', 'start')
 		isnt(package_of($id, 'state'), 'cancelled', "$state: then it is not cancelled");
 		is(one($node, "SELECT loader_cancel($id)"), 't', "$state: cancelled");
 		$holder->query('ROLLBACK') if $state eq 'publishing';
-		is(one($node, "SELECT loader_wait($id, '10s')"), 'cancelled', "$state: without waiting for what holds it");
+		is(one($node, "SELECT loader_wait($id, '30s')"), 'cancelled', "$state: without waiting for what holds it");
 		is(one($node, "SELECT loader_cancel($id)"), 'f', "$state: twice");
 		$holder->query('ROLLBACK');
 		wait_for($node, "SELECT count(*) FROM loader.packages WHERE dataset = '$dataset' AND state IN ('new', 'loading')", 0);
@@ -452,16 +459,16 @@ for my $mend ('resume', 'start')
 	is(error_of($node, 'SELECT loader_resume(999999)')->{sqlstate}, '42704', 'what is not there cannot');
 
 	# a job worker stops, too
-	one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END';
+	one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
 		CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
-	$id = start_package($node, items_package(6000, 9000, jobs => 4), $dataset, arguments => {atomic => 'false', workers => 2});
+	$id = start_package($node, items_package(10000, 19999, jobs => 2), $dataset, arguments => {atomic => 'false', workers => 2});
 	wait_for($node, "SELECT rows_read > 100 FROM loader.progress WHERE package_id = $id");
 	my $error = error_of($node, "SELECT loader_forget($id)");
 	is_deeply([@$error{qw(sqlstate message)}], ['55006', "package $id is being loaded"], 'what runs cannot be forgotten');
 	is(one($node, "SELECT loader_cancel($id)"), 't', 'jobs: cancelled');
-	is(one($node, "SELECT loader_wait($id, '10s')"), 'cancelled', 'jobs: at once');
+	is(one($node, "SELECT loader_wait($id, '30s')"), 'cancelled', 'jobs: at once');
 	is(nothing_runs($node), 0, 'jobs: nothing is left');
-	is(one($node, "SELECT count(*) FROM $dataset.items WHERE id >= 6000"), 0, 'jobs: none was completed');
+	is(one($node, "SELECT count(*) FROM $dataset.items WHERE id >= 10000"), 0, 'jobs: none was completed');
 	is(one($node, "SELECT loader_forget($id)"), 't', 'then it can');
 	$holder->quit;
 }
