@@ -196,7 +196,8 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	my $helper = worker_pid($plain, 'job worker');
 
 	one($plain, "SELECT pg_terminate_backend($coordinator, 60000)");
-	is(one($plain, "SELECT loader_wait($id, '2s')"), 'loading', 'a new coordinator begins');
+	my $waiter = LoaderCrash->new($plain)->send("SELECT loader_wait($id)");
+	isnt(worker_pid($plain, 'coordinator'), $coordinator, 'a new coordinator begins');
 	is(worker_pid($plain, 'job worker'), $helper, 'beside the old helper');
 	my $of_helper = one($plain, "SELECT count(*) FROM pg_locks l JOIN pg_locks h ON h.locktype = 'transactionid'
 		AND h.transactionid = l.transactionid AND h.granted WHERE l.pid = $helper AND NOT l.granted AND h.pid = $holders[1]{pid}");
@@ -204,7 +205,8 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	$holders[!$of_helper]->quit;
 	wait_for($plain, "SELECT count(*) FROM loader.jobs WHERE package_id = $id AND state = 'completed'", 2);
 	$holders[$of_helper]->quit;
-	is(wait_package($plain, $id), 'loaded', 'and waits for it');
+	is($waiter->answer, 'loaded', 'and waits for it');
+	$waiter->quit;
 	is(one($plain, "SELECT count(*) FROM loader.events WHERE package_id = $id AND kind ~ 'retry|failed'"), 0, 'without failing');
 	is(differences($plain, $dataset, 'expected'), '', 'result as undisturbed');
 }
@@ -224,10 +226,10 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	$holder->quit;
 	$holder = LoaderCrash->new($plain);
 	$holder->query(sprintf $hold_row, $dataset, 'key25');
-	one($plain, "SELECT loader_wait($id, '3s')");
+	my $waiter = LoaderCrash->new($plain)->send("SELECT loader_wait($id)");
 	wait_phase($plain, $id, 'loading');
 	crash($plain, worker_pid($plain, 'coordinator'));
-	$holder->quit;
+	$_->quit for $holder, $waiter;
 	is(wait_package($plain, $id), 'failed', 'interrupted too often: failed');
 	is(one($plain, "SELECT sqlstate, message FROM loader.packages WHERE package_id = $id"),
 		'55000|package was interrupted 2 times', 'and says why');

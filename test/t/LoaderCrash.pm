@@ -25,7 +25,7 @@ sub new
 	my ($class, $node, %option) = @_;
 	my $self = bless {in => '', out => '', n => 0}, $class;
 
-	$self->{timer} = IPC::Run::timer($limit);
+	$self->{timer} = IPC::Run::timeout($limit);
 	$self->{run} = IPC::Run::start(
 		['psql', '-XAtq', '-d', $node->connstr($option{database} || 'postgres'), '-v', 'VERBOSITY=verbose',
 			$option{user} ? ('-U', $option{user}) : ()],
@@ -41,6 +41,7 @@ sub send
 
 	$self->{n}++;
 	$self->{in} .= "$sql;\n\\echo done $self->{n}\n";
+	$self->{timer}->start($limit);
 	$self->{run}->pump_nb;
 	return $self;
 }
@@ -72,6 +73,7 @@ sub quit
 	my ($self) = @_;
 
 	$self->{in} .= "\\q\n";
+	$self->{timer}->start($limit);
 	eval { $self->{run}->finish };
 	return;
 }
@@ -111,12 +113,11 @@ sub wait_state
 	return;
 }
 
-# The pid of our worker that waits for a heavyweight lock or an advisory lock, or of any such worker.
+# The pid of a worker of ours: coordinator or job worker.
 sub worker_pid
 {
-	my ($node, $kind, $wait_event) = @_;
-	my $sql = "SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'loader $kind'"
-		. ($wait_event ? " AND wait_event = '$wait_event'" : '');
+	my ($node, $kind) = @_;
+	my $sql = "SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'loader $kind'";
 
 	wait_for($node, "SELECT count(*) > 0 FROM ($sql) q(pid) WHERE pid IS NOT NULL");
 	return one($node, $sql);
