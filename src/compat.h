@@ -128,4 +128,11 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 #define ldr_namespace_aclcheck(nsp, role, mode) pg_namespace_aclcheck(nsp, role, mode)
 #endif
 
+/* Does this process hold the lock in this very mode? (17 can also ask for stronger ones.) */
+#if PG_VERSION_NUM >= 170000
+#define ldr_lock_is_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define ldr_lock_is_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 #endif							/* LDR_COMPAT_H */

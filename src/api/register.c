@@ -275,7 +275,6 @@ BackgroundWorkerHandle *
 ldr_api_start(LdrPackage *package)
 {
 	BackgroundWorkerHandle *handle;
-	bool		was_wanted = package->wanted;
 
 	if (package->system_identifier != (int64) GetSystemIdentifier() || package->database != MyDatabaseId ||
 		get_role_oid(package->role_name, true) != package->role)
@@ -285,7 +284,9 @@ ldr_api_start(LdrPackage *package)
 				 errdetail("It comes from another database or server, or its role \"%s\" has changed since.",
 						   package->role_name),
 				 errhint("loader_resume(" INT64_FORMAT ") takes it up here.", package->package_id)));
-	if (was_wanted && ldr_progress_is_running(package->package_id))
+	/* who has waited longer goes first; this package is among them if it was started before */
+	ldr_start_waiting(false);
+	if (package->wanted)
 		return NULL;
 	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))
 		ereport(ERROR,
@@ -296,7 +297,7 @@ ldr_api_start(LdrPackage *package)
 	if (handle == NULL)
 		ereport(NOTICE,
 				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new", package->package_id),
-				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, or the launcher starts it. Raise max_worker_processes.")));
+				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, or the launcher starts it. Two free slots are needed for one package to start the next: raise max_worker_processes.")));
 	return handle;
 }
 

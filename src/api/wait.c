@@ -110,18 +110,23 @@ wait_check_startable(const LdrPackage *package)
 static LdrPackage *
 wait_loop(int64 package_id, TimestampTz until, bool notices)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext look = AllocSetContextCreate(caller, "loader wait", ALLOCSET_DEFAULT_SIZES);
 	long		pause = 1;
 	TimestampTz noticed = GetCurrentTimestamp();
 	TimestampTz startable = 0;
 
 	for (;;)
 	{
-		LdrPackage *package = ldr_api_package(package_id, true);
+		LdrPackage *package;
 		TimestampTz now = GetCurrentTimestamp();
 		char		line[160];
 
+		MemoryContextReset(look);
+		MemoryContextSwitchTo(look);
+		package = ldr_api_package(package_id, true);
 		if (wait_has_ended(package) || now >= until)
-			return package;
+			break;
 		if (TimestampDifferenceExceeds(startable, now, 1000))
 		{
 			/* at once, and then now and then: its turn may come, or its worker be gone */
@@ -142,6 +147,9 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 		CHECK_FOR_INTERRUPTS();
 		pause = Min(pause * 2, WAIT_MAX_MS);
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(look);
+	return ldr_api_package(package_id, true);
 }
 
 /*

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "loader.h"
+#include "locks.h"
 #include "publish/publish.h"
 #include "worker/worker.h"
 
@@ -106,7 +107,7 @@ ldr_migrate(LdrRun *run)
 					migrate_check_owner(&plan->tables[i]);
 					relids = list_append_unique_oid(relids, plan->tables[i].relid);
 				}
-		ldr_lock_tables(relids, AccessExclusiveLock, &wait_us);
+		wait_us = ldr_lock_tables(relids, AccessExclusiveLock);
 		locked_at = GetCurrentTimestamp();
 		plan = publish_plan(run);	/* again, now that nobody else can change them */
 		for (int i = 0; i < plan->ntables; i++)
@@ -180,7 +181,6 @@ publish_lock(LdrRun *run, List *jobs)
 	Oid			nsp = get_namespace_oid(run->package->dataset, false);
 	List	   *relids = NIL;
 	ListCell   *lc;
-	int64		wait_us;
 
 	foreach(lc, jobs)
 	{
@@ -192,7 +192,7 @@ publish_lock(LdrRun *run, List *jobs)
 	list_sort(relids, list_oid_cmp);
 	list_deduplicate_oid(relids);
 	if (relids != NIL)
-		ldr_lock_tables(relids, RowExclusiveLock, &wait_us);
+		(void) ldr_lock_tables(relids, RowExclusiveLock);
 }
 
 /* Load one job and mark it completed, in the current transaction, which holds the table's lock. */

@@ -38,10 +38,6 @@ extern void ldr_publish_end(LdrRun *run);
 
 extern bool ldr_publish_next_job(LdrRun *run);
 
-/* locks.c */
-extern void ldr_lock_tables(List *relids, LOCKMODE mode, int64 *wait_us);
-extern void ldr_lock_dataset(const char *dataset);
-
 /* system.c: dlt's own tables, as the current role */
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);
 extern void ldr_system_record(const LdrRun *run);

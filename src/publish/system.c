@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "locks.h"
 #include "publish/publish.h"
 #include "schema/live.h"
 #include "worker/worker.h"

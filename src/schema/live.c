@@ -9,6 +9,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -16,13 +17,27 @@
 #include "utils/rls.h"
 
 #include "compat.h"
+#include "locks.h"
 #include "schema/live.h"
+
+/* Open a relation for a look; NULL if it has gone. */
+static Relation
+live_open(Oid relid)
+{
+	Relation	rel;
+
+	ldr_lock_for_look(relid);
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		UnlockRelationOid(relid, AccessShareLock);
+	return rel;
+}
 
 Oid
 ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 {
 	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
-	Relation	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	Relation	rel = OidIsValid(relid) ? live_open(relid) : NULL;
 	TupleDesc	desc;
 	LdrLiveColumn *columns;
 

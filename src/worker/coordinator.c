@@ -365,6 +365,39 @@ ldr_worker_become(LdrPackage *package)
 	ldr_xact_commit();
 }
 
+/*
+ * Package lock and slot, or neither. Who was asked for waits for the lock: the caller's
+ * transaction, or a coordinator that is about to leave, may hold it for a moment longer. Who just
+ * looks for work does not. Without a slot, whoever has one starts us again when it ends; the worker
+ * that it starts may meet our lock, so try once more with the lock let go.
+ */
+static bool
+coordinator_enter(const LdrWorkerArg *arg)
+{
+	if (!ldr_package_lock(arg->package_id, true, TransactionIdIsValid(arg->caller_xid)))
+		return false;
+	if (ldr_slot_acquire())
+		return true;
+	ldr_package_unlock(arg->package_id);
+	if (ldr_slot_acquire() && ldr_package_lock(arg->package_id, true, false))
+		return true;
+	ldr_slot_release();
+	return false;
+}
+
+/* Let lock and slot go, and start what waited for this package or for a slot. */
+static void
+coordinator_leave(int64 package_id)
+{
+	ldr_package_unlock(package_id);
+	ldr_slot_release();
+	ldr_progress_end();
+	StartTransactionCommand();
+	ldr_start_waiting(false);
+	(void) ldr_package_sweep(ldr_retention);
+	CommitTransactionCommand();
+}
+
 void
 ldr_coordinator_run(const LdrWorkerArg *arg)
 {
@@ -372,32 +405,25 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	LdrPackage *package;
 
 	MemoryContextSwitchTo(cxt);
-	/*
-	 * Who was asked for waits: the caller's transaction, or a coordinator that is about to leave,
-	 * may hold the lock for a moment longer. Who just looks for work does not.
-	 */
-	if (!ldr_package_lock(arg->package_id, true, TransactionIdIsValid(arg->caller_xid)) || !ldr_slot_acquire())
+	if (!coordinator_enter(arg))
 		return;
 	package = ldr_worker_fetch(arg);
-	if (package == NULL)
-		return;
-	pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s", package->package_id, package->source));
-	ldr_worker_become(package);
-	MemoryContextSwitchTo(cxt);
-	if (!coordinator_is_our_turn(package))
-		return;
-	MemoryContextSwitchTo(cxt);
-	ldr_progress_begin(package->package_id, package->role, true);
-	if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))
-		coordinator_load(package);
-
-	/* hand over: what waited for this package, or for a slot, is started now */
-	ldr_package_unlock(package->package_id);
-	ldr_slot_release();
-	ldr_progress_end();
-	ldr_xact_begin();
-	ldr_start_waiting(false);
-	if (ldr_retention >= 0)
-		ldr_package_sweep(ldr_retention);
-	ldr_xact_commit();
+	if (package)
+	{
+		pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s",
+													   package->package_id, package->source));
+		ldr_worker_become(package);
+		MemoryContextSwitchTo(cxt);
+		if (!coordinator_is_our_turn(package))
+			package = NULL;
+		MemoryContextSwitchTo(cxt);
+	}
+	if (package)
+	{
+		ldr_progress_begin(package->package_id, package->role, true);
+		if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))
+			coordinator_load(package);
+		MemoryContextSwitchTo(cxt);
+	}
+	coordinator_leave(arg->package_id);
 }

@@ -12,6 +12,7 @@
 #include "storage/lock.h"
 #include "utils/inval.h"
 
+#include "compat.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -53,7 +54,8 @@ ldr_slot_release(void)
 {
 	LOCKTAG		tag = lock_tag(InvalidOid, slot_held, CLASS_SLOT);
 
-	if (slot_held >= 0)
+	/* code of the user's tables may have called pg_advisory_unlock_all() */
+	if (slot_held >= 0 && ldr_lock_is_held(&tag, ExclusiveLock))
 		LockRelease(&tag, ExclusiveLock, true);
 	slot_held = -1;
 }
@@ -75,7 +77,8 @@ ldr_package_unlock(int64 package_id)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_PACKAGE);
 
-	LockRelease(&tag, ExclusiveLock, true);
+	if (ldr_lock_is_held(&tag, ExclusiveLock))
+		LockRelease(&tag, ExclusiveLock, true);
 }
 
 /*

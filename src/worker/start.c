@@ -129,6 +129,9 @@ ldr_start_waiting(bool same_transaction)
 		package = ldr_package_get(id, true);
 		if (package == NULL)
 			continue;
+		/* started by this very transaction: its worker is there, and waits for the commit */
+		if (!same_transaction && TransactionIdIsCurrentTransactionId(package->xmin))
+			continue;
 		if (ldr_package_start(package, same_transaction) == NULL || ++n >= room)
 			break;
 	}

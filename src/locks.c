@@ -1,5 +1,5 @@
 /*
- * publish/locks.c: how locks on the user's tables are taken.
+ * locks.c: how locks on the user's tables and datasets are waited for.
  *
  * All of them, in OID order, inside a subtransaction: on a miss its abort lets all go, so that
  * nobody queues behind a request of ours for longer than loader.lock_timeout. Then again, after a
@@ -19,7 +19,7 @@
 #include "utils/wait_event.h"
 
 #include "loader.h"
-#include "publish/publish.h"
+#include "locks.h"
 #include "worker/worker.h"
 
 static int
@@ -89,52 +89,85 @@ locks_try(const LockTarget *target)
 	return got;
 }
 
-/* Try, let go, pause, and again, until the deadline; a cancel gets through in between. */
+/* A pause between two tries, in which a cancel gets through. Each is longer than the last. */
+static void
+locks_pause(long *pause)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, *pause, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	ldr_check_cancel();
+	*pause = Min(*pause * 2, Max(ldr_lock_timeout, 10));
+}
+
+static void __attribute__((noreturn))
+locks_give_up(const LockTarget *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not get the locks of the package within loader.lock_deadline"),
+			 target->dataset ?
+			 errdetail("Another package is being published into dataset \"%s\".", target->dataset) :
+			 errdetail("Another session holds a conflicting lock on one of %d tables, of which \"%s\" is the first.",
+					   list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
+			 errhint("loader_plan() shows who holds it.")));
+}
+
+static TimestampTz
+locks_deadline(void)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ldr_lock_deadline);
+}
+
+/* Try, let go, pause, and again, until the deadline. */
 static void
 locks_wait(const LockTarget *target)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ldr_lock_deadline);
+	TimestampTz deadline = locks_deadline();
 	long		pause = 10;
 
 	while (!locks_try(target))
 	{
 		if (GetCurrentTimestamp() >= deadline)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("could not get the locks of the package within loader.lock_deadline"),
-					 target->dataset ? errdetail("Another package is being published into dataset \"%s\".", target->dataset)
-					 : errdetail("Another session holds a conflicting lock on one of %d tables, of which \"%s\" is the first.",
-								 list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
-					 errhint("loader_plan() shows who holds it.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		ldr_check_cancel();
-		pause = Min(pause * 2, Max(ldr_lock_timeout, 10));
+			locks_give_up(target);
+		locks_pause(&pause);
 	}
 }
 
-/*
- * Lock the relations until the end of the transaction. The caller has checked that the role may
- * do to them what it wants the lock for. *wait_us is how long it took. Raises 55P03 after
- * loader.lock_deadline.
- */
-void
-ldr_lock_tables(List *relids, LOCKMODE mode, int64 *wait_us)
+int64
+ldr_lock_tables(List *relids, LOCKMODE mode)
 {
 	TimestampTz begin = GetCurrentTimestamp();
 	LockTarget	target = {relids, mode, NULL};
 
 	list_sort(relids, locks_compare);
 	locks_wait(&target);
-	*wait_us = GetCurrentTimestamp() - begin;
+	return GetCurrentTimestamp() - begin;
 }
 
-/* The same for the right to create tables of a dataset and to write its system tables. */
 void
 ldr_lock_dataset(const char *dataset)
 {
 	LockTarget	target = {NIL, NoLock, dataset};
 
 	locks_wait(&target);
+}
+
+/* Never in a queue, so that nobody waits behind a mere look. */
+void
+ldr_lock_for_look(Oid relid)
+{
+	TimestampTz deadline = locks_deadline();
+	long		pause = 10;
+
+	while (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		if (GetCurrentTimestamp() >= deadline)
+		{
+			LockTarget	target = {list_make1_oid(relid), AccessShareLock, NULL};
+
+			locks_give_up(&target);
+		}
+		locks_pause(&pause);
+	}
 }

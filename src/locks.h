@@ -1,0 +1,23 @@
+/*
+ * locks.h: how locks on the user's tables and datasets are waited for.
+ */
+#ifndef LDR_LOCKS_H
+#define LDR_LOCKS_H
+
+#include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
+
+/*
+ * Lock relations (List of Oid) until the end of the transaction, all or, for the time being, none.
+ * The caller has checked that the role may do to them what it wants the lock for. Returns how many
+ * microseconds it took. Raises 55P03 after loader.lock_deadline.
+ */
+extern int64 ldr_lock_tables(List *relids, LOCKMODE mode);
+
+/* The same for the right to create tables of a dataset and to write its system tables. */
+extern void ldr_lock_dataset(const char *dataset);
+
+/* AccessShareLock on one relation, for a look at its definition. */
+extern void ldr_lock_for_look(Oid relid);
+
+#endif							/* LDR_LOCKS_H */
