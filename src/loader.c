@@ -30,31 +30,50 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
-	DefineCustomIntVariable("loader.workers", "Processes that load the jobs of one package, the coordinator included.",
-							"Used by packages with atomic => false; the argument workers overrides it.",
+	DefineCustomIntVariable("loader.workers", "Processes that load the jobs of one package, the "
+							"coordinator included.",
+							"Used by packages with atomic => false; the argument workers overrides "
+							"it.",
 							&ldr_workers, 2, 1, 64, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("loader.max_workers", "Processes that load, over all packages and databases.",
-							"They come out of max_worker_processes, which parallel query uses too. A package that finds no place waits.",
+	DefineCustomIntVariable("loader.max_workers",
+							"Processes that load, over all packages and databases.",
+							"They come out of max_worker_processes, which parallel query uses too. "
+							"A package that finds no place waits.",
 							&ldr_max_workers, 4, 1, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("loader.package_directories", "Directories that every role may load packages from.",
-							   "A list of absolute paths with commas between them. Members of pg_read_server_files may load from anywhere.",
-							   &ldr_package_directories, "", PGC_SIGHUP, GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomIntVariable("loader.lock_timeout", "Longest wait in one try for locks on the tables of a package.",
-							"Others queue behind a waiting request, so it is short; it is tried again until loader.lock_deadline.",
-							&ldr_lock_timeout, 200, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable("loader.package_directories",
+							   "Directories that every role may load packages from.",
+							   "A list of absolute paths with commas between them. Members of "
+							   "pg_read_server_files may load from anywhere.",
+							   &ldr_package_directories, "", PGC_SIGHUP,
+							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.lock_timeout",
+							"Longest wait in one try for locks on the tables of a package.",
+							"Others queue behind a waiting request, so it is short; it is tried "
+							"again until loader.lock_deadline.",
+							&ldr_lock_timeout, 200, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("loader.lock_deadline", "Time after which a package gives up on locks.",
-							NULL, &ldr_lock_deadline, 600000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("loader.retry_attempts", "Times that a transient error or an interruption is tried again.",
-							"Deadlocks, lock timeouts, I/O trouble and the like; bad data is never tried again.",
+							NULL, &ldr_lock_deadline, 600000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.retry_attempts",
+							"Times that a transient error or an interruption is tried again.",
+							"Deadlocks, lock timeouts, I/O trouble and the like; bad data is never "
+							"tried again.",
 							&ldr_retry_attempts, 5, 0, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("loader.retry_delay", "Time before the first retry; doubled with each one, up to a minute.",
-							NULL, &ldr_retry_delay, 1000, 0, 3600000, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("loader.retention", "Time for which loaded and cancelled packages stay in the catalog.",
-							"What a package loaded stays, and still counts as loaded. -1 keeps them for ever.",
-							&ldr_retention, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.retry_delay",
+							"Time before the first retry; doubled with each one, up to a minute.",
+							NULL, &ldr_retry_delay, 1000, 0, 3600000, PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.retention",
+							"Time for which loaded and cancelled packages stay in the catalog.",
+							"What a package loaded stays, and still counts as loaded. -1 keeps "
+							"them for ever.",
+							&ldr_retention, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL,
+							NULL);
 	DefineCustomIntVariable("loader.launcher_naptime", "Time between two rounds of the launcher.",
 							"The launcher runs only if loader is in shared_preload_libraries.",
-							&ldr_launcher_naptime, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+							&ldr_launcher_naptime, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	ldr_reserve_settings("loader");
 
 	if (process_shared_preload_libraries_in_progress)

@@ -47,7 +47,8 @@ locks_take(const LockTarget *target)
 	char		ms[32];
 
 	snprintf(ms, sizeof(ms), "%d", ldr_lock_timeout);
-	(void) set_config_option("lock_timeout", ms, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("lock_timeout", ms, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
 	if (target->dataset)
 		ldr_dataset_lock(target->dataset);
 	foreach(lc, target->relids)
@@ -78,7 +79,8 @@ locks_try(const LockTarget *target)
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		ldr_progress_show();
-		if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && edata->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			edata->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
 			ReThrowError(edata);
 		FreeErrorData(edata);
 		got = false;
@@ -93,14 +95,16 @@ locks_try(const LockTarget *target)
 static void
 locks_pause(long *pause)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, *pause, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, *pause,
+					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	ldr_check_cancel();
 	*pause = Min(*pause * 2, Max(ldr_lock_timeout, 10));
 }
 
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 locks_give_up(const LockTarget *target)
 {
 	ereport(ERROR,
@@ -108,7 +112,8 @@ locks_give_up(const LockTarget *target)
 			 errmsg("could not get the locks of the package within loader.lock_deadline"),
 			 target->dataset ?
 			 errdetail("Another package is being published into dataset \"%s\".", target->dataset) :
-			 errdetail("Another session holds a conflicting lock on one of %d tables, of which \"%s\" is the first.",
+			 errdetail("Another session holds a conflicting lock on one of %d tables, of which "
+					   "\"%s\" is the first.",
 					   list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
 			 errhint("loader_plan() shows who holds it.")));
 }

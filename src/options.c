@@ -27,7 +27,8 @@ enum
 	ARG_COMPLETE_WITH_FAILED
 };
 
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 options_refuse(const char *name, const char *value, const char *hint)
 {
 	ereport(ERROR,
@@ -38,20 +39,24 @@ options_refuse(const char *name, const char *value, const char *hint)
 
 /* csv_format => '{"delimiter": ";", "header": false, "encoding": "latin1"}' */
 static void
-options_read_csv(LdrOptions *options, json_t *csv)
+options_read_csv(LdrOptions *options, json_t * csv)
 {
 	const char *key;
 	json_t	   *value;
-	const char *hint = "It is an object with the keys delimiter (one character), header (boolean) and encoding (a name).";
+	const char *hint = "It is an object with the keys delimiter (one character), header (boolean) "
+		"and encoding (a name).";
 
 	if (!json_is_object(csv))
 		options_refuse("csv_format", "not an object", hint);
 	json_object_foreach(csv, key, value)
 	{
-		if (strcmp(key, "delimiter") == 0 && json_is_string(value) && json_string_length(value) == 1 &&
-			strchr("\"\r\n", json_string_value(value)[0]) == NULL && json_string_value(value)[0] != '\0')
+		if (strcmp(key, "delimiter") == 0 && json_is_string(value) &&
+			json_string_length(value) == 1 &&
+			strchr("\"\r\n", json_string_value(value)[0]) == NULL &&
+			json_string_value(value)[0] != '\0')
 			options->csv_delimiter = json_string_value(value)[0];
-		else if ((strcmp(key, "header") == 0 || strcmp(key, "include_header") == 0) && json_is_boolean(value))
+		else if ((strcmp(key, "header") == 0 || strcmp(key, "include_header") == 0) &&
+				 json_is_boolean(value))
 			options->csv_header = json_is_true(value);
 		else if (strcmp(key, "encoding") == 0 && json_is_string(value))
 			options->csv_encoding = pstrdup(json_string_value(value));
@@ -77,7 +82,8 @@ ldr_options_encoding(const LdrOptions *options)
 		return PG_UTF8;
 	encoding = pg_char_to_encoding(name);
 	if (encoding < 0 || !PG_VALID_BE_ENCODING(encoding))
-		options_refuse("csv_format", name, "encoding is a server encoding of PostgreSQL, such as UTF8, LATIN1 or WIN1252; convert the file for others.");
+		options_refuse("csv_format", name, "encoding is a server encoding of PostgreSQL, such as "
+					   "UTF8, LATIN1 or WIN1252; convert the file for others.");
 	return encoding;
 }
 
@@ -118,16 +124,19 @@ options_parse(const char *json)
 static void
 options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
 {
-	static const char *const strategies[] = {"truncate-and-insert", "insert-from-staging", "staging-optimized", "diff"};
+	static const char *const strategies[] = {"truncate-and-insert", "insert-from-staging",
+	"staging-optimized", "diff"};
 	bool		known = o->replace_strategy == NULL;
 
 	for (size_t i = 0; i < lengthof(strategies) && !known; i++)
 		known = strcmp(o->replace_strategy, strategies[i]) == 0;
 	if (!known)
 		options_refuse("replace_strategy", o->replace_strategy,
-					   "It is truncate-and-insert, insert-from-staging, staging-optimized or diff.");
+					   "It is truncate-and-insert, insert-from-staging, "
+					   "staging-optimized or diff.");
 	if (o->staging_dataset_name_layout && strstr(o->staging_dataset_name_layout, "%s") == NULL)
-		options_refuse("staging_dataset_name_layout", o->staging_dataset_name_layout, "It contains %s, for the dataset's name.");
+		options_refuse("staging_dataset_name_layout", o->staging_dataset_name_layout,
+					   "It contains %s, for the dataset's name.");
 	if (o->workers < 0)
 		options_refuse("workers", psprintf("%d", o->workers), "It is a positive number.");
 	if (on_error && strcmp(on_error, "abort") != 0 && strcmp(on_error, "reject") != 0)
@@ -136,7 +145,8 @@ options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("rejecting bad rows is not supported yet"),
-				 errhint("Leave on_error at abort and max_rejects out: a bad row then fails its package.")));
+				 errhint("Leave on_error at abort and max_rejects out: a bad row then fails its "
+						 "package.")));
 	if (o->complete_with_failed_jobs && o->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -175,12 +185,13 @@ ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 		}
 		PG_END_TRY();
 	}
-	options_check(o, options_text(fcinfo, first + ARG_ON_ERROR), !PG_ARGISNULL(first + ARG_MAX_REJECTS));
+	options_check(o, options_text(fcinfo, first + ARG_ON_ERROR),
+				  !PG_ARGISNULL(first + ARG_MAX_REJECTS));
 	return o;
 }
 
 static void
-options_put(json_t *object, const char *key, json_t *value)
+options_put(json_t * object, const char *key, json_t * value)
 {
 	if (value == NULL || json_object_set_new(object, key, value) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
@@ -199,7 +210,8 @@ ldr_options_to_json(const LdrOptions *o)
 	if (o->default_schema_name)
 		options_put(object, "default_schema_name", json_string_nocheck(o->default_schema_name));
 	if (o->staging_dataset_name_layout)
-		options_put(object, "staging_dataset_name_layout", json_string_nocheck(o->staging_dataset_name_layout));
+		options_put(object, "staging_dataset_name_layout",
+					json_string_nocheck(o->staging_dataset_name_layout));
 	if (!o->create_indexes)
 		options_put(object, "create_indexes", json_false());
 	if (o->truncate_staging_dataset)
@@ -226,7 +238,7 @@ ldr_options_to_json(const LdrOptions *o)
 }
 
 static char *
-options_get_text(json_t *object, const char *key)
+options_get_text(json_t * object, const char *key)
 {
 	const char *value = json_string_value(json_object_get(object, key));
 
@@ -234,7 +246,7 @@ options_get_text(json_t *object, const char *key)
 }
 
 static bool
-options_get_bool(json_t *object, const char *key, bool otherwise)
+options_get_bool(json_t * object, const char *key, bool otherwise)
 {
 	json_t	   *value = json_object_get(object, key);
 

@@ -19,7 +19,8 @@ extern char *ldr_api_text(FunctionCallInfo fcinfo, int arg, const char *name);
  * The dataset of a call: the argument, else what dlt's rule makes of the package's pipeline state,
  * else the one dataset into which the role loaded this schema before. Raises 22023.
  */
-extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir, const LdrOptions *options);
+extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
+							 const LdrOptions *options);
 
 /* Raises what this version does not load: replace, merge, refresh. */
 extern void ldr_api_check_supported(const LdrPackageDir *dir);
@@ -29,12 +30,13 @@ extern void ldr_api_check_supported(const LdrPackageDir *dir);
  * NULL if it was loaded and forgotten (a NOTICE has said so). *is_new tells whether it is to be
  * started by whoever wants it started; elevel is for what there is to say if it is known.
  */
-extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *is_new);
+extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel,
+									bool *is_new);
 
 /* A package that the current role may act on. Raises 42704, 42501. */
 extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
 
-/* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) if no slot is free. */
+/* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) without a slot. */
 extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 
 /* Raise the stored error of a package that failed or was cancelled. */

@@ -14,7 +14,8 @@
 #include "api/api.h"
 #include "worker/worker.h"
 
-#define LEAVE_MS		1000		/* a coordinator has at most this long to leave an ended package */
+/* a coordinator has at most this long to leave an ended package */
+#define LEAVE_MS		1000
 #define LEAVE_STEP_MS	5
 
 PG_FUNCTION_INFO_V1(loader_cancel);
@@ -66,7 +67,8 @@ control_lock(const LdrPackage *package)
 			return true;
 		if (strcmp(package->state, "new") == 0 || strcmp(package->state, "loading") == 0)
 			return false;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -91,8 +93,10 @@ loader_resume(PG_FUNCTION_ARGS)
 	if (!OidIsValid(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" of package " INT64_FORMAT " does not exist", package->role_name, id)));
-	if (!ldr_package_resume(id, GetUserNameFromId(role, false), (int64) GetSystemIdentifier(), MyDatabaseId))
+				 errmsg("role \"%s\" of package " INT64_FORMAT " does not exist",
+						package->role_name, id)));
+	if (!ldr_package_resume(id, GetUserNameFromId(role, false), (int64) GetSystemIdentifier(),
+							MyDatabaseId))
 		PG_RETURN_BOOL(false);
 	ldr_job_reset(id);
 	ldr_event(id, "resumed", NULL, "By role \"%s\".", GetUserNameFromId(GetUserId(), false));

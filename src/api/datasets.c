@@ -80,8 +80,9 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 
 		if (table == NULL)
 			continue;
-		/* as the table's owner: whoever can put something else in its place gets no more than that */
-		SetUserIdAndSecContext(owner, sec | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		/* as the table's owner: whoever can put something else in its place gets no more */
+		SetUserIdAndSecContext(owner,
+							   sec | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		if (!OidIsValid(ldr_live_readable(dataset, table)))
 		{
 			SetUserIdAndSecContext(user, sec);
@@ -89,7 +90,8 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 		}
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		if (SPI_execute(psprintf("SELECT pg_catalog.to_jsonb(t) FROM ONLY %s t", quote_qualified_identifier(dataset, table)),
+		if (SPI_execute(psprintf("SELECT pg_catalog.to_jsonb(t) FROM ONLY %s t",
+								 quote_qualified_identifier(dataset, table)),
 						true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not read %s of \"%s\"", name, dataset);
 		SetUserIdAndSecContext(user, sec);

@@ -33,7 +33,8 @@ typedef struct PlanOutput
 static void
 plan_put(PlanOutput *out, const char *action, const char *object, const char *detail)
 {
-	Datum		values[] = {Int32GetDatum(++out->step), CStringGetTextDatum(action), LDR_TEXT_ARG(object), LDR_TEXT_ARG(detail)};
+	Datum		values[] = {Int32GetDatum(++out->step), CStringGetTextDatum(action),
+	LDR_TEXT_ARG(object), LDR_TEXT_ARG(detail)};
 	bool		nulls[] = {false, false, object == NULL, detail == NULL};
 
 	tuplestore_putvalues(out->rsinfo->setResult, out->rsinfo->setDesc, values, nulls);
@@ -52,7 +53,8 @@ plan_put_changes(PlanOutput *out, const LdrPlan *plan, const LdrOptions *options
 				continue;
 			plan_put(out, change->kind == LDR_CREATE_TABLE ? "create table" : "add column",
 					 quote_qualified_identifier(plan->dataset, change->table->name),
-					 psprintf("%s%s", ldr_change_sql(plan->dataset, change, options->create_indexes),
+					 psprintf("%s%s", ldr_change_sql(plan->dataset, change,
+													 options->create_indexes),
 							  migrate ? ", before the load, in a transaction of its own" : ""));
 		}
 }
@@ -68,20 +70,26 @@ plan_put_differences(PlanOutput *out, const LdrPlan *plan)
 			char		type[128];
 
 			if (change->kind != LDR_KEEP_TYPE ||
-				ldr_column_type(change->column, change->table->file_format, type, sizeof(type), &err) != LDR_OK)
+				ldr_column_type(change->column, change->table->file_format, type, sizeof(type),
+								&err) != LDR_OK)
 				continue;
-			plan_put(out, "keep type", psprintf("%s.%s", quote_qualified_identifier(plan->dataset, change->table->name),
-												quote_identifier(change->column->name)),
-					 psprintf("the table has %s, the package has %s: values are converted to %s", change->live_type, type,
+			plan_put(out, "keep type",
+					 psprintf("%s.%s",
+							  quote_qualified_identifier(plan->dataset, change->table->name),
+							  quote_identifier(change->column->name)),
+					 psprintf("the table has %s, the package has %s: values are converted to %s",
+							  change->live_type, type,
 							  change->live_type));
 		}
 }
 
 /* "120 rows" if the sample holds the whole file, else an estimate by bytes read. */
 static char *
-plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *table, const LdrOptions *options)
+plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *table,
+				const LdrOptions *options)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader plan", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader plan",
+											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	LdrColumnName *names = palloc0(sizeof(LdrColumnName) * Max(table->ncolumns, 1));
 	LdrReader  *reader;
@@ -91,7 +99,7 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	int64		rows = 0;
 	uint64		consumed;
 	int			n = 0;
-	char		text[128];
+	char		answer[128];
 
 	for (int i = 0; i < table->ncolumns; i++)
 		if (table->columns[i].type != LDR_TYPE_NONE)
@@ -104,18 +112,21 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	}
 	consumed = reader->source->consumed(reader->source);
 	if (status == LDR_END)
-		snprintf(text, sizeof(text), INT64_FORMAT " row%s", rows, rows == 1 ? "" : "s");
+		snprintf(answer, sizeof(answer), INT64_FORMAT " row%s", rows, rows == 1 ? "" : "s");
 	else if (status == LDR_OK)
-		snprintf(text, sizeof(text), "about %.0f rows", consumed ? (double) rows * file->stamp.size / consumed : (double) rows);
+		snprintf(answer, sizeof(answer), "about %.0f rows", consumed
+				 ? (double) rows * file->stamp.size / consumed : (double) rows);
 	else
-		snprintf(text, sizeof(text), "unreadable after " INT64_FORMAT " rows: %s", rows, err.message);
+		snprintf(answer, sizeof(answer), "unreadable after " INT64_FORMAT " rows: %s", rows,
+				 err.message);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
-	return pstrdup(text);
+	return pstrdup(answer);
 }
 
 static void
-plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const LdrPlanTable *t, const LdrOptions *options)
+plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const LdrPlanTable *t,
+			 const LdrOptions *options)
 {
 	const char *rows = plan_count_rows(dir, file, t->table, options);
 	const char *sink = "heap";	/* of a table that publish creates */
@@ -130,7 +141,8 @@ plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const Ld
 		table_close(rel, AccessShareLock);
 	}
 	plan_put(out, "load", file->job_id,
-			 psprintf(UINT64_FORMAT " bytes, %s, append through sink %s%s%s", file->stamp.size, rows, sink,
+			 psprintf(UINT64_FORMAT " bytes, %s, append through sink %s%s%s", file->stamp.size,
+					  rows, sink,
 					  reason ? ": " : "", reason ? reason : ""));
 }
 
@@ -144,12 +156,16 @@ plan_lock_holders(Oid relid, const char *conflicting)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(psprintf("SELECT pg_catalog.string_agg(pg_catalog.format('pid %%s holds %%s', l.pid, l.mode), '; ' ORDER BY l.pid, l.mode) "
-									   "FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' "
-									   "AND l.relation OPERATOR(pg_catalog.=) $1 AND l.granted "
-									   "AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-									   "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
-									   "AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND l.mode IN (%s)", conflicting),
+	if (SPI_execute_with_args(psprintf("SELECT pg_catalog.string_agg(pg_catalog.format('pid %%s "
+									   "holds %%s', l.pid, l.mode), '; ' ORDER BY l.pid, l.mode) "
+									   "FROM pg_catalog.pg_locks l WHERE l.locktype "
+									   "OPERATOR(pg_catalog.=) 'relation' AND l.relation "
+									   "OPERATOR(pg_catalog.=) $1 AND l.granted AND l.database "
+									   "OPERATOR(pg_catalog.=) (SELECT d.oid FROM "
+									   "pg_catalog.pg_database d WHERE d.datname "
+									   "OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND "
+									   "l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() "
+									   "AND l.mode IN (%s)", conflicting),
 							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pg_locks");
 	if (SPI_processed == 1)
@@ -174,12 +190,17 @@ plan_put_locks(PlanOutput *out, const LdrPlan *plan)
 		for (int c = 0; c < t->nchanges; c++)
 			strong |= t->changes[c].kind != LDR_KEEP_TYPE;
 		holders = plan_lock_holders(t->relid, strong ?
-									"'AccessShareLock', 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', "
-									"'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'" :
-									"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'");
+									"'AccessShareLock', 'RowShareLock', 'RowExclusiveLock', "
+									"'ShareUpdateExclusiveLock', 'ShareLock', "
+									"'ShareRowExclusiveLock', 'ExclusiveLock', "
+									"'AccessExclusiveLock'" :
+									"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "
+									"'AccessExclusiveLock'");
 		plan_put(out, "lock", quote_qualified_identifier(plan->dataset, t->table->name),
-				 psprintf("%s%s%s", strong ? "AccessExclusiveLock, for the change of the table; RowExclusiveLock, for the load"
-						  : "RowExclusiveLock", holders ? "; now " : "; free now", holders ? holders : ""));
+				 psprintf("%s%s%s", strong ? "AccessExclusiveLock, for the change of the table; "
+						  "RowExclusiveLock, for the load"
+						  : "RowExclusiveLock", holders ? "; now " : "; free now", holders
+						  ? holders : ""));
 	}
 }
 
@@ -220,11 +241,14 @@ loader_plan(PG_FUNCTION_ARGS)
 	plan = ldr_plan_make(dir->schema, dataset, tables);
 
 	plan_put(&out, "package", dir->load_id,
-			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as role \"%s\"", dir->schema->name,
-					  dir->schema->version, list_length(dir->files), dataset, GetUserNameFromId(GetUserId(), false)));
+			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as "
+					  "role \"%s\"", dir->schema->name,
+					  dir->schema->version, list_length(dir->files), dataset,
+					  GetUserNameFromId(GetUserId(), false)));
 	if (ldr_system_is_loaded(dir->schema, dataset, dir->load_id))
 	{
-		plan_put(&out, "nothing", dir->load_id, "the dataset's record of loads has this load_id: it is loaded already");
+		plan_put(&out, "nothing", dir->load_id,
+				 "the dataset's record of loads has this load_id: it is loaded already");
 		return (Datum) 0;
 	}
 	plan_put_changes(&out, plan, options, true);
@@ -235,7 +259,8 @@ loader_plan(PG_FUNCTION_ARGS)
 	plan_put_locks(&out, plan);
 	plan_put_jobs(&out, dir, plan, options);
 	plan_put(&out, options->atomic ? "publish" : "record", quote_identifier(dataset),
-			 psprintf("%s; INSERT INTO %s", options->atomic ? "rows, new tables and the load record in one commit"
+			 psprintf("%s; INSERT INTO %s", options->atomic ? "rows, new tables and the load "
+					  "record in one commit"
 					  : "each job commits by itself, the load record comes last",
 					  quote_qualified_identifier(dataset, dir->schema->loads_table->name)));
 	return (Datum) 0;

@@ -44,7 +44,8 @@ static char *
 register_default_dataset(const LdrPackageDir *dir, const LdrOptions *options)
 {
 	const char *base = dir->state->dataset_name;
-	const char *default_schema = options->default_schema_name ? options->default_schema_name : dir->state->default_schema_name;
+	const char *default_schema = options->default_schema_name ? options->default_schema_name
+		: dir->state->default_schema_name;
 	int			n;
 	char	   *last;
 
@@ -58,15 +59,18 @@ register_default_dataset(const LdrPackageDir *dir, const LdrOptions *options)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the dataset of package \"%s\" is not known", dir->load_id),
-			 n == 0 ? errdetail("The package carries no pipeline state, and role \"%s\" has not loaded schema \"%s\" before.",
+			 n == 0 ? errdetail("The package carries no pipeline state, and role \"%s\" has not "
+								"loaded schema \"%s\" before.",
 								GetUserNameFromId(GetUserId(), false), dir->schema->name)
-			 : errdetail("The package carries no pipeline state, and role \"%s\" has loaded schema \"%s\" into %d datasets.",
+			 : errdetail("The package carries no pipeline state, and role \"%s\" has loaded schema "
+						 "\"%s\" into %d datasets.",
 						 GetUserNameFromId(GetUserId(), false), dir->schema->name, n),
 			 errhint("Name it: dataset => '...'.")));
 }
 
 char *
-ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir, const LdrOptions *options)
+ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
+				const LdrOptions *options)
 {
 	char	   *dataset = PG_ARGISNULL(arg) ? register_default_dataset(dir, options)
 		: text_to_cstring(PG_GETARG_TEXT_PP(arg));
@@ -74,9 +78,11 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir, cons
 	if (dataset[0] == '\0' || strlen(dataset) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("dataset name \"%s\" is %s", dataset, dataset[0] ? "longer than 63 bytes" : "empty"),
+				 errmsg("dataset name \"%s\" is %s", dataset,
+						dataset[0] ? "longer than 63 bytes" : "empty"),
 				 errhint("Names are never cut; choose a shorter one.")));
-	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 || strcmp(dataset, "information_schema") == 0)
+	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 ||
+		strcmp(dataset, "information_schema") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("dataset name \"%s\" is reserved", dataset)));
@@ -94,7 +100,8 @@ ldr_api_check_supported(const LdrPackageDir *dir)
 			if (IS_HIGHBIT_SET(dir->schema_text[i]))
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("schema \"%s\" has characters beyond ASCII and the database's encoding is %s", dir->schema->name,
+						 errmsg("schema \"%s\" has characters beyond ASCII and the database's "
+								"encoding is %s", dir->schema->name,
 								GetDatabaseEncodingName()),
 						 errhint("Load it into a database with encoding UTF8.")));
 	if (dir->state->refresh || dir->state->has_dropped_tables || dir->state->has_truncated_tables)
@@ -110,9 +117,10 @@ ldr_api_check_supported(const LdrPackageDir *dir)
 		if (disposition == LDR_REPLACE || disposition == LDR_MERGE)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("write disposition \"%s\" is not supported yet", disposition == LDR_MERGE ? "merge" : "replace"),
+					 errmsg("write disposition \"%s\" is not supported yet",
+							disposition == LDR_MERGE ? "merge" : "replace"),
 					 errdetail("Table \"%s\" of package \"%s\".", file->table, dir->load_id),
-					 errhint("Only append and skip are; load this package with dlt's own loader.")));
+					 errhint("Only append and skip are; load this one with dlt's own loader.")));
 	}
 }
 
@@ -146,11 +154,11 @@ register_has_job(const List *jobs, const char *job_id)
 
 	foreach(lc, jobs)
 		if (strcmp(((const LdrJob *) lfirst(lc))->job_id, job_id) == 0)
-			return true;
+		return true;
 	return false;
 }
 
-/* Enter the files as jobs, behind and but for those that are completed: their rows are in already. */
+/* Enter the files as jobs, behind and but for the completed ones: their rows are in already. */
 static void
 register_jobs(int64 package_id, const LdrPackageDir *dir)
 {
@@ -177,7 +185,7 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 	ldr_event(package_id, "registered", NULL, "%d jobs.", list_length(dir->files));
 }
 
-/* What the catalog says of this load already. NULL: nothing that stands in the way of entering it. */
+/* What the catalog says of this load already. NULL: nothing is in the way of entering it. */
 static LdrPackage *
 register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *is_new)
 {
@@ -191,7 +199,8 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("package \"%s\" was registered by another role", package->load_id),
-				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name, known->dataset)));
+				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name,
+						   known->dataset)));
 	if (strcmp(known->state, "loaded") == 0 && !loaded)
 	{
 		ldr_package_supersede(known->package_id);
@@ -213,7 +222,8 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	*is_new = strcmp(known->state, "loaded") != 0;
 	if (!*is_new)
 		ereport(elevel,
-				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
+				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id,
+						package->dataset)));
 	return known;
 }
 
@@ -233,7 +243,8 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
 	{
 		ereport(elevel,
-				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id, package->dataset)));
+				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id,
+						package->dataset)));
 		return NULL;
 	}
 	package->package_id = ldr_package_insert(package);
@@ -244,7 +255,8 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 		if (known == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("package \"%s\" was registered and forgotten by another session meanwhile", package->load_id)));
+					 errmsg("package \"%s\" was registered and forgotten by another session "
+							"meanwhile", package->load_id)));
 		*is_new = strcmp(known->state, "new") == 0;
 		return known;
 	}
@@ -276,14 +288,17 @@ ldr_api_start(LdrPackage *package)
 {
 	BackgroundWorkerHandle *handle;
 
-	if (package->system_identifier != (int64) GetSystemIdentifier() || package->database != MyDatabaseId ||
+	if (package->system_identifier != (int64) GetSystemIdentifier() ||
+		package->database != MyDatabaseId ||
 		get_role_oid(package->role_name, true) != package->role)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " was registered elsewhere", package->package_id),
-				 errdetail("It comes from another database or server, or its role \"%s\" has changed since.",
+				 errdetail("It comes from another database or server, or its role \"%s\" has "
+						   "changed since.",
 						   package->role_name),
-				 errhint("loader_resume(" INT64_FORMAT ") takes it up here.", package->package_id)));
+				 errhint("loader_resume(" INT64_FORMAT ") takes it up here.",
+						 package->package_id)));
 	/* who has waited longer goes first; this package is among them if it was started before */
 	ldr_start_waiting(false);
 	if (package->wanted)
@@ -291,13 +306,17 @@ ldr_api_start(LdrPackage *package)
 	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package " INT64_FORMAT " has ended with state %s", package->package_id, package->state),
+				 errmsg("package " INT64_FORMAT " has ended with state %s", package->package_id,
+						package->state),
 				 errhint("loader_resume goes on with a failed or cancelled package.")));
 	handle = ldr_package_start(package, true);
 	if (handle == NULL)
 		ereport(NOTICE,
-				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new", package->package_id),
-				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, or the launcher starts it. Two free slots are needed for one package to start the next: raise max_worker_processes.")));
+				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new",
+						package->package_id),
+				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, "
+						 "or the launcher starts it. Two free slots are needed for one package to "
+						 "start the next: raise max_worker_processes.")));
 	return handle;
 }
 

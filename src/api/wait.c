@@ -32,7 +32,8 @@ void
 ldr_api_raise_failure(const LdrPackage *package)
 {
 	int			code = package->sqlstate && strlen(package->sqlstate) == 5
-		? MAKE_SQLSTATE(package->sqlstate[0], package->sqlstate[1], package->sqlstate[2], package->sqlstate[3], package->sqlstate[4])
+		? MAKE_SQLSTATE(package->sqlstate[0], package->sqlstate[1], package->sqlstate[2],
+						package->sqlstate[3], package->sqlstate[4])
 		: ERRCODE_QUERY_CANCELED;
 
 	ereport(ERROR,
@@ -41,8 +42,10 @@ ldr_api_raise_failure(const LdrPackage *package)
 					strcmp(package->state, "failed") == 0 ? "failed" : "was cancelled",
 					package->message ? package->message : "loader_cancel was called"),
 			 package->detail ? errdetail("%s", package->detail) : 0,
-			 errhint("%s%sSee loader.jobs and loader.events; call loader_resume(" INT64_FORMAT ") when the cause is mended.",
-					 package->hint ? package->hint : "", package->hint ? " " : "", package->package_id)));
+			 errhint("%s%sSee loader.jobs and loader.events; call "
+					 "loader_resume(" INT64_FORMAT ") when the cause is mended.",
+					 package->hint ? package->hint : "", package->hint ? " " : "",
+					 package->package_id)));
 }
 
 static bool
@@ -62,17 +65,20 @@ wait_check_caller(const LdrPackage *package)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for a package while one is being loaded"),
-				 errdetail("A trigger or default of a table that package " INT64_FORMAT " fills has called loader_wait.",
+				 errdetail("A trigger or default of a table that "
+						   "package " INT64_FORMAT " fills has called loader_wait.",
 						   ldr_worker_package)));
 	if (TransactionIdIsCurrentTransactionId(package->xmin) && !wait_has_ended(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package " INT64_FORMAT " was registered or started in this transaction", package->package_id),
+				 errmsg("package " INT64_FORMAT " was registered or started in this transaction",
+						package->package_id),
 				 errhint("It begins when the transaction commits: wait after that.")));
 	if (ldr_package_tables_locked_by_me(package->package_id, package->dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("this transaction holds locks on tables of package " INT64_FORMAT, package->package_id),
+				 errmsg("this transaction holds locks on tables of package " INT64_FORMAT,
+						package->package_id),
 				 errhint("The package may have to wait for them: end the transaction first.")));
 }
 
@@ -88,25 +94,30 @@ wait_check_startable(const LdrPackage *package)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " was not started", package->package_id),
 				 errhint("SELECT loader_start(" INT64_FORMAT ");", package->package_id)));
-	if (package->system_identifier != (int64) GetSystemIdentifier() || package->database != MyDatabaseId ||
+	if (package->system_identifier != (int64) GetSystemIdentifier() ||
+		package->database != MyDatabaseId ||
 		get_role_oid(package->role_name, true) != package->role)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " does not go on by itself", package->package_id),
-				 errdetail("It was started in another database or server, or its role \"%s\" has changed since.", package->role_name),
-				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.", package->package_id)));
+				 errdetail("It was started in another database or server, or its role \"%s\" has "
+						   "changed since.", package->role_name),
+				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.",
+						 package->package_id)));
 	if (ldr_progress_is_running(package->package_id))
 		return;
 	blocker = ldr_package_blocker(package->package_id, &failed);
 	if (failed)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package " INT64_FORMAT " is held back by package " INT64_FORMAT ", which failed",
+				 errmsg("package " INT64_FORMAT " is held back by "
+						"package " INT64_FORMAT ", which failed",
 						package->package_id, blocker),
-				 errhint("Call loader_resume, loader_cancel or loader_forget for package " INT64_FORMAT ".", blocker)));
+				 errhint("Call loader_resume, loader_cancel or loader_forget for "
+						 "package " INT64_FORMAT ".", blocker)));
 }
 
-/* Look with fresh snapshots until the package has ended or the time is up. Returns its last look. */
+/* Look with fresh snapshots until the package has ended or the time is up. Returns its state then. */
 static LdrPackage *
 wait_loop(int64 package_id, TimestampTz until, bool notices)
 {
@@ -142,7 +153,8 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 			noticed = now;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(pause, Max(1, TimestampDifferenceMilliseconds(now, until))), PG_WAIT_EXTENSION);
+						 Min(pause, Max(1, TimestampDifferenceMilliseconds(now, until))),
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		pause = Min(pause * 2, WAIT_MAX_MS);
@@ -165,7 +177,8 @@ loader_wait(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	package = ldr_api_package(PG_GETARG_INT64(0), true);
 	if (!PG_ARGISNULL(1))
-		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														TimestampTzGetDatum(GetCurrentTimestamp()),
 														PG_GETARG_DATUM(1)));
 	wait_check_caller(package);
 	package = wait_loop(package->package_id, until, false);

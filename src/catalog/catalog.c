@@ -59,7 +59,8 @@ catalog_extension(Oid *owner, char **version)
 	if (found)
 	{
 		bool		isnull;
-		Datum		v = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull);
+		Datum		v = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel),
+									 &isnull);
 
 		if (owner)
 			*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;

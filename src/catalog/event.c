@@ -14,29 +14,31 @@
 void
 ldr_event(int64 package_id, const char *kind, const char *object, const char *detail,...)
 {
-	StringInfoData text;
+	StringInfoData formatted;
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+	int			needed;
 
-	initStringInfo(&text);
-	for (;;)
+	initStringInfo(&formatted);
+	do
 	{
 		va_list		args;
-		int			needed;
 
 		va_start(args, detail);
-		needed = appendStringInfoVA(&text, detail, args);
+		needed = appendStringInfoVA(&formatted, detail, args);
 		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&text, needed);
-	}
-	{
-		Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(kind), LDR_TEXT_ARG(object),
-		CStringGetTextDatum(text.data)};
-		char		nulls[] = {' ', ' ', LDR_TEXT_NULL(object), text.len ? ' ' : 'n'};
-
-		ldr_catalog_execute("INSERT INTO loader.event (package_id, kind, object, detail) VALUES ($1, $2, $3, $4)",
-							4, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
-	}
-	pfree(text.data);
+		if (needed > 0)
+			enlargeStringInfo(&formatted, needed);
+	} while (needed > 0);
+	values[0] = Int64GetDatum(package_id);
+	values[1] = CStringGetTextDatum(kind);
+	values[2] = LDR_TEXT_ARG(object);
+	values[3] = CStringGetTextDatum(formatted.data);
+	nulls[2] = LDR_TEXT_NULL(object);
+	nulls[3] = formatted.len > 0 ? ' ' : 'n';
+	ldr_catalog_execute("INSERT INTO loader.event (package_id, kind, object, detail) "
+						"VALUES ($1, $2, $3, $4)",
+						4, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
+	pfree(formatted.data);
 }

@@ -13,20 +13,25 @@
 
 #include "catalog/loader_catalog.h"
 
-#define JOB_COLUMNS "ordinal, job_id, file_name, table_name, format, state, retry_count, size, inode, mtime_ns"
+#define JOB_COLUMNS \
+	"ordinal, job_id, file_name, table_name, format, state, retry_count, size, " \
+	"inode, mtime_ns"
 
 void
 ldr_job_insert(int64 package_id, const LdrJob *job)
 {
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
+	INT8OID, INT4OID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
 		CStringGetTextDatum(job->job_id), CStringGetTextDatum(job->file_name),
 		CStringGetTextDatum(job->table_name), CStringGetTextDatum(job->format),
-		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode), Int64GetDatum(job->stamp.mtime_ns),
+		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
+		Int64GetDatum(job->stamp.mtime_ns),
 	Int32GetDatum(job->retry_count)};
 
-	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, table_name, format, size, inode, mtime_ns, retry_count) "
-						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, "
+						"table_name, format, size, inode, mtime_ns, retry_count) VALUES ($1, $2, "
+						"$3, $4, $5, $6, $7, $8, $9, $10)",
 						10, types, values, NULL, SPI_OK_INSERT, false, NULL, NULL);
 }
 
@@ -71,7 +76,8 @@ ldr_job_list(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 ORDER BY ordinal",
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 ORDER BY "
+						"ordinal",
 						1, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs;
 }
@@ -86,7 +92,8 @@ ldr_job_delete(int64 package_id, bool keep_completed)
 	Oid			types[] = {INT8OID, BOOLOID};
 	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(keep_completed)};
 
-	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND NOT (state = 'completed' AND $2)",
+	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND NOT (state = 'completed' "
+						"AND $2)",
 						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.package_table WHERE package_id = $1 "
 						"AND NOT EXISTS (SELECT FROM loader.job WHERE package_id = $1)",
@@ -104,23 +111,27 @@ ldr_job_claim(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 AND state IN ('new', 'retry') "
-						"ORDER BY ordinal LIMIT 1 FOR UPDATE SKIP LOCKED",
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 AND state IN "
+						"('new', 'retry') ORDER BY ordinal LIMIT 1 FOR "
+						"UPDATE SKIP LOCKED",
 						1, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;
 }
 
 /* In the transaction that holds the job's rows. */
 void
-ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted, TimestampTz started_at)
+ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted,
+				  TimestampTz started_at)
 {
 	Oid			types[] = {INT8OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal), Int64GetDatum(rows_read),
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
+		Int64GetDatum(rows_read),
 	Int64GetDatum(rows_inserted), TimestampTzGetDatum(started_at)};
 
-	if (ldr_catalog_execute("UPDATE loader.job SET state = 'completed', rows_read = $3, rows_inserted = $4, started_at = $5, "
-							"finished_at = clock_timestamp(), sqlstate = NULL, exception = NULL "
-							"WHERE package_id = $1 AND ordinal = $2",
+	if (ldr_catalog_execute("UPDATE loader.job SET state = 'completed', rows_read = $3, "
+							"rows_inserted = $4, started_at = $5, finished_at = clock_timestamp(), "
+							"sqlstate = NULL, exception = NULL WHERE package_id = $1 AND ordinal = "
+							"$2",
 							5, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
@@ -129,19 +140,23 @@ ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_ins
 
 /* Record the error of a job, state failed or retry, in a transaction of its own. */
 void
-ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz started_at, ErrorData *edata)
+ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz started_at,
+			   ErrorData *edata)
 {
-	char	   *exception = edata->detail ? psprintf("%s\n%s", edata->message, edata->detail) : edata->message;
+	char	   *exception = edata->detail ? psprintf("%s\n%s", edata->message, edata->detail)
+		: edata->message;
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal), CStringGetTextDatum(state),
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
+		CStringGetTextDatum(state),
 		CStringGetTextDatum(unpack_sql_state(edata->sqlerrcode)), LDR_TEXT_ARG(exception),
 	TimestampTzGetDatum(started_at)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' '};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = $3, sqlstate = $4, exception = $5, started_at = $6, "
-						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "
-						"retry_count = retry_count + CASE WHEN $3 = 'retry' THEN 1 ELSE 0 END "
-						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
+	ldr_catalog_execute("UPDATE loader.job SET state = $3, sqlstate = $4, exception = $5, "
+						"started_at = $6, finished_at = CASE WHEN $3 = 'failed' THEN "
+						"clock_timestamp() END, retry_count = retry_count + CASE WHEN $3 = 'retry' "
+						"THEN 1 ELSE 0 END WHERE package_id = $1 AND ordinal = $2 AND state <> "
+						"'completed'",
 						6, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -152,8 +167,8 @@ ldr_job_reset(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL "
-						"WHERE package_id = $1 AND state IN ('failed', 'retry')",
+	ldr_catalog_execute("UPDATE loader.job SET state = 'new', finished_at = NULL, sqlstate = NULL, "
+						"exception = NULL WHERE package_id = $1 AND state IN ('failed', 'retry')",
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -180,7 +195,8 @@ ldr_job_counts(int64 package_id, int *unfinished, int *failed)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'failed')), "
-						"count(*) FILTER (WHERE state = 'failed') FROM loader.job WHERE package_id = $1",
+						"count(*) FILTER (WHERE state = 'failed') FROM loader.job WHERE package_id "
+						"= $1",
 						1, types, values, NULL, SPI_OK_SELECT, true, job_read_counts, &c);
 	*unfinished = c.unfinished;
 	*failed = c.failed;
@@ -193,9 +209,10 @@ ldr_package_tables_locked_by_me(int64 package_id, const char *dataset)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
 	return ldr_catalog_execute("SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
-							   "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = pg_backend_pid() AND l.granted "
-							   "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-							   "AND n.nspname = $2 AND (c.relname ILIKE '\\_dlt\\_%' OR c.relname IN "
-							   "(SELECT table_name FROM loader.job WHERE package_id = $1)) LIMIT 1",
+							   "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = "
+							   "pg_backend_pid() AND l.granted AND l.database = (SELECT oid FROM "
+							   "pg_database WHERE datname = current_database()) AND n.nspname = $2 "
+							   "AND (c.relname ILIKE '\\_dlt\\_%' OR c.relname IN (SELECT "
+							   "table_name FROM loader.job WHERE package_id = $1)) LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }

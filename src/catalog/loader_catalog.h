@@ -71,6 +71,7 @@ typedef struct LdrTableStats
 
 /* False if the extension is not in this database (any more). */
 extern bool ldr_catalog_exists(void);
+
 /* The version that the SQL script left; NULL if the extension is not here. */
 extern char *ldr_catalog_version(void);
 
@@ -81,8 +82,10 @@ extern char *ldr_catalog_version(void);
  * SELECT. Returns the number of rows.
  */
 typedef void (*LdrRowFn) (HeapTuple tuple, TupleDesc desc, void *arg);
-extern uint64 ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
+extern uint64 ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values,
+								  const char *nulls,
 								  int expect, bool fresh, LdrRowFn fn, void *arg);
+
 /* A column of the row in hand: text copy or NULL, integer or 0. */
 extern char *ldr_catalog_text(HeapTuple tuple, TupleDesc desc, int column);
 extern int64 ldr_catalog_int(HeapTuple tuple, TupleDesc desc, int column);
@@ -98,26 +101,33 @@ extern bool ldr_owner_may_see(Oid owner);
 /* package.c */
 extern int64 ldr_package_insert(const LdrPackage *package);
 extern LdrPackage *ldr_package_get(int64 package_id, bool fresh);	/* NULL if there is none */
-extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name, const char *load_id);
+extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name,
+									const char *load_id);
 extern void ldr_package_reregister(const LdrPackage *package);
 extern void ldr_package_supersede(int64 package_id);
 extern bool ldr_package_want(int64 package_id, int64 system_identifier, Oid database);
 extern void ldr_package_count_attempt(int64 package_id);
-extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database);
+extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier,
+							   Oid database);
 extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);
 extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_loaded(int64 package_id, TimestampTz started_at);
-extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, ErrorData *edata);
+extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at,
+							   ErrorData *edata);
 extern bool ldr_package_cancel_requested(int64 package_id);
+
 /* Packages that were started, have not ended, and belong to this server: ids in order. */
 extern List *ldr_package_waiting(int64 system_identifier, Oid database);
+
 /* An unfinished earlier package that this one has to wait for, 0 if none; *failed if it failed. */
 extern int64 ldr_package_blocker(int64 package_id, bool *failed);
+
 /* Datasets of packages that the current role may see. */
 extern List *ldr_package_datasets(void);
+
 /* The one dataset into which this role last loaded this schema; NULL and *n if not exactly one. */
 extern char *ldr_package_last_dataset(Oid role, const char *schema_name, int *n);
 extern int64 ldr_package_sweep(int retention_minutes);
@@ -128,9 +138,12 @@ extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id);
 extern void ldr_job_delete(int64 package_id, bool keep_completed);
 extern LdrJob *ldr_job_claim(int64 package_id);
-extern void ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted, TimestampTz started_at);
-extern void ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz started_at, ErrorData *edata);
+extern void ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted,
+							  TimestampTz started_at);
+extern void ldr_job_failed(int64 package_id, int ordinal, const char *state,
+						   TimestampTz started_at, ErrorData *edata);
 extern void ldr_job_reset(int64 package_id);
+
 /* Does this session hold a lock on a table of the package, or on one of dlt's own there? */
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);
 extern void ldr_job_counts(int64 package_id, int *unfinished, int *failed);
@@ -139,7 +152,8 @@ extern void ldr_job_counts(int64 package_id, int *unfinished, int *failed);
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
 
 /* event.c */
-extern void ldr_event(int64 package_id, const char *kind, const char *object, const char *detail,...)
+extern void ldr_event(int64 package_id, const char *kind, const char *object,
+					  const char *detail,...)
 			pg_attribute_printf(4, 5);
 
 #endif							/* LDR_LOADER_CATALOG_H */

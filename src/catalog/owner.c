@@ -57,6 +57,7 @@ ldr_owner_may_see(Oid owner)
 Datum
 loader_may_see(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(ldr_owner_may_see(ldr_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+	PG_RETURN_BOOL(ldr_owner_may_see(ldr_owner(PG_GETARG_OID(0),
+											   text_to_cstring(PG_GETARG_TEXT_PP(1)),
 											   PG_GETARG_INT64(2))));
 }

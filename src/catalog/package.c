@@ -19,9 +19,10 @@
 #include "catalog/loader_catalog.h"
 
 #define PACKAGE_COLUMNS \
-	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, wanted, cancel_requested, " \
-	"attempts, options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name, system_identifier, " \
-	"database_oid, xmin, sqlstate, message, detail, hint"
+	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
+	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
+	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
+	"sqlstate, message, detail, hint"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -85,7 +86,8 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 		LDR_TEXT_ARG(p->options), LDR_TEXT_ARG(p->settings),
 		Int64GetDatum(p->schema_stamp.size), Int64GetDatum(p->schema_stamp.inode),
 		Int64GetDatum(p->schema_stamp.mtime_ns), ObjectIdGetDatum(p->role),
-		LDR_TEXT_ARG(p->role_name), Int64GetDatum(p->system_identifier), ObjectIdGetDatum(p->database),
+		LDR_TEXT_ARG(p->role_name), Int64GetDatum(p->system_identifier),
+		ObjectIdGetDatum(p->database),
 		Int64GetDatum(p->package_id)
 	};
 
@@ -108,12 +110,14 @@ ldr_package_insert(const LdrPackage *package)
 	int64		id = 0;
 
 	package_args(package, values, nulls);
-	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, pipeline_name, source, "
-						"options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name, "
-						"system_identifier, database_oid) "
-						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, $14, $15) "
-						"ON CONFLICT (dataset, schema_name, load_id) WHERE NOT superseded DO NOTHING RETURNING package_id",
-						15, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false, package_read_id, &id);
+	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
+						"pipeline_name, source, options, settings, schema_size, schema_inode, "
+						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, "
+						"$13, $14, $15) ON CONFLICT (dataset, schema_name, load_id) WHERE NOT "
+						"superseded DO NOTHING RETURNING package_id",
+						15, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
+						package_read_id, &id);
 	return id;
 }
 
@@ -125,14 +129,17 @@ ldr_package_reregister(const LdrPackage *package)
 	char		nulls[lengthof(package_arg_types)];
 
 	package_args(package, values, nulls);
-	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, schema_hash = $3, dataset = $4, "
-							"pipeline_name = $5, source = $6, options = $7::jsonb, settings = $8::jsonb, schema_size = $9, "
-							"schema_inode = $10, schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
-							"system_identifier = $14, database_oid = $15, state = 'new', wanted = false, "
-							"cancel_requested = false, attempts = 0, registered_at = clock_timestamp(), started_at = NULL, "
-							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
-							"WHERE package_id = $16",
-							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL) != 1)
+	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, schema_hash "
+							"= $3, dataset = $4, pipeline_name = $5, source = $6, options = "
+							"$7::jsonb, settings = $8::jsonb, schema_size = $9, schema_inode = "
+							"$10, schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
+							"system_identifier = $14, database_oid = $15, state = 'new', wanted = "
+							"false, cancel_requested = false, attempts = 0, registered_at = "
+							"clock_timestamp(), started_at = NULL, finished_at = NULL, sqlstate = "
+							"NULL, message = NULL, detail = NULL, hint = NULL WHERE package_id = "
+							"$16",
+							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
+							NULL) != 1)
 		elog(ERROR, "package " INT64_FORMAT " has gone", package->package_id);
 }
 
@@ -154,10 +161,12 @@ ldr_package_find(const char *dataset, const char *schema_name, const char *load_
 {
 	LdrPackage *p = NULL;
 	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(schema_name), CStringGetTextDatum(load_id)};
+	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(schema_name),
+	CStringGetTextDatum(load_id)};
 
-	ldr_catalog_execute("SELECT " PACKAGE_COLUMNS " FROM loader.package "
-						"WHERE dataset = $1 AND schema_name = $2 AND load_id = $3 AND NOT superseded",
+	ldr_catalog_execute("SELECT " PACKAGE_COLUMNS " FROM loader.package WHERE dataset = $1 AND "
+						"schema_name = $2 AND load_id = $3 AND NOT "
+						"superseded",
 						3, types, values, NULL, SPI_OK_SELECT, true, package_read, &p);
 	return p;
 }
@@ -166,33 +175,38 @@ ldr_package_find(const char *dataset, const char *schema_name, const char *load_
 void
 ldr_package_supersede(int64 package_id)
 {
-	package_update("UPDATE loader.package SET superseded = true WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+	package_update("UPDATE loader.package SET superseded = true WHERE package_id = $1", package_id,
+				   SPI_OK_UPDATE);
 }
 
 static bool
-package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid database, const char *role_name)
+package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid database,
+			  const char *role_name)
 {
 	Oid			types[] = {INT8OID, INT8OID, OIDOID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(system_identifier), ObjectIdGetDatum(database),
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(system_identifier),
+		ObjectIdGetDatum(database),
 	LDR_TEXT_ARG(role_name)};
 
-	return ldr_catalog_execute(sql, role_name ? 4 : 3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0;
+	return ldr_catalog_execute(sql, role_name ? 4 : 3, types, values, NULL, SPI_OK_UPDATE, false,
+							   NULL, NULL) > 0;
 }
 
 /* One more beginning of a package that was started before. */
 void
 ldr_package_count_attempt(int64 package_id)
 {
-	package_update("UPDATE loader.package SET attempts = attempts + 1 WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+	package_update("UPDATE loader.package SET attempts = attempts + 1 WHERE package_id = $1",
+				   package_id, SPI_OK_UPDATE);
 }
 
 /* Mark a package as started. False if it has ended. */
 bool
 ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
-	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, attempts = greatest(attempts, 1), "
-						 "system_identifier = $2, database_oid = $3 "
-						 "WHERE package_id = $1 AND state IN ('new', 'loading')",
+	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, "
+						 "attempts = greatest(attempts, 1), system_identifier = $2, database_oid = "
+						 "$3 WHERE package_id = $1 AND state IN ('new', 'loading')",
 						 package_id, system_identifier, database, NULL);
 }
 
@@ -200,10 +214,11 @@ ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 bool
 ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
 {
-	return package_adopt("UPDATE loader.package SET state = 'new', wanted = true, cancel_requested = false, attempts = 1, "
-						 "system_identifier = $2, database_oid = $3, role_oid = quote_ident($4)::regrole::oid, role_name = $4, "
-						 "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
-						 "WHERE package_id = $1 AND state <> 'loaded'",
+	return package_adopt("UPDATE loader.package SET state = 'new', wanted = true, cancel_requested "
+						 "= false, attempts = 1, system_identifier = $2, database_oid = $3, "
+						 "role_oid = quote_ident($4)::regrole::oid, role_name = $4, finished_at = "
+						 "NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL WHERE "
+						 "package_id = $1 AND state <> 'loaded'",
 						 package_id, system_identifier, database, role_name);
 }
 
@@ -215,9 +230,11 @@ bool
 ldr_package_request_cancel(int64 package_id, bool running)
 {
 	return package_update(running ?
-						  "UPDATE loader.package SET cancel_requested = true WHERE package_id = $1 AND state IN ('new', 'loading')" :
-						  "UPDATE loader.package SET cancel_requested = true, state = 'cancelled', wanted = false, "
-						  "finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading')",
+						  "UPDATE loader.package SET cancel_requested = true WHERE package_id = $1 "
+						  "AND state IN ('new', 'loading')" :
+						  "UPDATE loader.package SET cancel_requested = true, state = 'cancelled', "
+						  "wanted = false, finished_at = clock_timestamp() WHERE package_id = $1 "
+						  "AND state IN ('new', 'loading')",
 						  package_id, SPI_OK_UPDATE);
 }
 
@@ -225,7 +242,8 @@ ldr_package_request_cancel(int64 package_id, bool running)
 bool
 ldr_package_give_up(int64 package_id)
 {
-	return package_update("UPDATE loader.package SET state = 'cancelled' WHERE package_id = $1 AND state = 'failed'",
+	return package_update("UPDATE loader.package SET state = 'cancelled' WHERE package_id = $1 AND "
+						  "state = 'failed'",
 						  package_id, SPI_OK_UPDATE);
 }
 
@@ -237,27 +255,30 @@ bool
 ldr_package_source_is_known(const char *source, Oid role, const char *dataset)
 {
 	Oid			types[] = {TEXTOID, OIDOID, TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role), LDR_TEXT_ARG(dataset),
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role),
+		LDR_TEXT_ARG(dataset),
 	CStringGetTextDatum(GetUserNameFromId(role, false))};
 	char		nulls[] = {' ', ' ', LDR_TEXT_NULL(dataset), ' '};
 
-	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND (role_oid = $2 OR role_name = $4) AND NOT superseded "
-							   "AND ($3 IS NULL OR dataset = $3) LIMIT 1",
+	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND (role_oid = $2 "
+							   "OR role_name = $4) AND NOT superseded AND ($3 IS NULL OR dataset = "
+							   "$3) LIMIT 1",
 							   4, types, values, nulls, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 
 bool
 ldr_package_forget(int64 package_id)
 {
-	return package_update("DELETE FROM loader.package WHERE package_id = $1", package_id, SPI_OK_DELETE);
+	return package_update("DELETE FROM loader.package WHERE package_id = $1", package_id,
+						  SPI_OK_DELETE);
 }
 
 /* Jobs of this package commit one by one from now on. */
 void
 ldr_package_loading(int64 package_id)
 {
-	package_update("UPDATE loader.package SET state = 'loading', started_at = coalesce(started_at, clock_timestamp()) "
-				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+	package_update("UPDATE loader.package SET state = 'loading', started_at = coalesce(started_at, "
+				   "clock_timestamp()) WHERE package_id = $1", package_id, SPI_OK_UPDATE);
 }
 
 /* Part of the publish transaction. Raises an error if somebody took the package away meanwhile. */
@@ -267,8 +288,10 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
 	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
 
-	if (ldr_catalog_execute("UPDATE loader.package SET state = 'loaded', wanted = false, started_at = coalesce(started_at, $2), "
-							"finished_at = clock_timestamp() WHERE package_id = $1 AND state IN ('new', 'loading') AND NOT cancel_requested",
+	if (ldr_catalog_execute("UPDATE loader.package SET state = 'loaded', wanted = false, "
+							"started_at = coalesce(started_at, $2), finished_at = "
+							"clock_timestamp() WHERE package_id = $1 AND state IN ('new', "
+							"'loading') AND NOT cancel_requested",
 							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
@@ -281,15 +304,18 @@ ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, 
 {
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	const char *sqlstate = unpack_sql_state(edata->sqlerrcode);
-	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(state), CStringGetTextDatum(sqlstate),
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(state),
+		CStringGetTextDatum(sqlstate),
 		LDR_TEXT_ARG(edata->message), LDR_TEXT_ARG(edata->detail), LDR_TEXT_ARG(edata->hint),
 	TimestampTzGetDatum(started_at)};
-	char		nulls[] = {' ', ' ', ' ', LDR_TEXT_NULL(edata->message), LDR_TEXT_NULL(edata->detail),
+	char		nulls[] = {' ', ' ', ' ', LDR_TEXT_NULL(edata->message),
+		LDR_TEXT_NULL(edata->detail),
 	LDR_TEXT_NULL(edata->hint), ' '};
 
-	ldr_catalog_execute("UPDATE loader.package SET state = $2, wanted = false, sqlstate = $3, message = $4, detail = $5, "
-						"hint = $6, started_at = coalesce(started_at, $7), finished_at = clock_timestamp() "
-						"WHERE package_id = $1 AND state IN ('new', 'loading')",
+	ldr_catalog_execute("UPDATE loader.package SET state = $2, wanted = false, sqlstate = $3, "
+						"message = $4, detail = $5, hint = $6, started_at = coalesce(started_at, "
+						"$7), finished_at = clock_timestamp() WHERE package_id = $1 AND state IN "
+						"('new', 'loading')",
 						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -301,8 +327,8 @@ ldr_package_cancel_requested(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT 1 FROM loader.package WHERE package_id = $1 AND NOT cancel_requested "
-						"AND state IN ('new', 'loading')",
+	ldr_catalog_execute("SELECT 1 FROM loader.package WHERE package_id = $1 AND NOT "
+						"cancel_requested AND state IN ('new', 'loading')",
 						1, types, values, NULL, SPI_OK_SELECT, true, package_read_id, &going);
 	return going == 0;
 }
@@ -324,9 +350,9 @@ ldr_package_waiting(int64 system_identifier, Oid database)
 	Oid			types[] = {INT8OID, OIDOID};
 	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database)};
 
-	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE wanted AND state IN ('new', 'loading') "
-						"AND system_identifier = $1 AND database_oid = $2 "
-						"AND role_oid = to_regrole(quote_ident(role_name))::oid ORDER BY package_id",
+	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE wanted AND state IN ('new', "
+						"'loading') AND system_identifier = $1 AND database_oid = $2 AND role_oid "
+						"= to_regrole(quote_ident(role_name))::oid ORDER BY package_id",
 						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
 	return ids;
 }
@@ -358,14 +384,15 @@ ldr_package_blocker(int64 package_id, bool *failed)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' FROM loader.package p JOIN loader.package e "
-						"ON e.dataset = p.dataset AND e.package_id < p.package_id AND NOT e.superseded "
-						"WHERE p.package_id = $1 AND ((e.state = 'failed' AND e.schema_name = p.schema_name) "
-						"OR (e.wanted AND e.state IN ('new', 'loading') AND e.system_identifier = p.system_identifier "
-						"AND e.database_oid = p.database_oid AND EXISTS "
-						"(SELECT FROM loader.job a JOIN loader.job b USING (table_name) "
-						"WHERE a.package_id = e.package_id AND b.package_id = p.package_id))) "
-						"ORDER BY e.state = 'failed' DESC, e.package_id LIMIT 1",
+	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' FROM loader.package p JOIN "
+						"loader.package e ON e.dataset = p.dataset AND e.package_id < p.package_id "
+						"AND NOT e.superseded WHERE p.package_id = $1 AND ((e.state = 'failed' AND "
+						"e.schema_name = p.schema_name) OR (e.wanted AND e.state IN ('new', "
+						"'loading') AND e.system_identifier = p.system_identifier AND "
+						"e.database_oid = p.database_oid AND EXISTS (SELECT FROM loader.job a JOIN "
+						"loader.job b USING (table_name) WHERE a.package_id = e.package_id AND "
+						"b.package_id = p.package_id))) ORDER BY e.state = 'failed' DESC, "
+						"e.package_id LIMIT 1",
 						1, types, values, NULL, SPI_OK_SELECT, true, package_read_blocker, &row);
 	*failed = row.failed;
 	return row.package_id;
@@ -390,7 +417,8 @@ package_append_dataset(HeapTuple t, TupleDesc d, void *arg)
 	DatasetRow *row = palloc(sizeof(DatasetRow));
 
 	row->dataset = ldr_catalog_text(t, d, 1);
-	row->owner = ldr_owner((Oid) ldr_catalog_int(t, d, 2), ldr_catalog_text(t, d, 3), ldr_catalog_int(t, d, 4));
+	row->owner = ldr_owner((Oid) ldr_catalog_int(t, d, 2), ldr_catalog_text(t, d, 3),
+						   ldr_catalog_int(t, d, 4));
 	*(List **) arg = lappend(*(List **) arg, row);
 }
 
@@ -402,14 +430,15 @@ ldr_package_datasets(void)
 	List	   *datasets = NIL;
 	ListCell   *lc;
 
-	ldr_catalog_execute("SELECT DISTINCT dataset, role_oid, role_name, system_identifier FROM loader.package "
-						"WHERE state = 'loaded' ORDER BY dataset",
+	ldr_catalog_execute("SELECT DISTINCT dataset, role_oid, role_name, system_identifier FROM "
+						"loader.package WHERE state = 'loaded' ORDER BY dataset",
 						0, NULL, NULL, NULL, SPI_OK_SELECT, false, package_append_dataset, &rows);
 	foreach(lc, rows)
 	{
 		DatasetRow *row = lfirst(lc);
 
-		if ((datasets == NIL || strcmp(llast(datasets), row->dataset) != 0) && ldr_owner_may_see(row->owner))
+		if ((datasets == NIL || strcmp(llast(datasets), row->dataset) != 0) &&
+			ldr_owner_may_see(row->owner))
 			datasets = lappend(datasets, row->dataset);
 	}
 	return datasets;
@@ -422,8 +451,10 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 	Oid			types[] = {OIDOID, TEXTOID};
 	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(schema_name)};
 
-	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE role_oid = $1 AND schema_name = $2 AND state = 'loaded'",
-						2, types, values, NULL, SPI_OK_SELECT, false, package_append_text, &datasets);
+	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE role_oid = $1 AND "
+						"schema_name = $2 AND state = 'loaded'",
+						2, types, values, NULL, SPI_OK_SELECT, false, package_append_text,
+						&datasets);
 	*n = list_length(datasets);
 	return *n == 1 ? linitial(datasets) : NULL;
 }
@@ -437,9 +468,10 @@ ldr_package_sweep(int retention_minutes)
 
 	if (retention_minutes < 0)
 		return 0;
-	return ldr_catalog_execute("DELETE FROM loader.package WHERE package_id IN (SELECT package_id FROM loader.package "
-							   "WHERE (state IN ('loaded', 'cancelled') OR superseded) "
-							   "AND finished_at < clock_timestamp() - make_interval(mins => $1) "
-							   "ORDER BY package_id LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+	return ldr_catalog_execute("DELETE FROM loader.package WHERE package_id IN (SELECT package_id "
+							   "FROM loader.package WHERE (state IN ('loaded', 'cancelled') OR "
+							   "superseded) AND finished_at < clock_timestamp() - "
+							   "make_interval(mins => $1) ORDER BY package_id LIMIT 1000 FOR "
+							   "UPDATE SKIP LOCKED)",
 							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }

@@ -57,7 +57,7 @@ publish_stats(LdrRun *run, const LdrSchemaTable *table)
 
 	foreach(lc, run->stats)
 		if (strcmp(((LdrTableStats *) lfirst(lc))->table_name, table->name) == 0)
-			return lfirst(lc);
+		return lfirst(lc);
 	old = MemoryContextSwitchTo(run->cxt);	/* they outlive the transaction */
 	stats = palloc0(sizeof(LdrTableStats));
 	stats->table_name = table->name;
@@ -75,7 +75,8 @@ publish_change(LdrRun *run, const LdrChange *change)
 	char	   *sql = ldr_change_sql(run->package->dataset, change, run->options->create_indexes);
 
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
-	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table" : "add column",
+	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
+			  : "add column",
 			  change->table->name, "%s", sql);
 }
 
@@ -84,7 +85,8 @@ static void
 migrate_check_owner(const LdrPlanTable *t)
 {
 	if (!ldr_is_owner(t->relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(t->relid)), t->table->name);
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(t->relid)),
+					   t->table->name);
 }
 
 void
@@ -218,7 +220,8 @@ publish_job(LdrRun *run, LdrJob *job)
 	stats->bytes += result.bytes;
 	stats->sink = result.sink;
 	stats->reason = result.reason;
-	ldr_job_completed(run->package->package_id, job->ordinal, result.rows_read, result.rows_inserted, run->job_started_at);
+	ldr_job_completed(run->package->package_id, job->ordinal, result.rows_read,
+					  result.rows_inserted, run->job_started_at);
 	ldr_progress_job_done(result.rows_read, result.bytes);
 	run->job = NULL;
 }
@@ -250,7 +253,8 @@ publish_was_loaded(LdrRun *run)
 	if (!ldr_system_is_loaded(run->dir->schema, run->package->dataset, run->package->load_id))
 		return false;
 	ldr_package_loaded(run->package->package_id, run->started_at);
-	ldr_event(run->package->package_id, "already loaded", NULL, "The dataset's record of loads has this load_id.");
+	ldr_event(run->package->package_id, "already loaded", NULL,
+			  "The dataset's record of loads has this load_id.");
 	ldr_notify(run->package->package_id, "loaded");
 	ldr_xact_commit();
 	return true;
@@ -268,9 +272,9 @@ ldr_publish(LdrRun *run)
 	publish_lock(run, run->jobs);
 	ldr_progress_phase(LDR_PHASE_LOAD);
 	foreach(lc, run->jobs)
-		/* completed: by itself, before the package was registered anew as an atomic one */
+	/* completed: by itself, before the package was registered anew as an atomic one */
 		if (strcmp(((LdrJob *) lfirst(lc))->state, "completed") != 0)
-			publish_job(run, lfirst(lc));
+		publish_job(run, lfirst(lc));
 	publish_record(run);
 	ldr_xact_commit();
 }

@@ -26,7 +26,8 @@ system_column(const LdrSchemaTable *table, const char *name)
 			return quote_identifier(table->columns[i].name);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("table \"%s\" of the package's schema has no column \"%s\"", table->name, name)));
+			 errmsg("table \"%s\" of the package's schema has no column \"%s\"", table->name,
+					name)));
 }
 
 /*
@@ -50,12 +51,15 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot read the record of loads \"%s.%s\"", dataset, t->name),
-				 errdetail("Role \"%s\" needs USAGE on the schema and SELECT and INSERT on the table, which must be a table with columns of built-in types and without row-level security that binds it.",
+				 errdetail("Role \"%s\" needs USAGE on the schema and SELECT and INSERT on the "
+						   "table, which must be a table with columns of built-in types and "
+						   "without row-level security that binds it.",
 						   GetUserNameFromId(GetUserId(), false))));
 	}
 	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 AND %s = $2 AND %s = 0 LIMIT 1",
-									quote_qualified_identifier(dataset, t->name), system_column(t, "load_id"),
-									system_column(t, "schema_name"), system_column(t, "status")),
+									quote_qualified_identifier(dataset, t->name),
+									system_column(t, "load_id"), system_column(t, "schema_name"),
+									system_column(t, "status")),
 						   2, types, values, SPI_OK_SELECT) > 0;
 }
 
@@ -81,12 +85,16 @@ system_record_version(const LdrRun *run)
 	Oid			types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(schema->version), Int64GetDatum(schema->engine_version),
 		TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->name),
-	CStringGetTextDatum(schema->version_hash), PointerGetDatum(cstring_to_text_with_len(run->dir->schema_text, run->dir->schema_len))};
+		CStringGetTextDatum(schema->version_hash),
+	PointerGetDatum(cstring_to_text_with_len(run->dir->schema_text, run->dir->schema_len))};
 
-	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5, $6)",
-							 quote_qualified_identifier(run->package->dataset, t->name), system_column(t, "version"),
+	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5, "
+							 "$6)",
+							 quote_qualified_identifier(run->package->dataset, t->name),
+							 system_column(t, "version"),
 							 system_column(t, "engine_version"), system_column(t, "inserted_at"),
-							 system_column(t, "schema_name"), system_column(t, "version_hash"), system_column(t, "schema")),
+							 system_column(t, "schema_name"), system_column(t, "version_hash"),
+							 system_column(t, "schema")),
 					6, types, values, SPI_OK_INSERT);
 }
 
@@ -101,19 +109,24 @@ ldr_system_record(const LdrRun *run)
 	const LdrSchemaTable *t = schema->loads_table;
 	const char *dataset = run->package->dataset;
 	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(run->package->load_id), CStringGetTextDatum(schema->name),
-	Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->version_hash)};
+	Datum		values[] = {CStringGetTextDatum(run->package->load_id),
+		CStringGetTextDatum(schema->name),
+		Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()),
+	CStringGetTextDatum(schema->version_hash)};
 
 	ldr_lock_dataset(dataset);
 	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("load \"%s\" was recorded by another session meanwhile", run->package->load_id)));
+				 errmsg("load \"%s\" was recorded by another session meanwhile",
+						run->package->load_id)));
 	if (!system_knows_version(run))
 		system_record_version(run);
 	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5)",
-							 quote_qualified_identifier(dataset, t->name), system_column(t, "load_id"),
-							 system_column(t, "schema_name"), system_column(t, "status"), system_column(t, "inserted_at"),
+							 quote_qualified_identifier(dataset, t->name),
+							 system_column(t, "load_id"),
+							 system_column(t, "schema_name"), system_column(t, "status"),
+							 system_column(t, "inserted_at"),
 							 system_column(t, "schema_version_hash")),
 					5, types, values, SPI_OK_INSERT);
 }

@@ -48,7 +48,8 @@ typedef struct LdrRow
 typedef struct LdrColumnName
 {
 	const char *name;			/* UTF-8, terminated */
-	bool		raw_json;		/* jsonl: hand out any value but null as LDR_RAW_JSON (json columns) */
+	/* jsonl: hand out any value but null as LDR_RAW_JSON (json columns) */
+	bool		raw_json;
 } LdrColumnName;
 
 typedef struct LdrReaderOptions
@@ -97,7 +98,8 @@ ldr_reader_next(LdrReader *r, LdrRow *row, LdrError *err)
 extern void ldr_reader_close(LdrReader *r);
 
 /* One per format, called by ldr_reader_open. */
-extern LdrReader *ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
+extern LdrReader *ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options,
+										 LdrError *err);
 extern LdrReader *ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
 extern LdrReader *ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
 

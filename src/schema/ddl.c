@@ -18,7 +18,8 @@ ldr_dataset_sql(const char *dataset)
 
 /* "name" type [NOT NULL] [UNIQUE] */
 static void
-ddl_column(StringInfo sql, const LdrSchemaTable *table, const LdrSchemaColumn *column, bool create_indexes)
+ddl_column(StringInfo sql, const LdrSchemaTable *table, const LdrSchemaColumn *column,
+		   bool create_indexes)
 {
 	LdrError	err = {0};
 	char		type[128];

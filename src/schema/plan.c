@@ -51,7 +51,8 @@ plan_compare(LdrPlan *plan, LdrPlanTable *t)
 static bool
 plan_is_system(const LdrSchema *schema, const LdrSchemaTable *table)
 {
-	return table == schema->version_table || table == schema->loads_table || table == schema->state_table;
+	return table == schema->version_table || table == schema->loads_table ||
+		table == schema->state_table;
 }
 
 static void
@@ -103,7 +104,8 @@ ldr_plan_make(const LdrSchema *schema, const char *dataset, List *job_tables)
 			if (table == NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_UNDEFINED_TABLE),
-						 errmsg("table \"%s\" is not in the package's schema", (char *) lfirst(lc))));
+						 errmsg("table \"%s\" is not in the package's schema",
+								(char *) lfirst(lc))));
 			plan_add(plan, schema, table, true);
 		}
 		previous = lfirst(lc);

@@ -119,7 +119,8 @@ typedef struct LdrPackageState
 	bool		has_truncated_tables;
 } LdrPackageState;
 
-extern LdrStatus ldr_package_state_parse(const char *json, size_t len, LdrPackageState **out, LdrError *err);
+extern LdrStatus ldr_package_state_parse(const char *json, size_t len, LdrPackageState **out,
+										 LdrError *err);
 extern void ldr_package_state_free(LdrPackageState *state);
 
 /* A live table, as far as the difference needs it. The caller fills it from the catalog. */
@@ -141,7 +142,8 @@ typedef enum LdrChangeKind
 {
 	LDR_CREATE_TABLE,			/* all typed columns of the table */
 	LDR_ADD_COLUMN,
-	LDR_KEEP_TYPE				/* nothing to do: the live type stays and values are converted to it */
+	/* nothing to do: the live type stays and values are converted to it */
+	LDR_KEEP_TYPE
 } LdrChangeKind;
 
 typedef struct LdrChange

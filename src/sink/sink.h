@@ -14,7 +14,8 @@
 typedef enum LdrSinkKind
 {
 	LDR_SINK_HEAP,				/* table_multi_insert, with indexes and constraints */
-	LDR_SINK_EXECUTOR			/* INSERT through the executor: anything PostgreSQL can insert into */
+	/* INSERT through the executor: anything PostgreSQL can insert into */
+	LDR_SINK_EXECUTOR
 } LdrSinkKind;
 
 typedef struct LdrSink LdrSink;
@@ -68,9 +69,10 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  * Open a sink on rel for the columns attnums, allocated in the current context. Checks that the
  * current user may INSERT into these columns. Caller has a snapshot and holds RowExclusiveLock.
  */
-extern LdrSink *ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nattrs);
+extern LdrSink *ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums,
+							  int nattrs);
 
-/* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors and so on. */
+/* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
 
 /* Write what is left, fire what must fire at the end, free the sink. Not called after an error. */

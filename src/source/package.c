@@ -56,7 +56,8 @@ package_release(void *arg)
 	ldr_package_state_free(dir->state);
 }
 
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 package_refuse(const LdrPackageDir *dir, const char *why, const char *hint)
 {
 	ereport(ERROR,
@@ -84,7 +85,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t 
 	if (fd < 0 && errno == ENOENT)
 		return NULL;
 	if (fd < 0 && errno == ELOOP)
-		package_refuse(dir, psprintf("File \"%s\" is a symbolic link.", name), "Put the file itself into the package.");
+		package_refuse(dir, psprintf("File \"%s\" is a symbolic link.", name),
+					   "Put the file itself into the package.");
 	if (fd < 0)
 		ldr_path_error(path, errno);
 	status = ldr_file_stamp(fd, stamp, &err);
@@ -95,7 +97,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t 
 		close(fd);
 		ldr_raise(&err, path);
 	}
-	text = MemoryContextAllocExtended(CurrentMemoryContext, stamp->size + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	text = MemoryContextAllocExtended(CurrentMemoryContext, stamp->size + 1,
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 	while (text && got < stamp->size)
 	{
 		ssize_t		n = read(fd, text + got, stamp->size - got);
@@ -106,7 +109,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t 
 			break;
 		got += n;
 	}
-	status = text ? ldr_file_stamp(fd, &after, &err) : ldr_fail(&err, LDR_OUT_OF_MEMORY, "out of memory");
+	status = text ? ldr_file_stamp(fd, &after, &err) : ldr_fail(&err, LDR_OUT_OF_MEMORY,
+																"out of memory");
 	close(fd);
 	if (status == LDR_OK && (got != stamp->size || memcmp(&after, stamp, sizeof(after)) != 0))
 		status = ldr_fail(&err, LDR_FILE_CHANGED, "file changed while it was read");
@@ -128,7 +132,8 @@ package_read_documents(LdrPackageDir *dir, const LdrFileStamp *expect)
 	dir->schema_text = package_slurp(dir, "schema.json", &dir->schema_stamp, &dir->schema_len);
 	if (dir->schema_text == NULL)
 		package_refuse(dir, "There is no \"schema.json\" in it.",
-					   "Name a package directory of dlt after normalize: <pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
+					   "Name a package directory of dlt after normalize: "
+					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
 	if (expect && memcmp(expect, &dir->schema_stamp, sizeof(*expect)) != 0)
 	{
 		ldr_fail(&err, LDR_FILE_CHANGED, "file is not the one that was registered");
@@ -166,7 +171,8 @@ ldr_package_open(const char *source, const LdrFileStamp *expect)
 	dir->jobs_fd = openat(dir->fd, "new_jobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir->jobs_fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		package_refuse(dir, "There is no directory \"new_jobs\" in it.",
-					   "Name a package directory of dlt after normalize: <pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
+					   "Name a package directory of dlt after normalize: "
+					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
 	if (dir->jobs_fd < 0)
 		ldr_path_error(psprintf("%s/new_jobs", dir->path), errno);
 	return dir;
@@ -199,17 +205,21 @@ package_list(LdrPackageDir *dir, const char *folder)
 static void
 package_check_untouched(LdrPackageDir *dir)
 {
-	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs", ".pending_transitions"};
-	const char *hint = "Let dlt finish it (dlt pipeline <name> load), or drop it there and run the pipeline again.";
+	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs",
+	".pending_transitions"};
+	const char *hint = "Let dlt finish it (dlt pipeline <name> load), or drop it there and run the "
+		"pipeline again.";
 	struct stat st;
 
 	for (size_t i = 0; i < lengthof(folders); i++)
 	{
 		if (package_list(dir, folders[i]) != NIL)
-			package_refuse(dir, psprintf("dlt's own loader has begun with it: there are files in \"%s\".", folders[i]), hint);
+			package_refuse(dir, psprintf("dlt's own loader has begun with it: there are files in "
+										 "\"%s\".", folders[i]), hint);
 	}
 	if (fstatat(dir->fd, "package_completed.json", &st, AT_SYMLINK_NOFOLLOW) == 0)
-		package_refuse(dir, "dlt's own loader has finished it: there is a \"package_completed.json\".", NULL);
+		package_refuse(dir, "dlt's own loader has finished it: there is a "
+					   "\"package_completed.json\".", NULL);
 }
 
 /* Fill the stamp of one job file, following no link. */
@@ -219,7 +229,8 @@ package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file)
 	LdrError	err = {0};
 	LdrStatus	status;
 	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file->file_name);
-	int			fd = openat(dir->jobs_fd, file->file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd = openat(dir->jobs_fd, file->file_name,
+							O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 && errno == ELOOP)
 		package_refuse(dir, psprintf("Job file \"%s\" is a symbolic link.", file->file_name),
@@ -258,7 +269,8 @@ package_check_file(LdrPackageDir *dir, const char *file_name)
 	if (ldr_schema_table(dir->schema, name.table) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("job \"%s\" is for table \"%s\", which is not in the package's schema", name.job_id, name.table),
+				 errmsg("job \"%s\" is for table \"%s\", which is not in the package's schema",
+						name.job_id, name.table),
 				 errdetail("Job file \"%s\".", path),
 				 errhint("Make the package anew: its files do not belong together.")));
 	package_stamp_file(dir, file);
@@ -279,7 +291,8 @@ ldr_package_read(const char *source)
 	LdrPackageFile *previous = NULL;
 
 	if (dir->load_id[0] == '\0' || strlen(dir->load_id) > 64)
-		package_refuse(dir, "Its load_id, the last element of the path, is empty or longer than 64 bytes.", NULL);
+		package_refuse(dir, "Its load_id, the last element of the path, is empty or longer than 64 "
+					   "bytes.", NULL);
 	package_check_untouched(dir);
 	foreach(lc, ldr_directory_list(dir->jobs_fd, psprintf("%s/new_jobs", dir->path)))
 		dir->files = lappend(dir->files, package_check_file(dir, lfirst(lc)));
@@ -289,7 +302,8 @@ ldr_package_read(const char *source)
 		LdrPackageFile *file = lfirst(lc);
 
 		if (previous && strcmp(previous->job_id, file->job_id) == 0)
-			package_refuse(dir, psprintf("Files \"%s\" and \"%s\" are the same job.", previous->file_name, file->file_name),
+			package_refuse(dir, psprintf("Files \"%s\" and \"%s\" are the same job.",
+										 previous->file_name, file->file_name),
 						   "Remove the one that is a leftover of a retry.");
 		previous = file;
 	}
@@ -302,7 +316,8 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 	LdrError	err = {0};
 	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
 	LdrSource  *source;
-	int			fd = openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd = openat(dir->jobs_fd, file_name,
+							O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT)
 	{
@@ -327,7 +342,8 @@ package_is_complete(int fd)
 	struct stat st;
 
 	return fstatat(fd, "schema.json", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-		fstatat(fd, "load_package_state.json", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		fstatat(fd, "load_package_state.json", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISREG(st.st_mode) &&
 		fstatat(fd, "new_jobs", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
@@ -361,7 +377,8 @@ package_search(int fd, const char *path, int depth, List **found)
 {
 	struct stat st;
 	bool		is_load_volume = fstatat(fd, "normalized", &st, 0) == 0 && S_ISDIR(st.st_mode);
-	bool		is_pipeline = fstatat(fd, "load", &st, 0) == 0 && fstatat(fd, "normalize", &st, 0) == 0;
+	bool		is_pipeline = fstatat(fd, "load", &st, 0) == 0 && fstatat(fd, "normalize", &st,
+																		  0) == 0;
 	ListCell   *lc;
 
 	foreach(lc, ldr_directory_list(fd, path))

@@ -46,7 +46,8 @@ extern LdrPackageDir *ldr_package_open(const char *source, const LdrFileStamp *e
 extern LdrPackageDir *ldr_package_read(const char *source);
 
 /* A source of the plain bytes of a job file, which must still match its stamp. */
-extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp);
+extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name,
+										 const LdrFileStamp *stamp);
 
 /* The format of that name; false if we do not load it. */
 extern bool ldr_format_from_name(const char *name, LdrFormat *format);

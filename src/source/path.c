@@ -38,7 +38,8 @@ path_server_user(void)
  * The commonest mistake: the server's user cannot read what the caller's user wrote. Find the
  * element of the path that stops it.
  */
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 path_not_readable(const char *path, int err)
 {
 	char	   *element = pstrdup(path);
@@ -59,8 +60,10 @@ path_not_readable(const char *path, int err)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("could not read \"%s\": %m", path),
-			 errdetail("The server runs as operating system user \"%s\", which may not enter or read \"%s\".", user, element),
-			 errhint("Give that user access: chmod g+rx on \"%s\" and g+r on the files, with a group that \"%s\" is in, or setfacl -m u:%s:rx.",
+			 errdetail("The server runs as operating system user \"%s\", which may not enter or "
+					   "read \"%s\".", user, element),
+			 errhint("Give that user access: chmod g+rx on \"%s\" and g+r on the files, with a "
+					 "group that \"%s\" is in, or setfacl -m u:%s:rx.",
 					 element, user, user)));
 }
 
@@ -74,13 +77,18 @@ ldr_path_error(const char *path, int err)
 	if (err == ENOENT || err == ENOTDIR)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
-				 errmsg(err == ENOENT ? "\"%s\" does not exist" : "\"%s\" is not a directory", path),
-				 errdetail("The path is looked up on the server's machine, as operating system user \"%s\".", path_server_user()),
-				 errhint("Name the absolute path of a package directory, such as <pipelines_dir>/<pipeline>/load/normalized/<load_id>.")));
+				 errmsg(err == ENOENT ? "\"%s\" does not exist" : "\"%s\" is not a directory",
+						path),
+				 errdetail("The path is looked up on the server's machine, as operating system "
+						   "user \"%s\".", path_server_user()),
+				 errhint("Name the absolute path of a package directory, such as "
+						 "<pipelines_dir>/<pipeline>/load/normalized/<load_id>.")));
 	if (err == ENAMETOOLONG || err == ELOOP)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("could not read \"%s\": %m", pnstrdup(path, pg_mbcliplen(path, strlen(path), 64)))));
+				 errmsg("could not read \"%s\": %m", pnstrdup(path, pg_mbcliplen(path,
+																				 strlen(path),
+																				 64)))));
 	ereport(ERROR,
 			(errcode_for_file_access(),
 			 errmsg("could not read \"%s\": %m", path)));
@@ -104,7 +112,8 @@ path_is_listed(const char *real)
 		if (realpath(lfirst(lc), resolved) == NULL)
 			continue;
 		len = strlen(resolved);
-		if (strncmp(real, resolved, len) == 0 && (real[len] == '/' || real[len] == '\0' || len == 1))
+		if (strncmp(real, resolved, len) == 0 && (real[len] == '/' || real[len] == '\0' ||
+												  len == 1))
 			return true;
 	}
 	return false;
@@ -149,9 +158,12 @@ ldr_directory_resolve(const char *path)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to load from \"%s\"", path),
-				 errdetail("Role \"%s\" is not a member of pg_read_server_files, and the directory, links resolved, does not lie under loader.package_directories.",
+				 errdetail("Role \"%s\" is not a member of pg_read_server_files, and the "
+						   "directory, links resolved, does not lie under "
+						   "loader.package_directories.",
 						   GetUserNameFromId(GetUserId(), false)),
-				 errhint("Ask an administrator to GRANT pg_read_server_files, or to add the directory to loader.package_directories.")));
+				 errhint("Ask an administrator to GRANT pg_read_server_files, or to add the "
+						 "directory to loader.package_directories.")));
 	/* not there a moment ago: ENOENT, should it be there now */
 	ldr_path_error(path, realpath(path, real) == NULL ? errno : ENOENT);
 }
@@ -164,7 +176,8 @@ ldr_directory_open(const char *real)
 	char	   *copy = pstrdup(real);
 	char	   *save = NULL;
 
-	for (char *element = strtok_r(copy, "/", &save); fd >= 0 && element; element = strtok_r(NULL, "/", &save))
+	for (char *element = strtok_r(copy, "/", &save); fd >= 0 && element;
+		 element = strtok_r(NULL, "/", &save))
 	{
 		int			next = openat(fd, element, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		int			err = errno;

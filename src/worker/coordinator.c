@@ -62,7 +62,8 @@ ldr_check_cancel(void)
 void
 ldr_notify(int64 package_id, const char *state)
 {
-	Async_Notify("loader", psprintf("{\"package_id\": " INT64_FORMAT ", \"state\": \"%s\"}", package_id, state));
+	Async_Notify("loader", psprintf("{\"package_id\": " INT64_FORMAT ", \"state\": \"%s\"}",
+									package_id, state));
 }
 
 /* The entry of every dynamic worker. */
@@ -115,11 +116,14 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 		if (strcmp(version, LDR_VERSION) != 0)
 			ereport(FATAL,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("library loader has version %s, but extension \"loader\" has version %s", LDR_VERSION, version),
-					 errhint("Run ALTER EXTENSION loader UPDATE, or restart the server after an upgrade of the package.")));
+					 errmsg("library loader has version %s, but extension \"loader\" has version "
+							"%s", LDR_VERSION, version),
+					 errhint("Run ALTER EXTENSION loader UPDATE, or restart the server after an "
+							 "upgrade of the package.")));
 		package = ldr_package_get(arg->package_id, true);
 	}
-	if (package && (!package->wanted || package->role != arg->role || package->database != MyDatabaseId ||
+	if (package && (!package->wanted || package->role != arg->role ||
+					package->database != MyDatabaseId ||
 					package->system_identifier != (int64) GetSystemIdentifier() ||
 					get_role_oid(package->role_name, true) != package->role ||
 					(strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0)))
@@ -170,7 +174,8 @@ coordinator_may_resume(LdrPackage *package)
 	if (may)
 	{
 		ldr_package_count_attempt(package->package_id);
-		ldr_event(package->package_id, "started", NULL, "Beginning %d: after a time in the queue, or an interruption.",
+		ldr_event(package->package_id, "started", NULL,
+				  "Beginning %d: after a time in the queue, or an interruption.",
 				  package->attempts + 1);
 	}
 	else
@@ -180,7 +185,8 @@ coordinator_may_resume(LdrPackage *package)
 		edata.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 		edata.message = psprintf("package was interrupted %d times", package->attempts);
 		edata.detail = "loader.retry_attempts is exhausted.";
-		edata.hint = "Look into the server's log for what ended its workers, then call loader_resume.";
+		edata.hint = "Look into the server's log for what ended its workers, then call "
+			"loader_resume.";
 		ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
 		ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
 		ldr_notify(package->package_id, "failed");
@@ -208,10 +214,15 @@ coordinator_run_jobs(LdrRun *run)
 	for (int i = 0; i < n; i++)
 		if (helpers[i])
 			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
-	/* a coordinator before us, that was ended, may have left its helpers: they go on with their jobs */
+
+	/*
+	 * a coordinator before us, that was ended, may have left its helpers: they go on with their
+	 * jobs
+	 */
 	while (ldr_progress_has_helpers(run->package->package_id))
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -238,8 +249,10 @@ coordinator_check_jobs(LdrRun *run)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("%d jobs of the package failed", failed),
-				 errdetail("The other jobs are loaded, since the package is not atomic; the load is not recorded."),
-				 errhint("See loader.jobs for their errors; loader_resume runs the failed jobs again.")));
+				 errdetail("The other jobs are loaded, since the package is not atomic; the load "
+						   "is not recorded."),
+				 errhint("See loader.jobs for their errors; loader_resume runs the failed jobs "
+						 "again.")));
 }
 
 static void
@@ -288,13 +301,15 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
 	state = cancelled ? "cancelled" : "failed";
 	if (run->job && !cancelled)
-		ldr_job_failed(id, run->job->ordinal, again ? "retry" : "failed", run->job_started_at, edata);
+		ldr_job_failed(id, run->job->ordinal, again ? "retry" : "failed", run->job_started_at,
+					   edata);
 	if (!again)
 	{
 		ldr_package_failed(id, state, run->started_at, edata);
 		ldr_notify(id, state);
 	}
-	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode), edata->message);
+	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode),
+			  edata->message);
 	ldr_xact_commit();
 	return again;
 }
@@ -401,7 +416,8 @@ coordinator_leave(int64 package_id)
 void
 ldr_coordinator_run(const LdrWorkerArg *arg)
 {
-	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader worker", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader worker",
+											  ALLOCSET_DEFAULT_SIZES);
 	LdrPackage *package;
 
 	MemoryContextSwitchTo(cxt);

@@ -39,20 +39,28 @@ static Oid	worker_role = InvalidOid;
 
 /* Set in any case, whatever the caller's value came from: they change what is stored or read. */
 static const char *const always[] = {
-	"TimeZone", "DateStyle", "IntervalStyle", "search_path", "session_replication_role", "row_security",
-	"check_function_bodies", "default_tablespace", "temp_tablespaces", "default_table_access_method",
-	"default_toast_compression", "extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
-	"xmlbinary", "xmloption", "work_mem", "maintenance_work_mem", "synchronous_commit", "timezone_abbreviations",
+	"TimeZone", "DateStyle", "IntervalStyle", "search_path", "session_replication_role",
+	"row_security",
+	"check_function_bodies", "default_tablespace", "temp_tablespaces",
+	"default_table_access_method",
+	"default_toast_compression", "extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric",
+	"lc_time",
+	"xmlbinary", "xmloption", "work_mem", "maintenance_work_mem", "synchronous_commit",
+	"timezone_abbreviations",
 	"array_nulls", "standard_conforming_strings", "transform_null_equals", "jit"
 };
 
 /* The worker's own business, or the session's. */
 static const char *const never[] = {
-	"application_name", "client_encoding", "client_min_messages", "statement_timeout", "lock_timeout",
-	"deadlock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout",
-	"role", "session_authorization", "is_superuser", "transaction_isolation", "transaction_read_only",
+	"application_name", "client_encoding", "client_min_messages", "statement_timeout",
+	"lock_timeout",
+	"deadlock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout",
+	"idle_session_timeout",
+	"role", "session_authorization", "is_superuser", "transaction_isolation",
+	"transaction_read_only",
 	"transaction_deferrable", "default_transaction_isolation", "default_transaction_read_only",
-	"default_transaction_deferrable", "seed", "force_parallel_mode", "debug_parallel_query", "log_min_messages"
+	"default_transaction_deferrable", "seed", "force_parallel_mode", "debug_parallel_query",
+	"log_min_messages"
 };
 
 static bool
@@ -76,16 +84,18 @@ environment_of_superuser(void)
 {
 	List	   *names = NIL;
 	Oid			types[] = {OIDOID, OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(BOOTSTRAP_SUPERUSERID), ObjectIdGetDatum(MyDatabaseId)};
+	Datum		values[] = {ObjectIdGetDatum(BOOTSTRAP_SUPERUSERID),
+	ObjectIdGetDatum(MyDatabaseId)};
 
-	ldr_catalog_execute("SELECT DISTINCT split_part(s, '=', 1) FROM pg_db_role_setting, unnest(setconfig) s "
-						"WHERE setrole = $1 AND setdatabase IN (0, $2)",
-						2, types, values, NULL, SPI_OK_SELECT, true, environment_append_name, &names);
+	ldr_catalog_execute("SELECT DISTINCT split_part(s, '=', 1) FROM pg_db_role_setting, "
+						"unnest(setconfig) s WHERE setrole = $1 AND setdatabase IN (0, $2)",
+						2, types, values, NULL, SPI_OK_SELECT, true, environment_append_name,
+						&names);
 	return names;
 }
 
 static void
-environment_store(json_t *object, const char *name)
+environment_store(json_t * object, const char *name)
 {
 	const char *value = GetConfigOption(name, true, false);
 
@@ -120,7 +130,7 @@ ldr_environment_collect(void)
 	}
 	foreach(lc, undo)
 		if (!environment_lists(never, lengthof(never), lfirst(lc)))
-			environment_store(object, lfirst(lc));
+		environment_store(object, lfirst(lc));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	if (text == NULL)
@@ -154,7 +164,8 @@ ldr_environment_apply(const char *text)
 		elog(ERROR, "stored settings are broken: %s", error.text);
 	json_object_foreach(object, name, value)
 		if (json_is_string(value))
-			environment_set(name, json_string_value(value), strchr(name, '.') ? context : PGC_SUSET);
+		environment_set(name, json_string_value(value), strchr(name, '.') ? context
+						: PGC_SUSET);
 	json_decref(object);
 
 	environment_set("statement_timeout", "0", PGC_SUSET);

@@ -79,7 +79,8 @@ ldr_jobs_run(LdrRun *run)
 void
 ldr_job_worker_run(const LdrWorkerArg *arg)
 {
-	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader package", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader package",
+											  ALLOCSET_DEFAULT_SIZES);
 	LdrRun	   *run;
 
 	MemoryContextSwitchTo(cxt);
@@ -94,7 +95,8 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	run->started_at = GetCurrentTimestamp();
 	ldr_worker_package = run->package->package_id;
 	ldr_progress_begin(run->package->package_id, run->package->role, false);
-	pgstat_report_activity(STATE_RUNNING, psprintf("loading jobs of package " INT64_FORMAT, run->package->package_id));
+	pgstat_report_activity(STATE_RUNNING, psprintf("loading jobs of package " INT64_FORMAT,
+												   run->package->package_id));
 	ldr_worker_become(run->package);
 	ldr_xact_begin();
 	MemoryContextSwitchTo(cxt);

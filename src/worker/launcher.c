@@ -87,7 +87,8 @@ launcher_round(void)
 void
 loader_launcher_main(Datum main_arg)
 {
-	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader launcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader launcher",
+											  ALLOCSET_DEFAULT_SIZES);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -98,7 +99,8 @@ loader_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
 		launcher_round();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ldr_launcher_naptime * 1000L,
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ldr_launcher_naptime * 1000L,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();

@@ -60,7 +60,8 @@ load_column_names(TupleDesc desc, AttrNumber *attnums, int *n)
 		if (att->attisdropped)
 			continue;
 		base = getBaseType(att->atttypid);
-		names[*n].name = pg_server_to_any(NameStr(att->attname), strlen(NameStr(att->attname)), PG_UTF8);
+		names[*n].name = pg_server_to_any(NameStr(att->attname), strlen(NameStr(att->attname)),
+										  PG_UTF8);
 		names[*n].raw_json = base == JSONBOID || base == JSONOID;
 		attnums[*n] = att->attnum;
 		(*n)++;
@@ -85,7 +86,8 @@ load_schema_names(const LdrSchemaTable *table, Relation rel, AttrNumber *attnums
 		if (table->columns[i].type == LDR_TYPE_NONE)
 			continue;
 		names[*n].name = name;
-		attnums[*n] = get_attnum(RelationGetRelid(rel), pg_any_to_server(name, strlen(name), PG_UTF8));
+		attnums[*n] = get_attnum(RelationGetRelid(rel), pg_any_to_server(name, strlen(name),
+																		 PG_UTF8));
 		if (attnums[*n] <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -96,7 +98,8 @@ load_schema_names(const LdrSchemaTable *table, Relation rel, AttrNumber *attnums
 }
 
 LdrReader *
-ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
+ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
+				LdrFormat format,
 				const LdrColumnName *names, int n, const LdrOptions *options)
 {
 	LdrReaderOptions ro = {0};
@@ -145,7 +148,8 @@ load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, load->attnums[i] - 1);
 
-		ldr_converter_init(&load->converters[i], att->atttypid, att->atttypmod, !att->attnotnull, format, encoding);
+		ldr_converter_init(&load->converters[i], att->atttypid, att->atttypmod, !att->attnotnull,
+						   format, encoding);
 	}
 }
 
@@ -165,7 +169,8 @@ load_convert_row(Load *load)
 		sink->absent[att] = f->kind == LDR_ABSENT;
 		if (f->kind == LDR_ABSENT)
 			continue;
-		sink->slot->tts_values[att] = ldr_convert(&load->converters[i], f, &sink->slot->tts_isnull[att]);
+		sink->slot->tts_values[att] = ldr_convert(&load->converters[i], f,
+												  &sink->slot->tts_isnull[att]);
 		sink->batch_bytes += f->len;
 		load->bytes_unseen += f->len;
 	}
@@ -209,7 +214,8 @@ load_clip(char *text)
 {
 	int			len = text ? strlen(text) : 0;
 
-	return len <= MAX_MESSAGE ? text : psprintf("%s...", pnstrdup(text, pg_mbcliplen(text, len, MAX_MESSAGE)));
+	return len <= MAX_MESSAGE ? text : psprintf("%s...", pnstrdup(text, pg_mbcliplen(text, len,
+																					 MAX_MESSAGE)));
 }
 
 /*
@@ -231,16 +237,20 @@ load_locate_error(Load *load, ErrorData *edata)
 	if (load->field >= 0)
 	{
 		LdrField   *f = &load->row.fields[load->field];
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(load->rel), load->attnums[load->field] - 1);
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(load->rel),
+											  load->attnums[load->field] - 1);
 
 		ldr_excerpt(value, sizeof(value), f->data ? f->data : "", f->len);
-		appendStringInfo(&detail, "File \"%s\", line " INT64_FORMAT ", column \"%s\", value \"%s\".", load->path, line,
+		appendStringInfo(&detail, "File \"%s\", line " INT64_FORMAT ", column \"%s\", value "
+						 "\"%s\".", load->path, line,
 						 NameStr(att->attname), ldr_printable(value));
 	}
 	else if (load->sink && load->sink->error_line > 0)
-		appendStringInfo(&detail, "File \"%s\", line " INT64_FORMAT ".", load->path, load->sink->error_line);
+		appendStringInfo(&detail, "File \"%s\", line " INT64_FORMAT ".", load->path,
+						 load->sink->error_line);
 	else if (load->sink && load->sink->first_line > 0)
-		appendStringInfo(&detail, "File \"%s\", lines " INT64_FORMAT " to " INT64_FORMAT ".", load->path,
+		appendStringInfo(&detail, "File \"%s\", lines " INT64_FORMAT " to " INT64_FORMAT ".",
+						 load->path,
 						 load->sink->first_line, line);
 	else
 		appendStringInfo(&detail, "File \"%s\", line " INT64_FORMAT ".", load->path, line);
@@ -250,10 +260,13 @@ load_locate_error(Load *load, ErrorData *edata)
 }
 
 void
-ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
-			  const LdrSchemaTable *table, Relation rel, const LdrOptions *options, LdrLoadResult *result)
+ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
+			  LdrFormat format,
+			  const LdrSchemaTable *table, Relation rel, const LdrOptions *options,
+			  LdrLoadResult *result)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
+											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Load	   *load = palloc0(sizeof(Load));
 	LdrSinkKind kind;

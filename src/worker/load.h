@@ -18,15 +18,18 @@ typedef struct LdrLoadResult
 } LdrLoadResult;
 
 /*
- * Load a job's file of table (the package's) into rel (the live one), in the current transaction and as the current role. Caller holds
- * RowExclusiveLock on rel. Raises the data's errors with file, line, column and the value's start
- * as detail; what was put into the table then has to be rolled back.
+ * Load a job's file of table (the package's) into rel (the live one), in the current transaction
+ * and as the current role. Caller holds RowExclusiveLock on rel. Raises the data's errors with
+ * file, line, column and the value's start as detail; what was put into the table then has to be
+ * rolled back.
  */
-extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
-						  const LdrSchemaTable *table, Relation rel, const LdrOptions *options, LdrLoadResult *result);
+extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
+						  LdrFormat format, const LdrSchemaTable *table, Relation rel,
+						  const LdrOptions *options, LdrLoadResult *result);
 
 /* Open a reader of a job file that may have these columns; released with the current context. */
-extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp, LdrFormat format,
+extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name,
+								  const LdrFileStamp *stamp, LdrFormat format,
 								  const LdrColumnName *names, int n, const LdrOptions *options);
 
 #endif							/* LDR_LOAD_H */

@@ -88,7 +88,8 @@ ldr_package_unlock(int64 package_id)
 void
 ldr_dataset_lock(const char *dataset)
 {
-	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) dataset, strlen(dataset), 0),
+	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) dataset,
+																 strlen(dataset), 0),
 							   CLASS_DATASET);
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -100,7 +101,8 @@ ldr_dataset_lock(const char *dataset)
 bool
 ldr_scan_lock(const char *directory)
 {
-	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) directory, strlen(directory), 0),
+	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) directory,
+																 strlen(directory), 0),
 							   CLASS_SCAN);
 
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;

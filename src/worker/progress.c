@@ -41,10 +41,11 @@ enum							/* beyond those that pg_stat_progress_copy shows */
 StaticAssertDecl(PROGRESS_IS_OURS < PGSTAT_NUM_PROGRESS_PARAM, "must fit");
 
 static int64 mine[PGSTAT_NUM_PROGRESS_PARAM];	/* this process's own */
-static uint64 rows_before,				/* of finished jobs */
+static uint64 rows_before,		/* of finished jobs */
 			bytes_before;
 
-static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing", "waiting to retry"};
+static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing",
+"waiting to retry"};
 
 /* Hand all counters to pgstat. An aborted (sub)transaction ends the command: begin it anew. */
 void
@@ -171,7 +172,8 @@ progress_is_alive(int64 package_id, bool coordinator)
 
 	pgstat_clear_backend_activity_snapshot();
 	while ((be = progress_next(&i)) != NULL)
-		if (be->st_databaseid == MyDatabaseId && (be->st_progress_param[PROGRESS_COORDINATOR] != 0) == coordinator &&
+		if (be->st_databaseid == MyDatabaseId &&
+			(be->st_progress_param[PROGRESS_COORDINATOR] != 0) == coordinator &&
 			be->st_progress_param[PROGRESS_PACKAGE] == package_id)
 			return true;
 	return false;
@@ -220,7 +222,8 @@ ldr_progress_snapshot(int64 package_id, char *line, size_t size)
 	if (phase == NULL)
 		return false;
 	snprintf(line, size, "%s, %lld of %lld jobs, %lld%%, %lld rows", phase, (long long) jobs,
-			 (long long) jobs_total, (long long) (total > 0 ? Min(bytes, total) * 100 / total : 100), (long long) rows);
+			 (long long) jobs_total, (long long) (total > 0 ? Min(bytes, total) * 100 / total
+												  : 100), (long long) rows);
 	return true;
 }
 
@@ -242,15 +245,19 @@ loader_running(PG_FUNCTION_ARGS)
 	{
 		int64	   *p = be->st_progress_param;
 		Datum		values[] = {
-			Int32GetDatum(be->st_procpid), Int64GetDatum(p[PROGRESS_PACKAGE]), BoolGetDatum(p[PROGRESS_COORDINATOR] != 0),
+			Int32GetDatum(be->st_procpid), Int64GetDatum(p[PROGRESS_PACKAGE]),
+			BoolGetDatum(p[PROGRESS_COORDINATOR] != 0),
 			CStringGetTextDatum(phase_names[p[PROGRESS_PHASE]]), Int32GetDatum(p[PROGRESS_JOB]),
 			Int32GetDatum(p[PROGRESS_JOBS_DONE]), Int32GetDatum(p[PROGRESS_JOBS_TOTAL]),
-			Int64GetDatum(p[PROGRESS_COPY_BYTES_PROCESSED]), Int64GetDatum(p[PROGRESS_COPY_BYTES_TOTAL]),
-			Int64GetDatum(p[PROGRESS_COPY_TUPLES_PROCESSED]), TimestampTzGetDatum(p[PROGRESS_STARTED])
+			Int64GetDatum(p[PROGRESS_COPY_BYTES_PROCESSED]),
+			Int64GetDatum(p[PROGRESS_COPY_BYTES_TOTAL]),
+			Int64GetDatum(p[PROGRESS_COPY_TUPLES_PROCESSED]),
+			TimestampTzGetDatum(p[PROGRESS_STARTED])
 		};
 		bool		nulls[lengthof(values)] = {false};
 
-		if (be->st_databaseid != MyDatabaseId || !(all || has_privs_of_role(user, (Oid) p[PROGRESS_ROLE])))
+		if (be->st_databaseid != MyDatabaseId ||
+			!(all || has_privs_of_role(user, (Oid) p[PROGRESS_ROLE])))
 			continue;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

@@ -47,7 +47,8 @@ ldr_retry_wait(int attempt, int64 package_id)
 	ldr_progress_phase(LDR_PHASE_RETRY);
 	while ((ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)) > 0)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(ms, 500), PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(ms, 500),
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		ldr_xact_begin();

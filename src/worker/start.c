@@ -28,7 +28,8 @@ start_xact_callback(XactEvent event, void *arg)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has started a package"),
 				 errhint("Start the package in a transaction of its own.")));
-	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
+		event != XACT_EVENT_PRE_PREPARE)
 		pending = NIL;			/* its memory goes with the transaction */
 }
 
@@ -42,7 +43,7 @@ start_subxact_callback(SubXactEvent event, SubTransactionId sub, SubTransactionI
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		foreach(lc, pending)
 			if (lfirst_int(lc) == (int) sub)
-				lfirst_int(lc) = (int) parent;
+			lfirst_int(lc) = (int) parent;
 }
 
 static void
@@ -78,7 +79,8 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	strlcpy(worker.bgw_library_name, "loader", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "loader_worker_main", BGW_MAXLEN);
 	if (arg->package_id != 0)
-		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s for package " INT64_FORMAT, names[arg->kind], arg->package_id);
+		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s for package " INT64_FORMAT,
+				 names[arg->kind], arg->package_id);
 	else
 		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
