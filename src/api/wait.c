@@ -117,7 +117,7 @@ wait_check_startable(const LdrPackage *package)
 						 "package " INT64_FORMAT ".", blocker)));
 }
 
-/* Look with fresh snapshots until the package has ended or the time is up. Returns its state then. */
+/* Look with fresh snapshots until the package has ended or time is up. Returns its last state. */
 static LdrPackage *
 wait_loop(int64 package_id, TimestampTz until, bool notices)
 {
