@@ -58,6 +58,7 @@ CREATE TABLE loader.job (
 	inode		bigint NOT NULL,
 	mtime_ns	bigint NOT NULL,
 	retry_count	integer NOT NULL DEFAULT 0,
+	relation	oid,									-- the table that got the rows
 	rows_read	bigint,
 	rows_inserted	bigint,
 	started_at	timestamptz,

@@ -22,7 +22,7 @@ SELECT count(*) FROM shop.tree;
 \set ECHO all
 \o
 
--- On a schedule: the first package only says where it belongs.
+-- On a schedule, into a dataset of its own.
 SET client_min_messages = error;
 \o /dev/null
 \set ECHO none
@@ -32,8 +32,8 @@ SET client_min_messages = error;
 \o
 SELECT current_user;
 RESET ROLE;
-SELECT loader_wait(package_id, '60s') FROM loader.packages WHERE dataset = 'sc_append_nested';
-SELECT load_id, role_name, state FROM loader.packages WHERE dataset = 'sc_append_nested';
+SELECT loader_wait(package_id, '60s') AS state, count(*) FROM loader.packages WHERE dataset = 'readme_cron' GROUP BY 1;
+SELECT DISTINCT role_name FROM loader.packages WHERE dataset = 'readme_cron';
 
 -- When something fails
 CALL test.package('1.1', test.schema('shop', 'one: id bigint'), 'one.a.0.csv', E'id\nx\n');
@@ -51,6 +51,6 @@ SELECT count(*) FROM loader.packages WHERE package_id = :id;
 
 CALL test.wait_for('NOT EXISTS (SELECT FROM loader.running())');
 \! rm -r "$LOADER_README"
-DROP SCHEMA shop, sc_append_nested CASCADE;
+DROP SCHEMA shop, readme_cron CASCADE;
 DROP OWNED BY regress_loader_etl;
 DROP ROLE regress_loader_etl;

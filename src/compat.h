@@ -122,11 +122,13 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 /* Ownership and USAGE checks. (16 made them one function for all kinds of objects.) */
 #if PG_VERSION_NUM >= 160000
 #define ldr_is_owner(relid, role) object_ownercheck(RelationRelationId, relid, role)
-#define ldr_namespace_aclcheck(nsp, role, mode) object_aclcheck(NamespaceRelationId, nsp, role,
-																mode)
+#define ldr_namespace_aclcheck(nsp, role, mode) \
+	object_aclcheck(NamespaceRelationId, nsp, role, mode)
+#define ldr_database_aclcheck(db, role, mode) object_aclcheck(DatabaseRelationId, db, role, mode)
 #else
 #define ldr_is_owner(relid, role) pg_class_ownercheck(relid, role)
 #define ldr_namespace_aclcheck(nsp, role, mode) pg_namespace_aclcheck(nsp, role, mode)
+#define ldr_database_aclcheck(db, role, mode) pg_database_aclcheck(db, role, mode)
 #endif
 
 /* Does this process hold the lock in this very mode? (17 can also ask for stronger ones.) */

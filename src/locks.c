@@ -36,7 +36,8 @@ typedef struct LockTarget
 {
 	List	   *relids;
 	LOCKMODE	mode;
-	const char *dataset;		/* or this, if not NULL */
+	const char *dataset;		/* or this, if not NULL: */
+	LdrDatasetLock which;
 } LockTarget;
 
 static void
@@ -50,7 +51,7 @@ locks_take(const LockTarget *target)
 	(void) set_config_option("lock_timeout", ms, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 							 0, false);
 	if (target->dataset)
-		ldr_dataset_lock(target->dataset);
+		ldr_dataset_lock(target->dataset, target->which);
 	foreach(lc, target->relids)
 		LockRelationOid(lfirst_oid(lc), target->mode);
 	AtEOXact_GUC(true, nest);
@@ -110,8 +111,6 @@ locks_give_up(const LockTarget *target)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("could not get the locks of the package within loader.lock_deadline"),
-			 target->dataset ?
-			 errdetail("Another package is being published into dataset \"%s\".", target->dataset) :
 			 errdetail("Another session holds a conflicting lock on one of %d tables, of which "
 					   "\"%s\" is the first.",
 					   list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
@@ -133,7 +132,7 @@ locks_wait(const LockTarget *target)
 
 	while (!locks_try(target))
 	{
-		if (GetCurrentTimestamp() >= deadline)
+		if (target->dataset == NULL && GetCurrentTimestamp() >= deadline)
 			locks_give_up(target);
 		locks_pause(&pause);
 	}
@@ -143,7 +142,7 @@ int64
 ldr_lock_tables(List *relids, LOCKMODE mode)
 {
 	TimestampTz begin = GetCurrentTimestamp();
-	LockTarget	target = {relids, mode, NULL};
+	LockTarget	target = {.relids = relids, .mode = mode};
 
 	list_sort(relids, locks_compare);
 	locks_wait(&target);
@@ -151,9 +150,9 @@ ldr_lock_tables(List *relids, LOCKMODE mode)
 }
 
 void
-ldr_lock_dataset(const char *dataset)
+ldr_lock_dataset(const char *dataset, LdrDatasetLock which)
 {
-	LockTarget	target = {NIL, NoLock, dataset};
+	LockTarget	target = {.dataset = dataset, .which = which};
 
 	locks_wait(&target);
 }
@@ -169,7 +168,7 @@ ldr_lock_for_look(Oid relid)
 	{
 		if (GetCurrentTimestamp() >= deadline)
 		{
-			LockTarget	target = {list_make1_oid(relid), AccessShareLock, NULL};
+			LockTarget	target = {.relids = list_make1_oid(relid), .mode = AccessShareLock};
 
 			locks_give_up(&target);
 		}

@@ -6,6 +6,7 @@
 
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
+#include "worker/worker.h"
 
 /*
  * Lock relations (List of Oid) until the end of the transaction, all or, for the time being, none.
@@ -14,8 +15,11 @@
  */
 extern int64 ldr_lock_tables(List *relids, LOCKMODE mode);
 
-/* The same for the right to create tables of a dataset and to write its system tables. */
-extern void ldr_lock_dataset(const char *dataset);
+/*
+ * A dataset's lock until the end of the transaction. Waits for as long as other packages hold it:
+ * there is no deadline, only loader_cancel.
+ */
+extern void ldr_lock_dataset(const char *dataset, LdrDatasetLock which);
 
 /* AccessShareLock on one relation, for a look at its definition. */
 extern void ldr_lock_for_look(Oid relid);

@@ -39,12 +39,12 @@ options_refuse(const char *name, const char *value, const char *hint)
 
 /* csv_format => '{"delimiter": ";", "header": false, "encoding": "latin1"}' */
 static void
-options_read_csv(LdrOptions *options, json_t * csv)
+options_read_csv(LdrOptions *options, json_t *csv)
 {
 	const char *key;
 	json_t	   *value;
-	const char *hint = "It is an object with the keys delimiter (one character), header (boolean) "
-		"and encoding (a name).";
+	const char *hint = "It is an object with the keys delimiter (one character), include_header or "
+		"header, which mean the same (boolean), and encoding (a name).";
 
 	if (!json_is_object(csv))
 		options_refuse("csv_format", "not an object", hint);
@@ -113,7 +113,8 @@ static json_t *
 options_parse(const char *json)
 {
 	json_error_t error;
-	json_t	   *object = json_loads(json, JSON_DECODE_ANY, &error);
+	json_t	   *object = json_loads(pg_server_to_any(json, strlen(json), PG_UTF8), JSON_DECODE_ANY,
+									&error);
 
 	if (object == NULL)
 		elog(ERROR, "unreadable options: %s", error.text);
@@ -190,8 +191,15 @@ ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 	return o;
 }
 
+/* JSON is UTF-8, whatever the database is. */
+static json_t *
+options_string(const char *value)
+{
+	return json_string_nocheck(pg_server_to_any(value, strlen(value), PG_UTF8));
+}
+
 static void
-options_put(json_t * object, const char *key, json_t * value)
+options_put(json_t *object, const char *key, json_t *value)
 {
 	if (value == NULL || json_object_set_new(object, key, value) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
@@ -206,12 +214,12 @@ ldr_options_to_json(const LdrOptions *o)
 			   *copy;
 
 	if (o->replace_strategy)
-		options_put(object, "replace_strategy", json_string_nocheck(o->replace_strategy));
+		options_put(object, "replace_strategy", options_string(o->replace_strategy));
 	if (o->default_schema_name)
-		options_put(object, "default_schema_name", json_string_nocheck(o->default_schema_name));
+		options_put(object, "default_schema_name", options_string(o->default_schema_name));
 	if (o->staging_dataset_name_layout)
 		options_put(object, "staging_dataset_name_layout",
-					json_string_nocheck(o->staging_dataset_name_layout));
+					options_string(o->staging_dataset_name_layout));
 	if (!o->create_indexes)
 		options_put(object, "create_indexes", json_false());
 	if (o->truncate_staging_dataset)
@@ -227,26 +235,26 @@ ldr_options_to_json(const LdrOptions *o)
 	if (!o->csv_header)
 		options_put(object, "csv_header", json_false());
 	if (o->csv_encoding)
-		options_put(object, "csv_encoding", json_string_nocheck(o->csv_encoding));
+		options_put(object, "csv_encoding", options_string(o->csv_encoding));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	if (text == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	copy = pstrdup(text);
+	copy = pstrdup(pg_any_to_server(text, strlen(text), PG_UTF8));
 	free(text);
 	return copy;
 }
 
 static char *
-options_get_text(json_t * object, const char *key)
+options_get_text(json_t *object, const char *key)
 {
 	const char *value = json_string_value(json_object_get(object, key));
 
-	return value ? pstrdup(value) : NULL;
+	return value ? pstrdup(pg_any_to_server(value, strlen(value), PG_UTF8)) : NULL;
 }
 
 static bool
-options_get_bool(json_t * object, const char *key, bool otherwise)
+options_get_bool(json_t *object, const char *key, bool otherwise)
 {
 	json_t	   *value = json_object_get(object, key);
 

@@ -67,7 +67,8 @@ raise_place(const LdrError *err, const char *file)
 
 	if (err->line > 0)
 		place = psprintf("%s, line %lld", place, (long long) err->line);
-	if (err->column[0] != '\0')
+	/* an unknown column is named by the message, and this says where it stands */
+	if (err->column[0] != '\0' && err->status != LDR_UNKNOWN_COLUMN)
 		place = psprintf("%s, column \"%s\"", place, ldr_printable(err->column));
 	else if (err->column_no > 0)
 		place = psprintf("%s, field %d", place, err->column_no);

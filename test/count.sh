@@ -6,7 +6,7 @@
 # ends with an error and admits no failure has one failure more: it crashed.
 
 passed=0 failed=0 skipped=0
-results=()
+results=() bad_items=()
 
 # From within a step: stop it here, for this reason.
 skip_step() { say "skipped: $*"; exit 77; }
@@ -38,11 +38,26 @@ run_step()
 	else
 		p=0 f=1 s=0
 	fi
+	[ "$f" = 0 ] || note_failures "$title" "$log" "$f"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	results+=("$(printf '%-45s %5d passed %5d failed %5d skipped %5d s' "$title" "$p" "$f" "$s" \
 		$((SECONDS - started)))")
 	[ "$rc" = 0 ] || [ "$rc" = 77 ] || say "step ended with status $rc"
 	say ""
+}
+
+# note_failures TITLE LOG N: keep the names of what failed in a step, as far as it printed them in
+# one of the usual forms, for the end.
+note_failures()
+{
+	local names name
+	names=$(sed -nE -e 's/^not ok [0-9]+ *-? *([^#]*[^ #]).*/\1/p' \
+		-e 's/^(test|     ) *([^ ]+) +\.\.\. FAILED.*/\2/p' \
+		-e 's/^(FAIL|FAILED|failed):? +(.*)/\2/p' "$2" | cut -c 1-120 | head -n 20)
+	[ -n "$names" ] || names="$3 failed"
+	while read -r name; do
+		bad_items+=("$1: $name")
+	done <<<"$names"
 }
 
 # count_regress LOG: pg_regress and pg_isolation_regress, before 16 ("test x ... ok") and since (TAP).
@@ -55,17 +70,24 @@ count_regress()
 		END { printf "%d passed, %d failed\n", ok, bad }' "$1"
 }
 
-# count_tap LOG: prove --verbose; subtests are indented and count as the one they belong to.
+# count_tap LOG: prove --verbose; subtests are indented and count as the one they belong to. A line
+# per file with its count, and lines for what failed or was skipped.
 count_tap()
 {
 	awk '
+		function file_end() {
+			if (file != "")
+				printf "%-30s %4d passed, %d failed\n", file, ok - ok_before, bad - bad_before
+			file = ""; ok_before = ok; bad_before = bad
+		}
 		/^ok [0-9].*# [Ss][Kk][Ii][Pp]/ { skip++; sub(/.*# [Ss][Kk][Ii][Pp] */, ""); print "skipped: " $0; next }
 		/^1\.\.0 # [Ss][Kk][Ii][Pp]/ { skip++; sub(/^1\.\.0 # [Ss][Kk][Ii][Pp] */, ""); print "skipped: " $0; next }
 		/^ok [0-9]/ { ok++; next }
 		/^not ok [0-9]/ { bad++; print; next }
 		/^  (Parse errors|Non-zero exit status): / { died = 1; print; next }
-		/^(\[.*\] )?test\/t\/.*\.pl \.+/ { print; next }
-		END { printf "%d passed, %d failed, %d skipped\n", ok, bad + !!(died && !bad), skip }' "$1"
+		/^(\[.*\] )?test\/t\/.*\.pl \.+/ { file_end(); file = $0; sub(/^\[[^]]*\] /, "", file); sub(/ \..*/, "", file); next }
+		/^Test Summary Report|^All tests successful/ { file_end() }
+		END { file_end(); printf "%d passed, %d failed, %d skipped\n", ok, bad + !!(died && !bad), skip }' "$1"
 }
 
 # The table of steps, and the last line. Also into $LOADER_SUMMARY, for a caller that wants it last.
@@ -75,6 +97,7 @@ summary()
 	[ "$skipped" = 0 ] || line="$line, $skipped skipped"
 	say "== summary"
 	printf '%s\n' "${results[@]}"
+	[ ${#bad_items[@]} = 0 ] || printf 'failed: %s\n' "${bad_items[@]}"
 	[ -z "${LOADER_SUMMARY:-}" ] || echo "$line" >"$LOADER_SUMMARY"
 	server_stop
 	say "$line"

@@ -10,10 +10,11 @@ make_work
 copy_tree "$top" "$work/tree"
 cd "$work/tree" || exit 1
 say "building for $("$pg_config" --version) ..."
-build_and_install "$work/tree" || die "the build failed"
+build_and_install "$work/tree" || exit 1
 started=$SECONDS
 server_start || die "the server does not start"
 export PAGER=cat
 psql -X -v ON_ERROR_STOP=1 -v packages="$work/tree/test/packages/append_nested" \
 	-f test/demo.sql || die "the demonstration failed"
-printf "\n%s seconds after the build.\n" "$((SECONDS - started))"
+elapsed=$((SECONDS - started))
+printf '\nServer, extension and packages: %d second%s.\n' "$elapsed" "$([ "$elapsed" = 1 ] || echo s)"

@@ -1,4 +1,5 @@
 -- What `make demo` shows. :packages is a directory with three load packages of one pipeline.
+-- A heading is the statement that follows; long texts are cut for the screen.
 \set QUIET 1
 \pset border 1
 \pset null '(null)'
@@ -6,40 +7,58 @@ SET client_min_messages = notice;
 CREATE EXTENSION loader;
 
 \set first :packages /1795377782.4696941
+\echo
+\echo 'The packages of one pipeline, as dlt left them after normalize, are in'
+\echo :packages
 
 \echo
-\echo '== What would the first package do?  SELECT * FROM loader_plan(source, dataset)'
-SELECT step, action, object,
-	CASE WHEN length(detail) > 80 THEN left(detail, 77) || '...' ELSE detail END AS detail
-FROM loader_plan(:'first', 'shop');
+\echo '== What would the first package do?'
+\echo '   SELECT * FROM loader_plan(\'…/1795377782.4696941\', dataset => \'shop\');'
+SELECT step, action, CASE WHEN length(object) > 28 THEN left(object, 27) || '…' ELSE object END AS object,
+	CASE WHEN length(detail) > 34 THEN left(detail, 33) || '…' ELSE detail END AS detail
+FROM loader_plan(:'first', dataset => 'shop');
 
-\echo '== Load it.  CALL loader_run(source, dataset)'
+\echo '== Load it, and wait.'
+\echo '   CALL loader_run(\'…/1795377782.4696941\', dataset => \'shop\');'
 CALL loader_run(:'first', dataset => 'shop');
 
-\echo '== Load what else is in its directory.  SELECT loader_scan(directory, dataset)'
+\echo '== Load what else is in its directory, in the background; wait for all.'
+\echo '   SELECT loader_scan(\'…\', dataset => \'shop\');'
 SELECT loader_scan(:'packages', dataset => 'shop') AS package_id;
+\echo '   SELECT package_id, loader_wait(package_id, timeout => \'50s\') AS state'
+\echo '   FROM loader.packages ORDER BY package_id;'
 SELECT package_id, loader_wait(package_id, timeout => '50s') AS state
 FROM loader.packages ORDER BY package_id;
 
-\echo '== The tables'
+\echo '== The tables of the dataset, and their rows'
 SELECT c.relname AS table,
 	(xpath('//n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I.%I',
 		'shop', c.relname), false, true, '')))[1]::text::bigint AS rows
 FROM pg_catalog.pg_class c
 WHERE c.relnamespace = 'shop'::regnamespace AND c.relkind = 'r'
 ORDER BY c.relname;
+\echo '   \\d shop.tree'
 \d shop.tree
+\echo '   SELECT * FROM shop.tree ORDER BY _dlt_load_id, _dlt_id;'
 SELECT * FROM shop.tree ORDER BY _dlt_load_id, _dlt_id;
+\echo '   SELECT load_id, schema_name, status FROM shop._dlt_loads ORDER BY load_id;'
 SELECT load_id, schema_name, status FROM shop._dlt_loads ORDER BY load_id;
 
-\echo '== The packages: loader.packages'
-SELECT package_id, load_id, schema_name, dataset, state, jobs, completed_jobs
+\echo '== The packages'
+\echo '   SELECT package_id, load_id, dataset, state, jobs, completed_jobs'
+\echo '   FROM loader.packages ORDER BY package_id;'
+SELECT package_id, load_id, dataset, state, jobs, completed_jobs
 FROM loader.packages ORDER BY package_id;
 
-\echo '== Their files: loader.jobs'
-SELECT package_id, job_id, state, bytes, rows_read, rows_inserted
-FROM loader.jobs ORDER BY package_id, job_id;
+\echo '== Their files (the middle of job_id is left out here)'
+\echo '   SELECT package_id, job_id, state, bytes, rows_read, rows_inserted'
+\echo '   FROM loader.jobs ORDER BY package_id, job_id;'
+SELECT package_id AS package, regexp_replace(job_id, '\.[^.]+', '.…') AS job_id, state, bytes,
+	rows_read, rows_inserted
+FROM loader.jobs ORDER BY package_id, job_id COLLATE "C";
 
-\echo '== What was done to each table: loader.tables'
-SELECT package_id, table_name, chain, disposition, sink, rows_inserted, bytes
-FROM loader.tables ORDER BY package_id, table_name;
+\echo '== What was done to each table'
+\echo '   SELECT package_id, table_name, disposition, sink, rows_inserted, bytes'
+\echo '   FROM loader.tables ORDER BY package_id, table_name;'
+SELECT package_id AS package, table_name, disposition, sink, rows_inserted, bytes
+FROM loader.tables ORDER BY package_id, table_name COLLATE "C";

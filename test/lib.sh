@@ -184,7 +184,19 @@ make_jobs() { echo "-j$(nproc 2>/dev/null || echo 2)"; }
 build_and_install()
 {
 	as_user make -C "$1" -s "$(make_jobs)" PG_CONFIG="$pg_config" WERROR="${WERROR:-0}" &&
-		as_installer make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+		install_built make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+}
+
+# install_built COMMAND...: install what was built, and say where that goes.
+install_built()
+{
+	local dir
+	dir=$("$pg_config" --pkglibdir)
+	say "installing into $dir, which every cluster of this server uses"
+	as_installer "$@" && return
+	say "built, but cannot be installed into $dir:" \
+		"run as root, or name a server of yours with PG_CONFIG"
+	return 1
 }
 
 # as_installer COMMAND...: as a user who may write into the server's directories.
@@ -241,7 +253,7 @@ clean_up()
 	local rc=$?
 	trap - EXIT
 	if [ -n "${KEEP:-}" ]; then
-		say "kept: $work"
+		say "kept: $work (remove it by hand, after the server was stopped)"
 		[ ! -f "${server_data:-/nonexistent}/postmaster.pid" ] || {
 			say "connect:  psql -h $PGHOST -p $PGPORT -U $PGUSER -d $PGDATABASE"
 			say "stop:     $([ "$(id -u)" != 0 ] || echo "runuser -u $server_user -- ")$("$pg_config" --bindir)/pg_ctl -D $server_data -m fast stop"

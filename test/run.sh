@@ -98,6 +98,8 @@ uninstall_test()
 	as_installer rm -f "$("$pg_config" --pkglibdir)/$1.so" \
 		"$("$pg_config" --sharedir)/extension/$1.control" \
 		"$("$pg_config" --sharedir)/extension/$1--1.0.sql"
+	as_installer rm -rf "$("$pg_config" --pkglibdir)/bitcode/$1" \
+		"$("$pg_config" --pkglibdir)/bitcode/$1.index.bc"
 }
 
 step_regress()

@@ -39,6 +39,9 @@ extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
 /* Mark as started and start it. Returns the worker's handle, NULL (with NOTICE) without a slot. */
 extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 
+/* Keep coordinators away until commit. False if one works on the package. */
+extern bool ldr_api_lock(const LdrPackage *package);
+
 /* Raise the stored error of a package that failed or was cancelled. */
 extern void ldr_api_raise_failure(const LdrPackage *package) __attribute__((noreturn));
 

@@ -58,8 +58,8 @@ loader_cancel(PG_FUNCTION_ARGS)
  * Keep coordinators away until we commit. False if one works on the package; of one that has ended
  * the coordinator is about to leave, which takes a moment.
  */
-static bool
-control_lock(const LdrPackage *package)
+bool
+ldr_api_lock(const LdrPackage *package)
 {
 	for (int ms = 0; ms < LEAVE_MS; ms += LEAVE_STEP_MS)
 	{
@@ -87,7 +87,7 @@ loader_resume(PG_FUNCTION_ARGS)
 
 	ldr_api_writes("loader_resume()");
 	package = ldr_api_package(id, true);
-	if (!control_lock(package))
+	if (!ldr_api_lock(package))
 		PG_RETURN_BOOL(true);	/* it runs */
 	role = ldr_package_owner(package);
 	if (!OidIsValid(role))
@@ -101,7 +101,7 @@ loader_resume(PG_FUNCTION_ARGS)
 	ldr_job_reset(id);
 	ldr_event(id, "resumed", NULL, "By role \"%s\".", GetUserNameFromId(GetUserId(), false));
 	package = ldr_package_get(id, false);
-	if (ldr_package_start(package, true) == NULL)
+	if (ldr_package_start(package, true, true) == NULL)
 		ereport(NOTICE,
 				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new", id)));
 	PG_RETURN_BOOL(true);
@@ -114,16 +114,26 @@ Datum
 loader_forget(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
+	LdrPackage *package;
 	bool		forgotten;
 
 	ldr_api_writes("loader_forget()");
 	if (ldr_package_get(id, true) == NULL)
 		PG_RETURN_BOOL(false);
-	if (!control_lock(ldr_api_package(id, true)))
+	package = ldr_api_package(id, true);
+	if (!ldr_api_lock(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("package " INT64_FORMAT " is being loaded", id),
 				 errhint("Call loader_cancel first, and loader_wait.")));
+	/* the catalog alone knows of rows that jobs have committed by themselves */
+	if (strcmp(package->state, "loaded") != 0 && ldr_job_has_rows(id, package->dataset))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " has jobs whose rows are in the tables already", id),
+				 errdetail("Forgotten, it could be loaded again, and they twice."),
+				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
+						 "record.")));
 	forgotten = ldr_package_forget(id);
 	ldr_start_waiting(true);
 	PG_RETURN_BOOL(forgotten);

@@ -6,14 +6,19 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "commands/dbcommands.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "api/api.h"
+#include "compat.h"
 #include "loader.h"
 #include "publish/publish.h"
 #include "worker/worker.h"
@@ -22,9 +27,24 @@ PG_FUNCTION_INFO_V1(loader_register);
 PG_FUNCTION_INFO_V1(loader_start);
 PG_FUNCTION_INFO_V1(loader_start_package);
 
+/* The library and the SQL script carry the same version, or neither knows the other's tables. */
+static void
+api_check_version(void)
+{
+	char	   *version = ldr_catalog_version();
+
+	if (version && strcmp(version, LDR_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("library loader has version %s, but extension \"loader\" has version %s",
+						LDR_VERSION, version),
+				 errhint("Run ALTER EXTENSION loader UPDATE.")));
+}
+
 void
 ldr_api_writes(const char *function)
 {
+	api_check_version();
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 }
@@ -80,7 +100,8 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("dataset name \"%s\" is %s", dataset,
 						dataset[0] ? "longer than 63 bytes" : "empty"),
-				 errhint("Names are never cut; choose a shorter one.")));
+				 dataset[0] ? errhint("Names are never cut; choose a shorter one.")
+				 : errhint("Name a dataset, or leave the argument out.")));
 	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 ||
 		strcmp(dataset, "information_schema") == 0)
 		ereport(ERROR,
@@ -122,6 +143,49 @@ ldr_api_check_supported(const LdrPackageDir *dir)
 					 errdetail("Table \"%s\" of package \"%s\".", file->table, dir->load_id),
 					 errhint("Only append and skip are; load this one with dlt's own loader.")));
 	}
+}
+
+/* From PostgreSQL 17 on the worker connects as the role; so it is asked for everywhere. */
+static void
+register_check_connect(void)
+{
+	if (ldr_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CONNECT) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for database \"%s\"", get_database_name(MyDatabaseId)),
+				 errdetail("The package's workers would connect as role \"%s\", which may not.",
+						   GetUserNameFromId(GetUserId(), false)),
+				 errhint("GRANT CONNECT ON DATABASE ... TO it.")));
+}
+
+/*
+ * Who may not write to a dataset may not occupy a place in its queue either. The rest of the rights
+ * is asked for by the statements that need them.
+ */
+static void
+register_check_rights(const LdrPackageDir *dir, const char *dataset)
+{
+	Oid			user = GetUserId();
+	Oid			nsp = get_namespace_oid(dataset, true);
+	Oid			loads = OidIsValid(nsp)
+		? get_relname_relid(dir->schema->loads_table->name, nsp) : InvalidOid;
+	const char *needs;
+
+	if (OidIsValid(loads))
+		needs = pg_class_aclcheck(loads, user, ACL_INSERT) == ACLCHECK_OK ||
+			pg_attribute_aclcheck_all(loads, user, ACL_INSERT, ACLMASK_ANY) == ACLCHECK_OK
+			? NULL : "INSERT on the dataset's tables";
+	else if (OidIsValid(nsp))
+		needs = ldr_namespace_aclcheck(nsp, user, ACL_CREATE) == ACLCHECK_OK
+			? NULL : "CREATE on the schema of that name";
+	else
+		needs = ldr_database_aclcheck(MyDatabaseId, user, ACL_CREATE) == ACLCHECK_OK
+			? NULL : "CREATE on the database, or a schema of that name that is its own";
+	if (needs)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to load into dataset \"%s\"", dataset),
+				 errdetail("Role \"%s\" needs %s.", GetUserNameFromId(user, false), needs)));
 }
 
 static LdrPackage *
@@ -178,7 +242,6 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		job.file_name = file->file_name;
 		job.table_name = file->table;
 		job.format = file->format_name;
-		job.retry_count = file->retry;
 		job.stamp = file->stamp;
 		ldr_job_insert(package_id, &job);
 	}
@@ -209,9 +272,12 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	if (strcmp(known->state, "failed") == 0 || strcmp(known->state, "cancelled") == 0)
 	{
 		package->package_id = known->package_id;
+		if (!ldr_api_lock(known))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("package " INT64_FORMAT " is being loaded", known->package_id)));
 		ldr_package_reregister(package);
-		/* a dataset that was dropped has taken what was completed with it */
-		ldr_job_delete(known->package_id, OidIsValid(get_namespace_oid(package->dataset, true)));
+		ldr_job_delete(known->package_id);
 		register_jobs(known->package_id, dir);
 		ereport(elevel,
 				(errmsg("package \"%s\" %s before and is registered anew", package->load_id,
@@ -236,7 +302,9 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 			   *known;
 
 	ldr_api_check_supported(dir);
+	register_check_connect();
 	package = register_describe(fcinfo, dir, options);
+	register_check_rights(dir, package->dataset);
 	known = register_find(package, dir, elevel, is_new);
 	if (known)
 		return known;
@@ -309,7 +377,7 @@ ldr_api_start(LdrPackage *package)
 				 errmsg("package " INT64_FORMAT " has ended with state %s", package->package_id,
 						package->state),
 				 errhint("loader_resume goes on with a failed or cancelled package.")));
-	handle = ldr_package_start(package, true);
+	handle = ldr_package_start(package, true, true);
 	if (handle == NULL)
 		ereport(NOTICE,
 				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new",

@@ -5,6 +5,7 @@
 
 #include "access/xact.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -51,7 +52,7 @@ scan_register(FunctionCallInfo fcinfo, const char *path)
 			ReThrowError(edata);
 		ereport(WARNING,
 				(errcode(edata->sqlerrcode),
-				 errmsg("skipped \"%s\": %s", path, edata->message),
+				 errmsg("skipped \"%s\": %s", ldr_printable(path), edata->message),
 				 edata->detail ? errdetail("%s", edata->detail) : 0,
 				 edata->hint ? errhint("%s", edata->hint) : 0));
 		package = NULL;
@@ -60,6 +61,34 @@ scan_register(FunctionCallInfo fcinfo, const char *path)
 	MemoryContextSwitchTo(cxt);
 	CurrentResourceOwner = owner;
 	return is_new ? package : NULL;
+}
+
+/*
+ * Register and start one package, in the current context: its documents and descriptors go when
+ * that is reset. Returns its id, 0 if there is nothing to start. A package of the same load_id
+ * that another directory has brought before is among seen, and is not started again.
+ */
+static int64
+scan_visit(FunctionCallInfo fcinfo, const char *path, const char *dataset, List *seen, bool *slots)
+{
+	LdrPackage *package;
+	ListCell   *lc;
+
+	/*
+	 * Known, whatever became of it: a failed package is not tried again every minute. A path that
+	 * is no text of the database cannot be known, nor asked for; registration says so.
+	 */
+	if (pg_verifymbstr(path, strlen(path), true) &&
+		ldr_package_source_is_known(path, GetUserId(), dataset))
+		return 0;
+	package = scan_register(fcinfo, path);
+	if (package == NULL)
+		return 0;
+	foreach(lc, seen)
+		if (*(int64 *) lfirst(lc) == package->package_id)
+			return 0;
+	*slots = ldr_package_begin(package, *slots);
+	return package->package_id;
 }
 
 /*
@@ -72,7 +101,10 @@ loader_scan(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	char	   *directory;
 	const char *dataset = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	const char *previous = "";
+	List	   *seen = NIL;		/* of int64 *: the packages of load_id previous */
 	ListCell   *lc;
+	MemoryContext package_cxt;
 	bool		slots = true;
 
 	ldr_api_writes("loader_scan()");
@@ -82,21 +114,31 @@ loader_scan(PG_FUNCTION_ARGS)
 	if (!ldr_scan_lock(directory))
 		return (Datum) 0;
 	ldr_start_waiting(true);
+	package_cxt = AllocSetContextCreate(CurrentMemoryContext, "loader package",
+										ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, ldr_package_find_all(directory))
 	{
-		LdrPackage *package;
+		const char *load_id = strrchr(lfirst(lc), '/') + 1;
+		MemoryContext oldcxt;
+		int64		package_id;
 		Datum		value;
 		bool		isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
-		/* known, whatever became of it: a failed package is not tried again every minute */
-		if (ldr_package_source_is_known(lfirst(lc), GetUserId(), dataset))
+		if (strcmp(load_id, previous) != 0)
+		{
+			list_free_deep(seen);
+			seen = NIL;
+			previous = load_id;
+		}
+		oldcxt = MemoryContextSwitchTo(package_cxt);
+		package_id = scan_visit(fcinfo, lfirst(lc), dataset, seen, &slots);
+		MemoryContextSwitchTo(oldcxt);
+		MemoryContextReset(package_cxt);
+		if (package_id == 0)
 			continue;
-		package = scan_register(fcinfo, lfirst(lc));
-		if (package == NULL)
-			continue;
-		slots = ldr_package_begin(package, slots);
-		value = Int64GetDatum(package->package_id);
+		seen = lappend(seen, memcpy(palloc(sizeof(int64)), &package_id, sizeof(int64)));
+		value = Int64GetDatum(package_id);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
 	ldr_package_sweep(ldr_retention);

@@ -41,9 +41,12 @@ ldr_api_raise_failure(const LdrPackage *package)
 			 errmsg("package " INT64_FORMAT " %s: %s", package->package_id,
 					strcmp(package->state, "failed") == 0 ? "failed" : "was cancelled",
 					package->message ? package->message : "loader_cancel was called"),
-			 package->detail ? errdetail("%s", package->detail) : 0,
-			 errhint("%s%sSee loader.jobs and loader.events; call "
-					 "loader_resume(" INT64_FORMAT ") when the cause is mended.",
+			 errdetail("%s%sIt is load \"%s\" of dataset \"%s\".",
+					   package->detail ? package->detail : "", package->detail ? " " : "",
+					   package->load_id, package->dataset),
+			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "
+					 "loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
+					 "loader_start or loader_run with its directory again.",
 					 package->hint ? package->hint : "", package->hint ? " " : "",
 					 package->package_id)));
 }
@@ -74,6 +77,11 @@ wait_check_caller(const LdrPackage *package)
 				 errmsg("package " INT64_FORMAT " was registered or started in this transaction",
 						package->package_id),
 				 errhint("It begins when the transaction commits: wait after that.")));
+	if (!wait_has_ended(package) && ldr_package_locked_by_transaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this transaction has cancelled, resumed or forgotten a package"),
+				 errhint("Others go on when the transaction commits: wait after that.")));
 	if (ldr_package_tables_locked_by_me(package->package_id, package->dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),

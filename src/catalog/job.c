@@ -83,18 +83,17 @@ ldr_job_list(int64 package_id)
 }
 
 /*
- * Make room for jobs that are registered anew: all go, but for those whose rows are in the tables
- * already, if keep_completed.
+ * Make room for jobs that are registered anew: all go, but for those that are completed, whose
+ * rows are in the tables already. See ldr_job_recheck.
  */
 void
-ldr_job_delete(int64 package_id, bool keep_completed)
+ldr_job_delete(int64 package_id)
 {
-	Oid			types[] = {INT8OID, BOOLOID};
-	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(keep_completed)};
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND NOT (state = 'completed' "
-						"AND $2)",
-						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND state <> 'completed'",
+						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.package_table WHERE package_id = $1 "
 						"AND NOT EXISTS (SELECT FROM loader.job WHERE package_id = $1)",
 						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
@@ -120,19 +119,18 @@ ldr_job_claim(int64 package_id)
 
 /* In the transaction that holds the job's rows. */
 void
-ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted,
+ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read, int64 rows_inserted,
 				  TimestampTz started_at)
 {
-	Oid			types[] = {INT8OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
-		Int64GetDatum(rows_read),
-	Int64GetDatum(rows_inserted), TimestampTzGetDatum(started_at)};
+	Oid			types[] = {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, TIMESTAMPTZOID};
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal), ObjectIdGetDatum(relid),
+	Int64GetDatum(rows_read), Int64GetDatum(rows_inserted), TimestampTzGetDatum(started_at)};
 
-	if (ldr_catalog_execute("UPDATE loader.job SET state = 'completed', rows_read = $3, "
-							"rows_inserted = $4, started_at = $5, finished_at = clock_timestamp(), "
-							"sqlstate = NULL, exception = NULL WHERE package_id = $1 AND ordinal = "
-							"$2",
-							5, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
+	if (ldr_catalog_execute("UPDATE loader.job SET state = 'completed', relation = $3, "
+							"rows_read = $4, rows_inserted = $5, started_at = $6, "
+							"finished_at = clock_timestamp(), sqlstate = NULL, exception = NULL "
+							"WHERE package_id = $1 AND ordinal = $2",
+							6, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("package " INT64_FORMAT " has been forgotten", package_id)));
@@ -158,6 +156,37 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 						"THEN 1 ELSE 0 END WHERE package_id = $1 AND ordinal = $2 AND state <> "
 						"'completed'",
 						6, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/*
+ * Completed jobs whose table has been dropped since, and perhaps made anew, have lost their rows:
+ * they become new. Called in the transaction that has created what was missing.
+ */
+void
+ldr_job_recheck(int64 package_id, const char *dataset)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
+
+	ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
+						"WHERE package_id = $1 AND state = 'completed' AND NOT EXISTS "
+						"(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+						"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation)",
+						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* Has a job of the package, by itself, left rows in a table that is still there? */
+bool
+ldr_job_has_rows(int64 package_id, const char *dataset)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
+
+	return ldr_catalog_execute("SELECT 1 FROM loader.job j JOIN pg_class c ON c.oid = j.relation "
+							   "AND c.relname = j.table_name JOIN pg_namespace n "
+							   "ON n.oid = c.relnamespace AND n.nspname = $2 "
+							   "WHERE j.package_id = $1 AND j.state = 'completed' LIMIT 1",
+							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 
 /* Failed jobs become new; what is completed stays. */

@@ -136,10 +136,12 @@ extern int64 ldr_package_sweep(int retention_minutes);
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);
 extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id);
-extern void ldr_job_delete(int64 package_id, bool keep_completed);
+extern void ldr_job_delete(int64 package_id);
 extern LdrJob *ldr_job_claim(int64 package_id);
-extern void ldr_job_completed(int64 package_id, int ordinal, int64 rows_read, int64 rows_inserted,
-							  TimestampTz started_at);
+extern void ldr_job_recheck(int64 package_id, const char *dataset);
+extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
+extern void ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read,
+							  int64 rows_inserted, TimestampTz started_at);
 extern void ldr_job_failed(int64 package_id, int ordinal, const char *state,
 						   TimestampTz started_at, ErrorData *edata);
 extern void ldr_job_reset(int64 package_id);

@@ -129,18 +129,22 @@ ldr_package_reregister(const LdrPackage *package)
 	char		nulls[lengthof(package_arg_types)];
 
 	package_args(package, values, nulls);
-	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, schema_hash "
-							"= $3, dataset = $4, pipeline_name = $5, source = $6, options = "
-							"$7::jsonb, settings = $8::jsonb, schema_size = $9, schema_inode = "
-							"$10, schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
-							"system_identifier = $14, database_oid = $15, state = 'new', wanted = "
-							"false, cancel_requested = false, attempts = 0, registered_at = "
-							"clock_timestamp(), started_at = NULL, finished_at = NULL, sqlstate = "
-							"NULL, message = NULL, detail = NULL, hint = NULL WHERE package_id = "
-							"$16",
+	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, "
+							"schema_hash = $3, dataset = $4, pipeline_name = $5, source = $6, "
+							"options = $7::jsonb, settings = $8::jsonb, schema_size = $9, "
+							"schema_inode = $10, schema_mtime_ns = $11, role_oid = $12, "
+							"role_name = $13, system_identifier = $14, database_oid = $15, "
+							"state = 'new', wanted = false, cancel_requested = false, "
+							"attempts = 0, registered_at = clock_timestamp(), "
+							"started_at = NULL, finished_at = NULL, "
+							"sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
+							"WHERE package_id = $16 AND state IN ('failed', 'cancelled')",
 							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
 							NULL) != 1)
-		elog(ERROR, "package " INT64_FORMAT " has gone", package->package_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("package " INT64_FORMAT " was resumed or forgotten by another session",
+						package->package_id)));
 }
 
 LdrPackage *
@@ -374,8 +378,9 @@ package_read_blocker(HeapTuple t, TupleDesc d, void *arg)
 
 /*
  * Packages of the same dataset go in order of registration where they touch the same tables; a
- * failed one holds back all later ones of its dataset and schema. One that was registered but
- * never started, or came with a restored dump, holds nobody back: it might never be.
+ * failed one holds back all later ones of its dataset and schema, but only of roles that could
+ * resume or cancel it. One that was registered but never started, that came with a restored dump,
+ * or whose role has changed, holds nobody back: it might never go on.
  */
 int64
 ldr_package_blocker(int64 package_id, bool *failed)
@@ -384,15 +389,19 @@ ldr_package_blocker(int64 package_id, bool *failed)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' FROM loader.package p JOIN "
-						"loader.package e ON e.dataset = p.dataset AND e.package_id < p.package_id "
-						"AND NOT e.superseded WHERE p.package_id = $1 AND ((e.state = 'failed' AND "
-						"e.schema_name = p.schema_name) OR (e.wanted AND e.state IN ('new', "
-						"'loading') AND e.system_identifier = p.system_identifier AND "
-						"e.database_oid = p.database_oid AND EXISTS (SELECT FROM loader.job a JOIN "
-						"loader.job b USING (table_name) WHERE a.package_id = e.package_id AND "
-						"b.package_id = p.package_id))) ORDER BY e.state = 'failed' DESC, "
-						"e.package_id LIMIT 1",
+	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' "
+						"FROM loader.package p JOIN loader.package e ON e.dataset = p.dataset "
+						"AND e.package_id < p.package_id AND NOT e.superseded "
+						"WHERE p.package_id = $1 AND ("
+						"(e.state = 'failed' AND e.schema_name = p.schema_name "
+						"AND pg_has_role(p.role_oid, e.role_oid, 'USAGE')) "
+						"OR (e.wanted AND e.state IN ('new', 'loading') "
+						"AND e.system_identifier = p.system_identifier "
+						"AND e.database_oid = p.database_oid "
+						"AND e.role_oid = to_regrole(quote_ident(e.role_name))::oid "
+						"AND EXISTS (SELECT FROM loader.job a JOIN loader.job b USING (table_name) "
+						"WHERE a.package_id = e.package_id AND b.package_id = p.package_id))) "
+						"ORDER BY e.state = 'failed' DESC, e.package_id LIMIT 1",
 						1, types, values, NULL, SPI_OK_SELECT, true, package_read_blocker, &row);
 	*failed = row.failed;
 	return row.package_id;
@@ -459,7 +468,10 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 	return *n == 1 ? linitial(datasets) : NULL;
 }
 
-/* Remove what ended well, or was cancelled, longer ago than that. Failed packages stay. */
+/*
+ * Remove what ended well, or was cancelled, longer ago than that. Failed packages stay, and so do
+ * those that left rows behind without a record in the dataset.
+ */
 int64
 ldr_package_sweep(int retention_minutes)
 {
@@ -469,9 +481,11 @@ ldr_package_sweep(int retention_minutes)
 	if (retention_minutes < 0)
 		return 0;
 	return ldr_catalog_execute("DELETE FROM loader.package WHERE package_id IN (SELECT package_id "
-							   "FROM loader.package WHERE (state IN ('loaded', 'cancelled') OR "
-							   "superseded) AND finished_at < clock_timestamp() - "
-							   "make_interval(mins => $1) ORDER BY package_id LIMIT 1000 FOR "
-							   "UPDATE SKIP LOCKED)",
+							   "FROM loader.package p "
+							   "WHERE (state = 'loaded' OR superseded OR (state = 'cancelled' "
+							   "AND NOT EXISTS (SELECT FROM loader.job j "
+							   "WHERE j.package_id = p.package_id AND j.state = 'completed'))) "
+							   "AND finished_at < clock_timestamp() - make_interval(mins => $1) "
+							   "ORDER BY package_id LIMIT 1000 FOR UPDATE SKIP LOCKED)",
 							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }

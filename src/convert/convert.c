@@ -43,7 +43,6 @@ ldr_converter_init(LdrConverter *c, Oid typid, int32 typmod, bool nullable,
 	c->encoding = encoding;
 	c->cxt = CurrentMemoryContext;
 	c->empty_is_null = (format == LDR_CSV && nullable);
-	c->null_is_empty = (format == LDR_CSV && !nullable);
 
 	get_typlenbyval(typid, &typlen, &c->typbyval);
 	getTypeInputInfo(typid, &input, &c->typioparam);

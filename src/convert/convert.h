@@ -25,7 +25,6 @@ struct LdrConverter
 	int32		typmod;
 	bool		typbyval;
 	bool		empty_is_null;	/* csv: "" in a nullable column; see ldr_converter_init */
-	bool		null_is_empty;	/* csv: nothing at all in a NOT NULL column stays an empty string */
 	/* the file */
 	LdrFormat	format;
 	int			encoding;		/* of the file's text; the converter brings it to the server's */

@@ -3,8 +3,8 @@
  *
  * Atomic packages: ldr_publish is one transaction. Rows, new tables, dlt's own tables, the
  * catalog's states and the NOTIFY commit together; a crash before leaves the package new and
- * nothing else. Order of locks: dataset (only if there is something to create), tables
- * in OID order, dataset.
+ * nothing else. Order of locks: dataset to create (only the first time), tables in OID order,
+ * dataset to record.
  *
  * Only what adds a nullable column to a table that others use comes earlier, in a transaction of
  * its own: here its strong lock would be held for the whole load.
@@ -135,23 +135,54 @@ ldr_migrate(LdrRun *run)
 	ldr_xact_commit();
 }
 
-/* New tables, and NOT NULL columns, which only an empty table can take. */
+/* Is the dataset, or one of dlt's own tables in it, still to be created? */
+static bool
+publish_is_first(const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].is_system && !OidIsValid(plan->tables[i].relid))
+			return true;
+	return !OidIsValid(plan->namespace);
+}
+
+/* Strong locks, by the policy, on the tables that get a NOT NULL column; only empty ones can. */
+static void
+publish_lock_altered(const LdrPlan *plan)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < plan->ntables; i++)
+		for (int c = 0; c < plan->tables[i].nchanges; c++)
+			if (plan->tables[i].changes[c].kind == LDR_ADD_COLUMN)
+			{
+				migrate_check_owner(&plan->tables[i]);
+				relids = list_append_unique_oid(relids, plan->tables[i].relid);
+			}
+	if (relids != NIL)
+		(void) ldr_lock_tables(relids, AccessExclusiveLock);
+}
+
+/*
+ * New tables, and NOT NULL columns, which only an empty table can take. Nobody else creates the
+ * tables of this package, since packages for the same tables queue; what all packages of a dataset
+ * have in common is created by one after the other.
+ */
 static void
 publish_create(LdrRun *run)
 {
 	LdrPlan    *plan = publish_plan(run);
 
-	if (plan->creates)
+	if (publish_is_first(plan))
 	{
-		/* another package of the dataset may be creating the same: wait for it and look again */
-		ldr_lock_dataset(run->package->dataset);
+		ldr_lock_dataset(run->package->dataset, LDR_DATASET_CREATE);
 		plan = publish_plan(run);
 	}
-	if (plan->creates && !OidIsValid(plan->namespace))
+	if (!OidIsValid(plan->namespace))
 	{
 		ldr_sql_execute(ldr_dataset_sql(plan->dataset), 0, NULL, NULL, SPI_OK_UTILITY);
 		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", "");
 	}
+	publish_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
 		for (int c = 0; c < plan->tables[i].nchanges; c++)
 			if (plan->tables[i].changes[c].kind != LDR_KEEP_TYPE)
@@ -176,11 +207,23 @@ publish_open(LdrRun *run, const char *name)
 	return table_open(relid, RowExclusiveLock); /* publish_lock holds it already */
 }
 
+/* Only who may insert something may have the lock for it: ask before waiting. */
+static void
+publish_check_insert(Oid relid)
+{
+	Oid			user = GetUserId();
+
+	if (pg_class_aclcheck(relid, user, ACL_INSERT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, user, ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+}
+
 /* All locks of the append jobs at once, in OID order: two packages cannot wait for each other. */
 static void
 publish_lock(LdrRun *run, List *jobs)
 {
-	Oid			nsp = get_namespace_oid(run->package->dataset, false);
+	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);	/* checks USAGE */
 	List	   *relids = NIL;
 	ListCell   *lc;
 
@@ -188,8 +231,10 @@ publish_lock(LdrRun *run, List *jobs)
 	{
 		Oid			relid = get_relname_relid(((LdrJob *) lfirst(lc))->table_name, nsp);
 
-		if (OidIsValid(relid))
-			relids = lappend_oid(relids, relid);
+		if (!OidIsValid(relid))
+			continue;
+		publish_check_insert(relid);
+		relids = lappend_oid(relids, relid);
 	}
 	list_sort(relids, list_oid_cmp);
 	list_deduplicate_oid(relids);
@@ -206,6 +251,7 @@ publish_job(LdrRun *run, LdrJob *job)
 	LdrLoadResult result = {0};
 	LdrFormat	format;
 	Relation	rel;
+	Oid			relid;
 
 	run->job = job;
 	run->job_started_at = GetCurrentTimestamp();
@@ -213,6 +259,7 @@ publish_job(LdrRun *run, LdrJob *job)
 	if (!ldr_format_from_name(job->format, &format))
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
 	rel = publish_open(run, job->table_name);
+	relid = RelationGetRelid(rel);
 	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, run->options, &result);
 	table_close(rel, NoLock);
 	stats->rows_read += result.rows_read;
@@ -220,7 +267,7 @@ publish_job(LdrRun *run, LdrJob *job)
 	stats->bytes += result.bytes;
 	stats->sink = result.sink;
 	stats->reason = result.reason;
-	ldr_job_completed(run->package->package_id, job->ordinal, result.rows_read,
+	ldr_job_completed(run->package->package_id, job->ordinal, relid, result.rows_read,
 					  result.rows_inserted, run->job_started_at);
 	ldr_progress_job_done(result.rows_read, result.bytes);
 	run->job = NULL;
@@ -235,6 +282,7 @@ publish_record(LdrRun *run)
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
 	/* deferred triggers fail here, where the error still becomes the package's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
+	ldr_package_lock_keep();
 	ldr_system_record(run);
 	foreach(lc, run->stats)
 		ldr_package_table_insert(run->package->package_id, lfirst(lc));
@@ -260,6 +308,18 @@ publish_was_loaded(LdrRun *run)
 	return true;
 }
 
+/* Jobs that are completed, but whose table was dropped since, have to be done again. */
+static void
+publish_recheck(LdrRun *run)
+{
+	MemoryContext old;
+
+	ldr_job_recheck(run->package->package_id, run->package->dataset);
+	old = MemoryContextSwitchTo(run->cxt);
+	run->jobs = ldr_job_list(run->package->package_id);
+	MemoryContextSwitchTo(old);
+}
+
 void
 ldr_publish(LdrRun *run)
 {
@@ -269,23 +329,32 @@ ldr_publish(LdrRun *run)
 	if (publish_was_loaded(run))
 		return;
 	publish_create(run);
+	publish_recheck(run);
 	publish_lock(run, run->jobs);
 	ldr_progress_phase(LDR_PHASE_LOAD);
 	foreach(lc, run->jobs)
-	/* completed: by itself, before the package was registered anew as an atomic one */
-		if (strcmp(((LdrJob *) lfirst(lc))->state, "completed") != 0)
-		publish_job(run, lfirst(lc));
+	{
+		LdrJob	   *job = lfirst(lc);
+
+		/* completed: by itself, before the package was registered anew as an atomic one */
+		if (strcmp(job->state, "completed") != 0)
+			publish_job(run, job);
+	}
 	publish_record(run);
 	ldr_xact_commit();
 }
 
-void
+bool
 ldr_publish_tables(LdrRun *run)
 {
 	ldr_xact_begin();
+	if (publish_was_loaded(run))
+		return false;
 	publish_create(run);
+	publish_recheck(run);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
+	return true;
 }
 
 /*

@@ -33,7 +33,7 @@ extern void ldr_migrate(LdrRun *run);
 extern void ldr_publish(LdrRun *run);
 
 /* The first and the last transaction of a package whose jobs commit one by one. */
-extern void ldr_publish_tables(LdrRun *run);
+extern bool ldr_publish_tables(LdrRun *run); /* false: it was loaded already, all is done */
 extern void ldr_publish_end(LdrRun *run);
 
 extern bool ldr_publish_next_job(LdrRun *run);

@@ -56,11 +56,12 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 						   "without row-level security that binds it.",
 						   GetUserNameFromId(GetUserId(), false))));
 	}
-	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 AND %s = $2 AND %s = 0 LIMIT 1",
+	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 AND %s OPERATOR(pg_catalog.=) $2 "
+									"AND %s OPERATOR(pg_catalog.=) 0 LIMIT 1",
 									quote_qualified_identifier(dataset, t->name),
 									system_column(t, "load_id"), system_column(t, "schema_name"),
 									system_column(t, "status")),
-						   2, types, values, SPI_OK_SELECT) > 0;
+						   2, types, values);
 }
 
 static bool
@@ -71,10 +72,10 @@ system_knows_version(const LdrRun *run)
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(schema->version_hash)};
 
-	return ldr_sql_execute(psprintf("SELECT 1 FROM %s WHERE %s = $1 LIMIT 1",
+	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 LIMIT 1",
 									quote_qualified_identifier(run->package->dataset, t->name),
 									system_column(t, "version_hash")),
-						   1, types, values, SPI_OK_SELECT) > 0;
+						   1, types, values);
 }
 
 static void
@@ -114,7 +115,7 @@ ldr_system_record(const LdrRun *run)
 		Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()),
 	CStringGetTextDatum(schema->version_hash)};
 
-	ldr_lock_dataset(dataset);
+	ldr_lock_dataset(dataset, LDR_DATASET_RECORD);
 	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -366,7 +366,10 @@ csv_assume_header(CsvReader *r, LdrError *err)
 	return status == LDR_END ? LDR_OK : status;
 }
 
-/* Skip a byte order mark and read the header, if there is one. An empty file has none. */
+/*
+ * Skip a byte order mark and read the header, if the file should have one: an empty file is then
+ * not one without rows but one that was lost.
+ */
 static LdrStatus
 csv_header(CsvReader *r, LdrError *err)
 {
@@ -387,7 +390,10 @@ csv_header(CsvReader *r, LdrError *err)
 		if ((status = ldr_reader_more(b, err)) != LDR_OK)
 			return status;
 	if (status == LDR_END)
-		return LDR_OK;
+	{
+		strcpy(err->hint, "A csv file without rows still begins with its header.");
+		return ldr_fail(err, LDR_NO_HEADER, "the file is empty");
+	}
 	if (status == LDR_OK)
 		status = csv_take_header(r, &row, err);
 	b->line = row.line + 1;

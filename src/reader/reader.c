@@ -222,7 +222,8 @@ ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrPlace place, const
 
 	ldr_excerpt(shown, sizeof(shown), name, len);
 	strcpy(err->hint, "The package's schema must name every column that its files have.");
-	ldr_reader_fail(b, err, LDR_UNKNOWN_COLUMN, place, "column \"%s\" is not in the table", shown);
+	ldr_reader_fail(b, err, LDR_UNKNOWN_COLUMN, place,
+					"the file names column \"%s\", which the table does not have", shown);
 	reader_name(err, name, len);
 	return LDR_UNKNOWN_COLUMN;
 }

@@ -5,7 +5,7 @@
 
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
+#include "utils/snapmgr.h"
 
 #include "loader.h"
 #include "schema/plan.h"
@@ -63,12 +63,9 @@ ldr_change_sql(const char *dataset, const LdrChange *change, bool create_indexes
 uint64
 ldr_sql_execute(const char *sql, int nargs, Oid *types, Datum *values, int expect)
 {
-	int			nest = NewGUCNestLevel();
 	int			rc;
 	uint64		n;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
@@ -76,6 +73,21 @@ ldr_sql_execute(const char *sql, int nargs, Oid *types, Datum *values, int expec
 		elog(ERROR, "unexpected result %s of \"%s\"", SPI_result_code_string(rc), sql);
 	n = SPI_processed;
 	SPI_finish();
-	AtEOXact_GUC(true, nest);
 	return n;
+}
+
+bool
+ldr_sql_finds(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	bool		found;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(sql, nargs, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+	PopActiveSnapshot();
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
 }

@@ -42,9 +42,12 @@ extern char *ldr_change_sql(const char *dataset, const LdrChange *change, bool c
 extern char *ldr_dataset_sql(const char *dataset);
 
 /*
- * Run one statement of ours through SPI as the current role, with search_path pg_catalog.
- * Returns the number of rows; expect is the SPI result code.
+ * Run one statement of ours on the user's tables through SPI, as the current role and with its
+ * search_path, since triggers fire in it: so everything in it has to be qualified. Returns the number of rows; expect is the SPI result code.
  */
 extern uint64 ldr_sql_execute(const char *sql, int nargs, Oid *types, Datum *values, int expect);
+
+/* Does a SELECT of ours find anything, now, whatever the isolation level? */
+extern bool ldr_sql_finds(const char *sql, int nargs, Oid *types, Datum *values);
 
 #endif							/* LDR_PLAN_H */

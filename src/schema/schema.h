@@ -107,6 +107,14 @@ extern LdrSchemaColumn *ldr_schema_column(const LdrSchemaTable *table, const cha
 extern LdrStatus ldr_column_type(const LdrSchemaColumn *column, const char *table_format,
 								 char *buf, size_t bufsize, LdrError *err);
 
+/*
+ * The same for a statement, whatever its search_path: a type whose name is no keyword of the
+ * grammar gets its schema ("pg_catalog.jsonb"), so that no other type can shadow it. geometry is
+ * of the schema that PostGIS is in, and stays as it is.
+ */
+extern LdrStatus ldr_column_type_sql(const LdrSchemaColumn *column, const char *table_format,
+									 char *buf, size_t bufsize, LdrError *err);
+
 /* What is in load_package_state.json; everything may be missing. */
 typedef struct LdrPackageState
 {

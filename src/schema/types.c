@@ -158,3 +158,22 @@ ldr_column_type(const LdrSchemaColumn *column, const char *table_format, char *b
 		return ldr_fail(err, LDR_TOO_LONG, "type of column \"%s\" does not fit", column->name);
 	return status;
 }
+
+LdrStatus
+ldr_column_type_sql(const LdrSchemaColumn *column, const char *table_format, char *buf,
+					size_t bufsize, LdrError *err)
+{
+	static const char *const plain_names[] = {"jsonb", "json", "bytea", "date"};
+	char		type[64];
+	const char *prefix = "";
+	LdrStatus	status = ldr_column_type(column, table_format, type, sizeof(type), err);
+
+	if (status != LDR_OK)
+		return status;
+	for (size_t i = 0; i < sizeof(plain_names) / sizeof(plain_names[0]); i++)
+		if (strcmp(type, plain_names[i]) == 0)
+			prefix = "pg_catalog.";
+	if ((size_t) snprintf(buf, bufsize, "%s%s", prefix, type) >= bufsize)
+		return ldr_fail(err, LDR_TOO_LONG, "type of column \"%s\" does not fit", column->name);
+	return LDR_OK;
+}

@@ -7,7 +7,8 @@
  *	INSERT INTO t (columns) SELECT columns FROM loader_rows
  *
  * The statement names only the columns that the rows bring, so that the others get their
- * defaults; a batch ends where a row brings other columns than the row before it.
+ * defaults; a batch ends where a row brings other columns than the row before it. A column whose
+ * default is no other than NULL is named all the same: rows with and without it share a batch.
  *
  * Each batch runs in a subtransaction. If it fails, it is rolled back and its rows are inserted
  * one by one, until the one that is to blame raises its error. That error is the one that leaves
@@ -20,6 +21,8 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -27,6 +30,7 @@
 #include "utils/queryenvironment.h"
 #include "utils/resowner.h"
 #include "utils/tuplestore.h"
+#include "utils/typcache.h"
 
 #include "sink/sink.h"
 
@@ -46,7 +50,8 @@ typedef struct ExecutorSinkState
 	Tuplestorestate *rows;		/* the batch; NULL: none yet */
 	int			nrows;
 	int64		lines[LDR_BATCH_ROWS];
-	bool	   *absent;			/* what the rows of the batch do not bring */
+	bool	   *null_if_absent; /* in the order of attnums: has no default that NULL is not */
+	bool	   *absent;			/* what the rows of the batch do not bring and default */
 	bool	   *row_absent;		/* the same of the row being put */
 	size_t		seen_bytes;		/* sink->batch_bytes after the row before */
 	ExecutorPlan plans[EXECUTOR_PLANS];
@@ -191,6 +196,25 @@ executor_plan(LdrSink *sink, const bool *absent)
 	return plan;
 }
 
+/*
+ * Does leaving the column out of the statement do the same as NULL? Not in a view, whose defaults
+ * are those of the table below. A domain with constraints is asked about its NULL only by a
+ * statement that leaves the column out. And a column that the role may not fill cannot be named.
+ */
+static bool
+executor_absent_is_null(Relation rel, AttrNumber attnum)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+	if (rel->rd_rel->relkind == RELKIND_VIEW || att->attidentity != '\0' ||
+		att->attgenerated != '\0' || DomainHasConstraints(att->atttypid) ||
+		build_column_default(rel, attnum) != NULL)
+		return false;
+	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(RelationGetRelid(rel), attnum, GetUserId(),
+							  ACL_INSERT) == ACLCHECK_OK;
+}
+
 static void
 executor_open(LdrSink *sink)
 {
@@ -201,6 +225,9 @@ executor_open(LdrSink *sink)
 	state->desc = CreateTupleDescCopy(RelationGetDescr(sink->rel));
 	state->absent = palloc0(sizeof(bool) * (sink->nattrs + 1));
 	state->row_absent = palloc0(sizeof(bool) * (sink->nattrs + 1));
+	state->null_if_absent = palloc0(sizeof(bool) * (sink->nattrs + 1));
+	for (int i = 0; i < sink->nattrs; i++)
+		state->null_if_absent[i] = executor_absent_is_null(sink->rel, sink->attnums[i]);
 	state->release.func = executor_release_plans;
 	state->release.arg = state;
 	MemoryContextRegisterResetCallback(state->cxt, &state->release);
@@ -369,7 +396,13 @@ executor_put(LdrSink *sink)
 	size_t		row_bytes = sink->batch_bytes - state->seen_bytes;
 
 	for (int i = 0; i < sink->nattrs; i++)
-		state->row_absent[i] = sink->absent[sink->attnums[i] - 1];
+	{
+		bool		absent = sink->absent[sink->attnums[i] - 1];
+
+		if (absent && state->null_if_absent[i])
+			sink->slot->tts_isnull[sink->attnums[i] - 1] = true;
+		state->row_absent[i] = absent && !state->null_if_absent[i];
+	}
 	if (state->nrows > 0 && memcmp(state->row_absent, state->absent, size) != 0)
 	{
 		executor_write(sink);

@@ -37,6 +37,8 @@ typedef struct SinkBase
 	LdrSink		sink;			/* first: callers hold a pointer to it */
 	int			ndomains;
 	SinkDomain *domains;
+	int			nrefused;
+	AttrNumber *refused;		/* columns that the role may not fill */
 } SinkBase;
 
 typedef struct SinkDefault
@@ -200,30 +202,33 @@ ldr_sink_choose(Relation rel, const char **reason)
 	return *reason == NULL ? LDR_SINK_HEAP : LDR_SINK_EXECUTOR;
 }
 
+static void
+sink_refuse_privileges(Relation rel)
+{
+	aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(rel->rd_rel->relkind),
+				   RelationGetRelationName(rel));
+}
+
 /*
- * The check that INSERT makes of the current user: INSERT on the table, or on each column that
- * the file fills (on any column, if it fills none).
+ * The check that INSERT makes of the current user: INSERT on the table, or on each column that is
+ * filled (on any column, if none is). Which ones a file fills shows row by row, so the columns
+ * that are not permitted are noted here, and refused when a row brings them.
  */
 static void
-sink_check_privileges(Relation rel, const AttrNumber *attnums, int nattrs)
+sink_check_privileges(SinkBase *base)
 {
-	Oid			relid = RelationGetRelid(rel);
+	LdrSink    *sink = &base->sink;
+	Oid			relid = RelationGetRelid(sink->rel);
 	Oid			userid = GetUserId();
-	bool		allowed = pg_class_aclcheck(relid, userid, ACL_INSERT) == ACLCHECK_OK;
 
-	if (!allowed && nattrs == 0)
-		allowed = pg_attribute_aclcheck_all(relid, userid, ACL_INSERT,
-											ACLMASK_ANY) == ACLCHECK_OK;
-	else if (!allowed)
-	{
-		allowed = true;
-		for (int i = 0; i < nattrs && allowed; i++)
-			allowed = pg_attribute_aclcheck(relid, attnums[i], userid,
-											ACL_INSERT) == ACLCHECK_OK;
-	}
-	if (!allowed)
-		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(rel->rd_rel->relkind),
-					   RelationGetRelationName(rel));
+	if (pg_class_aclcheck(relid, userid, ACL_INSERT) == ACLCHECK_OK)
+		return;
+	if (pg_attribute_aclcheck_all(relid, userid, ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
+		sink_refuse_privileges(sink->rel);
+	base->refused = palloc(sizeof(AttrNumber) * (sink->nattrs + 1));
+	for (int i = 0; i < sink->nattrs; i++)
+		if (pg_attribute_aclcheck(relid, sink->attnums[i], userid, ACL_INSERT) != ACLCHECK_OK)
+			base->refused[base->nrefused++] = sink->attnums[i];
 }
 
 /* Our callers build attnums from the catalog; a wrong one is their bug. */
@@ -281,7 +286,6 @@ ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nat
 						RelationGetRelationName(rel)),
 				 errdetail("Reason: %s.", reason)));
 	sink_check_attnums(rel, attnums, nattrs);
-	sink_check_privileges(rel, attnums, nattrs);
 	if (XactReadOnly && !rel->rd_islocaltemp)
 		PreventCommandIfReadOnly("INSERT");
 
@@ -297,6 +301,7 @@ ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nat
 		sink->attnums[i] = attnums[i];
 	sink->absent = palloc0(sizeof(bool) * (RelationGetNumberOfAttributes(rel) + 1));
 	sink->batch_cxt = AllocSetContextCreate(cxt, "loader sink batch", ALLOCSET_DEFAULT_SIZES);
+	sink_check_privileges(base);
 	sink_find_domains(base);
 	sink->ops->open(sink);
 	MemoryContextSwitchTo(oldcxt);
@@ -325,9 +330,14 @@ sink_check_domains(SinkBase *base)
 void
 ldr_sink_put(LdrSink *sink)
 {
+	SinkBase   *base = (SinkBase *) sink;
+
 	/* Until the row has joined its batch, what goes wrong is its own fault. */
 	sink->error_line = sink->line;
-	sink_check_domains((SinkBase *) sink);
+	for (int i = 0; i < base->nrefused; i++)
+		if (!sink->absent[base->refused[i] - 1])
+			sink_refuse_privileges(sink->rel);
+	sink_check_domains(base);
 	sink->ops->put(sink);
 	sink->error_line = 0;
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -52,8 +54,19 @@ package_release(void *arg)
 		close(dir->fd);
 	if (dir->jobs_fd >= 0)
 		close(dir->jobs_fd);
+	for (int i = 0; i < dir->reserved; i++)
+		ReleaseExternalFD();
 	ldr_schema_free(dir->schema);
 	ldr_package_state_free(dir->state);
+}
+
+/* Count a descriptor that the package is about to hold among those that the server may have. */
+static void
+package_reserve(LdrPackageDir *dir, const char *path)
+{
+	if (!AcquireExternalFD())
+		ldr_path_error(path, errno);
+	dir->reserved++;
 }
 
 static void
@@ -133,7 +146,8 @@ package_read_documents(LdrPackageDir *dir, const LdrFileStamp *expect)
 	if (dir->schema_text == NULL)
 		package_refuse(dir, "There is no \"schema.json\" in it.",
 					   "Name a package directory of dlt after normalize: "
-					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
+					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>. "
+					   "loader_scan loads all packages below a directory.");
 	if (expect && memcmp(expect, &dir->schema_stamp, sizeof(*expect)) != 0)
 	{
 		ldr_fail(&err, LDR_FILE_CHANGED, "file is not the one that was registered");
@@ -166,8 +180,10 @@ ldr_package_open(const char *source, const LdrFileStamp *expect)
 
 	dir->path = ldr_directory_resolve(source);
 	dir->load_id = pstrdup(strrchr(dir->path, '/') + 1);
+	package_reserve(dir, dir->path);
 	dir->fd = ldr_directory_open(dir->path);
 	package_read_documents(dir, expect);
+	package_reserve(dir, dir->path);
 	dir->jobs_fd = openat(dir->fd, "new_jobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir->jobs_fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		package_refuse(dir, "There is no directory \"new_jobs\" in it.",
@@ -207,8 +223,8 @@ package_check_untouched(LdrPackageDir *dir)
 {
 	static const char *const folders[] = {"started_jobs", "completed_jobs", "failed_jobs",
 	".pending_transitions"};
-	const char *hint = "Let dlt finish it (dlt pipeline <name> load), or drop it there and run the "
-		"pipeline again.";
+	const char *hint = "Let dlt finish it (pipeline.load() in Python), or drop it there (dlt "
+		"pipeline <name> drop-pending-packages) and run the pipeline again.";
 	struct stat st;
 
 	for (size_t i = 0; i < lengthof(folders); i++)
@@ -243,6 +259,23 @@ package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file)
 		ldr_raise(&err, path);
 }
 
+/* File names are stored; in an encoding other than UTF-8 that takes care of ASCII only. */
+static void
+package_check_name(const char *file_name)
+{
+	ldr_path_check_text("job file name", file_name);
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return;
+	for (const char *p = file_name; *p; p++)
+		if (IS_HIGHBIT_SET(*p))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("job file name \"%s\" has characters beyond ASCII and the database's "
+							"encoding is %s", ldr_printable(file_name),
+							GetDatabaseEncodingName()),
+					 errhint("Rename it, or load it into a database with encoding UTF8.")));
+}
+
 static LdrPackageFile *
 package_check_file(LdrPackageDir *dir, const char *file_name)
 {
@@ -251,8 +284,12 @@ package_check_file(LdrPackageDir *dir, const char *file_name)
 	LdrError	err = {0};
 	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
 
+	package_check_name(file_name);
 	if (!pg_verify_mbstr(PG_UTF8, file_name, strlen(file_name), true))
-		package_refuse(dir, "The name of a job file is not valid UTF-8.", NULL);
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("job file name \"%s\" is not valid UTF-8", ldr_printable(file_name)),
+				 errhint("Rename it.")));
 	if (ldr_job_name_parse(file_name, &name, &err) != LDR_OK)
 		ldr_raise(&err, path);
 	file->file_name = pstrdup(file_name);
@@ -295,7 +332,10 @@ ldr_package_read(const char *source)
 					   "bytes.", NULL);
 	package_check_untouched(dir);
 	foreach(lc, ldr_directory_list(dir->jobs_fd, psprintf("%s/new_jobs", dir->path)))
+	{
+		CHECK_FOR_INTERRUPTS();
 		dir->files = lappend(dir->files, package_check_file(dir, lfirst(lc)));
+	}
 	list_sort(dir->files, package_compare_files);
 	foreach(lc, dir->files)
 	{
@@ -310,23 +350,104 @@ ldr_package_read(const char *source)
 	return dir;
 }
 
+/* The source of a job file, whose descriptor is counted as long as it is open. */
+typedef struct JobSource
+{
+	LdrSource	pub;			/* first: callers hold a pointer to it */
+	LdrSource  *inner;
+} JobSource;
+
+static ssize_t
+job_source_read(LdrSource *self, char *buf, size_t n, LdrError *err)
+{
+	LdrSource  *inner = ((JobSource *) self)->inner;
+
+	return inner->read(inner, buf, n, err);
+}
+
+static uint64_t
+job_source_consumed(const LdrSource *self)
+{
+	const LdrSource *inner = ((const JobSource *) self)->inner;
+
+	return inner->consumed(inner);
+}
+
+static void
+job_source_close(LdrSource *self)
+{
+	LdrSource  *inner = ((JobSource *) self)->inner;
+
+	inner->close(inner);
+	ReleaseExternalFD();
+	free(self);
+}
+
+/*
+ * A counted source over fd, which is counted already and taken over, also if it fails. Not in a
+ * memory context: whoever closes it may do so when one is reset.
+ */
+static LdrSource *
+job_source(int fd, const LdrFileStamp *stamp, LdrError *err)
+{
+	JobSource  *source = calloc(1, sizeof(JobSource));
+	LdrSource  *inner = ldr_file_source(fd, stamp, err);
+
+	if (source == NULL || inner == NULL)
+	{
+		if (inner != NULL)
+		{
+			inner->close(inner);
+			ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory");
+		}
+		free(source);
+		ReleaseExternalFD();
+		return NULL;
+	}
+	source->pub.read = job_source_read;
+	source->pub.close = job_source_close;
+	source->pub.consumed = job_source_consumed;
+	source->inner = inner;
+	return &source->pub;
+}
+
+/* No compressor writes nothing: an empty file of that name was cut short. */
+static LdrStatus
+job_check_empty(const char *file_name, const LdrFileStamp *stamp, LdrError *err)
+{
+	const char *end = strrchr(file_name, '.');
+
+	if (stamp->size == 0 && end != NULL && strcmp(end, ".gz") == 0)
+		return ldr_fail(err, LDR_CORRUPT, "file is empty, which no gzip file is");
+	if (stamp->size == 0 && end != NULL && strcmp(end, ".zst") == 0)
+		return ldr_fail(err, LDR_CORRUPT, "file is empty, which no zstd file is");
+	return LDR_OK;
+}
+
 LdrSource *
 ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp)
 {
 	LdrError	err = {0};
 	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
 	LdrSource  *source;
-	int			fd = openat(dir->jobs_fd, file_name,
-							O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd;
 
-	if (fd < 0 && errno == ENOENT)
+	if (job_check_empty(file_name, stamp, &err) != LDR_OK)
+		ldr_raise(&err, path);
+	if (!AcquireExternalFD())
+		ldr_path_error(path, errno);
+	fd = openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
 	{
+		int			error = errno;
+
+		ReleaseExternalFD();
+		if (error != ENOENT)
+			ldr_path_error(path, error);
 		ldr_fail(&err, LDR_FILE_CHANGED, "file has gone since the package was registered");
 		ldr_raise(&err, path);
 	}
-	if (fd < 0)
-		ldr_path_error(path, errno);
-	source = ldr_file_source(fd, stamp, &err);
+	source = job_source(fd, stamp, &err);
 	if (source)
 		source = ldr_codec_source(source, &err);
 	if (source == NULL)
@@ -367,6 +488,21 @@ package_visit(int fd, const char *path, int depth, List **found)
 	PG_END_TRY();
 }
 
+static void
+package_warn_closed(const char *path)
+{
+	char	   *detail;
+	char	   *hint;
+
+	ldr_path_explain(path, &detail, &hint);
+	errno = EACCES;
+	ereport(WARNING,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("could not look into \"%s\": %m", ldr_printable(path)),
+			 errdetail("%s", detail),
+			 errhint("%s", hint)));
+}
+
 /*
  * Packages below an open directory. In dlt's own working directories only load/normalized holds
  * packages that are complete: load/new is being written, load/loaded is done, normalize/ is what
@@ -387,6 +523,7 @@ package_search(int fd, const char *path, int depth, List **found)
 		char	   *below = psprintf("%s/%s", strcmp(path, "/") == 0 ? "" : path, name);
 		int			sub;
 
+		CHECK_FOR_INTERRUPTS();
 		if (name[0] == '.' || (is_load_volume && strcmp(name, "normalized") != 0) ||
 			(is_pipeline && strcmp(name, "load") != 0))
 			continue;
@@ -394,9 +531,7 @@ package_search(int fd, const char *path, int depth, List **found)
 		if (sub >= 0)
 			package_visit(sub, below, depth, found);
 		else if (errno == EACCES)
-			ereport(WARNING,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("could not look into \"%s\": %m", below)));
+			package_warn_closed(below);
 	}
 }
 

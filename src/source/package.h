@@ -26,6 +26,7 @@ typedef struct LdrPackageDir
 	char	   *load_id;		/* its last element */
 	int			fd;				/* of the directory */
 	int			jobs_fd;		/* of new_jobs */
+	int			reserved;		/* how many of them are counted with the server */
 	LdrSchema  *schema;
 	char	   *schema_text;	/* schema.json, byte for byte */
 	size_t		schema_len;

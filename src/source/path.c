@@ -36,18 +36,18 @@ path_server_user(void)
 
 /*
  * The commonest mistake: the server's user cannot read what the caller's user wrote. Find the
- * element of the path that stops it.
+ * element of the path that stops it; what to say of it, and what to do.
  */
-static void
-__attribute__((noreturn))
-path_not_readable(const char *path, int err)
+void
+ldr_path_explain(const char *path, char **detail, char **hint)
 {
 	char	   *element = pstrdup(path);
 	char	   *user = path_server_user();
+	struct stat st;
+	bool		is_file;
 
 	for (char *slash = strchr(element + 1, '/'); slash; slash = strchr(slash + 1, '/'))
 	{
-		struct stat st;
 		bool		missing;
 
 		*slash = '\0';
@@ -56,15 +56,16 @@ path_not_readable(const char *path, int err)
 			break;
 		*slash = '/';
 	}
-	errno = err;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("could not read \"%s\": %m", path),
-			 errdetail("The server runs as operating system user \"%s\", which may not enter or "
-					   "read \"%s\".", user, element),
-			 errhint("Give that user access: chmod g+rx on \"%s\" and g+r on the files, with a "
-					 "group that \"%s\" is in, or setfacl -m u:%s:rx.",
-					 element, user, user)));
+	is_file = stat(element, &st) == 0 && !S_ISDIR(st.st_mode);
+	element = ldr_printable(element);
+	*detail = psprintf("The server runs as operating system user \"%s\", which may not enter or "
+					   "read \"%s\".", user, element);
+	*hint = psprintf("Give that user access: chmod %s on \"%s\"%s, with a group that \"%s\" is in "
+					 "(a running server sees new groups only after a restart), or setfacl -m "
+					 "u:%s:%s.",
+					 is_file ? "g+r" : "g+rx", element,
+					 is_file ? "" : " and g+r on the files in it", user, user,
+					 is_file ? "r" : "rx");
 }
 
 /* Turn errno of a failed look at path into the error a user can do something with. */
@@ -72,7 +73,18 @@ void
 ldr_path_error(const char *path, int err)
 {
 	if (err == EACCES || err == EPERM)
-		path_not_readable(path, err);
+	{
+		char	   *detail;
+		char	   *hint;
+
+		ldr_path_explain(path, &detail, &hint);
+		errno = err;
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("could not read \"%s\": %m", path),
+				 errdetail("%s", detail),
+				 errhint("%s", hint)));
+	}
 	errno = err;
 	if (err == ENOENT || err == ENOTDIR)
 		ereport(ERROR,
@@ -137,6 +149,17 @@ path_begins_listed(const char *path)
 	return path_is_listed(real);
 }
 
+void
+ldr_path_check_text(const char *what, const char *name)
+{
+	if (!pg_verifymbstr(name, strlen(name), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("%s \"%s\" is not valid in the database's encoding %s", what,
+						ldr_printable(name), GetDatabaseEncodingName()),
+				 errhint("Rename it.")));
+}
+
 /* Resolve path and check that the current role may read there. */
 char *
 ldr_directory_resolve(const char *path)
@@ -144,6 +167,8 @@ ldr_directory_resolve(const char *path)
 	char		real[PATH_MAX];
 	bool		reader = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
 
+	/* one that a search has found need not be text, nor need what a link leads to */
+	ldr_path_check_text("path", path);
 	if (!is_absolute_path(path))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -151,7 +176,10 @@ ldr_directory_resolve(const char *path)
 				 errhint("Name the directory from the root of the server's file system.")));
 
 	if (realpath(path, real) != NULL && (reader || path_is_listed(real)))
+	{
+		ldr_path_check_text("path", real);
 		return pstrdup(real);
+	}
 
 	/* who may not read there does not learn what exists there either */
 	if (!reader && !path_begins_listed(path))

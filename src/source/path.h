@@ -6,7 +6,10 @@
 
 #include "nodes/pg_list.h"
 
-/* Real path of a directory that the current role may read. Raises 42501, 58P01, 22023. */
+/*
+ * Real path of a directory that the current role may read. Raises 42501, 58P01, 22023, and
+ * 22021 if it is no text of the database.
+ */
 extern char *ldr_directory_resolve(const char *path);
 
 /* Open a resolved directory, following no link; the caller owns the descriptor. */
@@ -17,5 +20,11 @@ extern List *ldr_directory_list(int fd, const char *real);
 
 /* Raise what errno says about path: which element, which operating system user, what to do. */
 extern void ldr_path_error(const char *path, int err) __attribute__((noreturn));
+
+/* Why path is not permitted to the server's user, and what to do: a detail and a hint. */
+extern void ldr_path_explain(const char *path, char **detail, char **hint);
+
+/* Raise 22021 if a name from the file system is no text of the database; what: "path", say. */
+extern void ldr_path_check_text(const char *what, const char *name);
 
 #endif							/* LDR_PATH_H */

@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "loader.h"
 #include "publish/publish.h"
+#include "source/path.h"
 #include "worker/worker.h"
 
 #define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
@@ -47,6 +48,7 @@ ldr_check_cancel(void)
 	if (ldr_worker_package == 0 || !TimestampDifferenceExceeds(last, now, CANCEL_LOOK_MS))
 		return;
 	last = now;
+	ldr_package_lock_keep();
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "loader cancel", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(cxt);
 	asked = ldr_package_cancel_requested(ldr_worker_package);
@@ -78,6 +80,8 @@ loader_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	ldr_worker_connect(arg.db, arg.role);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	if (GetConfigOption("transaction_timeout", true, false))
+		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 
 	StartTransactionCommand();
 	if (TransactionIdIsValid(arg.caller_xid))
@@ -255,6 +259,22 @@ coordinator_check_jobs(LdrRun *run)
 						 "again.")));
 }
 
+/* A file more or less than were registered, and the package is not the one that was meant. */
+static void
+coordinator_check_files(LdrRun *run)
+{
+	char	   *path = psprintf("%s/new_jobs", run->dir->path);
+	int			found = list_length(ldr_directory_list(run->dir->jobs_fd, path));
+
+	if (found > list_length(run->jobs)) /* one that is missing says so itself */
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package has %d job files, but %d were registered", found,
+						list_length(run->jobs)),
+				 errdetail("Directory \"%s\".", path),
+				 errhint("Register it anew, with loader_start and its directory.")));
+}
+
 static void
 coordinator_attempt(LdrRun *run)
 {
@@ -263,8 +283,10 @@ coordinator_attempt(LdrRun *run)
 
 	ldr_xact_begin();
 	MemoryContextSwitchTo(run->cxt);
+	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
 	run->jobs = ldr_job_list(run->package->package_id);
+	coordinator_check_files(run);
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
 	foreach(lc, run->jobs)
@@ -278,7 +300,8 @@ coordinator_attempt(LdrRun *run)
 		ldr_publish(run);
 		return;
 	}
-	ldr_publish_tables(run);
+	if (!ldr_publish_tables(run))
+		return;
 	MemoryContextSwitchTo(run->cxt);
 	coordinator_run_jobs(run);
 	coordinator_check_jobs(run);
@@ -357,7 +380,6 @@ coordinator_load(LdrPackage *package)
 		run = palloc0(sizeof(LdrRun));
 		run->cxt = cxt;
 		run->package = package;
-		run->options = ldr_options_from_json(package->options);
 		run->started_at = GetCurrentTimestamp();
 		again = coordinator_try(run, attempt);
 		MemoryContextSwitchTo(parent);
@@ -389,7 +411,7 @@ ldr_worker_become(LdrPackage *package)
 static bool
 coordinator_enter(const LdrWorkerArg *arg)
 {
-	if (!ldr_package_lock(arg->package_id, true, TransactionIdIsValid(arg->caller_xid)))
+	if (!ldr_package_lock(arg->package_id, true, arg->asked))
 		return false;
 	if (ldr_slot_acquire())
 		return true;
@@ -437,7 +459,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	if (package)
 	{
 		ldr_progress_begin(package->package_id, package->role, true);
-		if (TransactionIdIsValid(arg->caller_xid) || coordinator_may_resume(package))
+		if (arg->asked || coordinator_may_resume(package))
 			coordinator_load(package);
 		MemoryContextSwitchTo(cxt);
 	}

@@ -20,7 +20,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "common/string.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -95,14 +94,15 @@ environment_of_superuser(void)
 }
 
 static void
-environment_store(json_t * object, const char *name)
+environment_store(json_t *object, const char *name)
 {
 	const char *value = GetConfigOption(name, true, false);
 
-	if (value && GetDatabaseEncoding() != PG_UTF8 && !pg_is_ascii(value))
-		return;					/* JSON is UTF-8 */
-	/* a failure leaves the setting out; only lack of memory makes one */
-	(void) json_object_set_new(object, name, json_string_nocheck(value ? value : ""));
+	if (value == NULL)
+		value = "";
+	/* JSON is UTF-8. A failure leaves the setting out; only lack of memory makes one. */
+	value = pg_server_to_any(value, strlen(value), PG_UTF8);
+	(void) json_object_set_new(object, name, json_string_nocheck(value));
 }
 
 /* The settings of this session that a worker needs, as the text of a JSON object. */
@@ -130,12 +130,12 @@ ldr_environment_collect(void)
 	}
 	foreach(lc, undo)
 		if (!environment_lists(never, lengthof(never), lfirst(lc)))
-		environment_store(object, lfirst(lc));
+			environment_store(object, lfirst(lc));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	if (text == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	copy = pstrdup(text);
+	copy = pstrdup(pg_any_to_server(text, strlen(text), PG_UTF8));
 	free(text);
 	return copy;
 }
@@ -151,10 +151,11 @@ environment_set(const char *name, const char *value, GucContext context)
  * Caller is in a transaction as the caller's role.
  */
 void
-ldr_environment_apply(const char *text)
+ldr_environment_apply(const char *settings)
 {
 	json_error_t error;
-	json_t	   *object = json_loads(text, 0, &error);
+	json_t	   *object = json_loads(pg_server_to_any(settings, strlen(settings), PG_UTF8), 0,
+									&error);
 	const char *name;
 	json_t	   *value;
 	GucContext	context = superuser() ? PGC_SUSET : PGC_USERSET;
@@ -164,8 +165,12 @@ ldr_environment_apply(const char *text)
 		elog(ERROR, "stored settings are broken: %s", error.text);
 	json_object_foreach(object, name, value)
 		if (json_is_string(value))
-		environment_set(name, json_string_value(value), strchr(name, '.') ? context
-						: PGC_SUSET);
+		{
+			const char *text = json_string_value(value);
+
+			environment_set(name, pg_any_to_server(text, strlen(text), PG_UTF8),
+							strchr(name, '.') ? context : PGC_SUSET);
+		}
 	json_decref(object);
 
 	environment_set("statement_timeout", "0", PGC_SUSET);
@@ -213,6 +218,6 @@ ldr_xact_commit(void)
 void
 ldr_xact_abort(void)
 {
-	AbortCurrentTransaction();
+	AbortOutOfAnyTransaction();
 	SetUserIdAndSecContext(worker_role, 0);
 }

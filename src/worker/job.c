@@ -91,7 +91,6 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	run->package = ldr_worker_fetch(arg);
 	if (run->package == NULL || strcmp(run->package->state, "loading") != 0)
 		return;
-	run->options = ldr_options_from_json(run->package->options);
 	run->started_at = GetCurrentTimestamp();
 	ldr_worker_package = run->package->package_id;
 	ldr_progress_begin(run->package->package_id, run->package->role, false);
@@ -100,6 +99,7 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	ldr_worker_become(run->package);
 	ldr_xact_begin();
 	MemoryContextSwitchTo(cxt);
+	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
 	ldr_xact_commit();
 	ldr_jobs_run(run);

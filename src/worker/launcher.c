@@ -49,7 +49,7 @@ launcher_databases(void)
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old;
 
-		if (!db->datallowconn || db->datistemplate)
+		if (!db->datallowconn || db->datistemplate || db->datconnlimit < -1)
 			continue;
 		old = MemoryContextSwitchTo(cxt);
 		oids = lappend_oid(oids, db->oid);

@@ -3,10 +3,11 @@
  * death of its holder.
  *
  * They live in the space of advisory locks, with a class number that the SQL functions cannot
- * produce (those use 1 and 2). Order: package, slot, dataset, then relations.
+ * produce (those use 1 and 2). Order: package, slot, dataset (create), relations, dataset (record).
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -20,11 +21,14 @@ enum
 {
 	CLASS_SLOT = 0x4c01,		/* one of loader.max_workers, over all databases */
 	CLASS_PACKAGE,				/* whoever works on a package as its coordinator */
-	CLASS_DATASET,				/* creates tables of a dataset, or writes its system tables */
+	CLASS_CREATE,				/* creates a dataset and dlt's own tables in it */
+	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, right before the commit */
 	CLASS_SCAN					/* scans a directory */
 };
 
 static int	slot_held = -1;
+static int64 package_held = 0;	/* for the session */
+static TransactionId package_locked_in = InvalidTransactionId;
 
 static LOCKTAG
 lock_tag(Oid db, uint64 id, uint16 class)
@@ -68,8 +72,45 @@ bool
 ldr_package_lock(int64 package_id, bool session, bool wait)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_PACKAGE);
+	bool		got = LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
 
-	return LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	if (got && session)
+		package_held = package_id;
+	if (got && !session)
+		package_locked_in = GetCurrentTransactionId();
+	return got;
+}
+
+/* Has this transaction locked a package, so that others may have to wait for its end? */
+bool
+ldr_package_locked_by_transaction(void)
+{
+	return TransactionIdIsValid(package_locked_in) &&
+		TransactionIdIsCurrentTransactionId(package_locked_in);
+}
+
+/*
+ * Code of the user's tables may have called pg_advisory_unlock_all(). Take our locks again, and give
+ * up if somebody else was faster.
+ */
+void
+ldr_package_lock_keep(void)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_held, CLASS_PACKAGE);
+
+	if (package_held == 0 || ldr_lock_is_held(&tag, ExclusiveLock))
+		return;
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the lock on package " INT64_FORMAT " was lost", package_held),
+				 errdetail("Code of one of its tables has called pg_advisory_unlock_all().")));
+	if (slot_held >= 0)
+	{
+		LOCKTAG		slot = lock_tag(InvalidOid, slot_held, CLASS_SLOT);
+
+		(void) LockAcquire(&slot, ExclusiveLock, true, true);
+	}
 }
 
 void
@@ -77,20 +118,18 @@ ldr_package_unlock(int64 package_id)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_PACKAGE);
 
+	package_held = 0;
 	if (ldr_lock_is_held(&tag, ExclusiveLock))
 		LockRelease(&tag, ExclusiveLock, true);
 }
 
-/*
- * Until the end of the transaction, be the only one who creates tables of the dataset or writes
- * its system tables. Waits as long as lock_timeout lets it.
- */
+/* One of a dataset's locks, until the end of the transaction. Waits as lock_timeout lets it. */
 void
-ldr_dataset_lock(const char *dataset)
+ldr_dataset_lock(const char *dataset, LdrDatasetLock which)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) dataset,
 																 strlen(dataset), 0),
-							   CLASS_DATASET);
+							   which == LDR_DATASET_CREATE ? CLASS_CREATE : CLASS_RECORD);
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	/* a lock on a relation does that by itself: see what its holder before us has created */

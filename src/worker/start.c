@@ -18,6 +18,7 @@
 
 /* Starts of this transaction, one entry per subtransaction level that has some. */
 static List *pending = NIL;		/* of SubTransactionId */
+static int	started_here = 0;	/* workers that wait for the end of this transaction */
 
 /* PREPARE TRANSACTION would leave the worker waiting for who knows how long. */
 static void
@@ -30,7 +31,10 @@ start_xact_callback(XactEvent event, void *arg)
 				 errhint("Start the package in a transaction of its own.")));
 	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
 		event != XACT_EVENT_PRE_PREPARE)
+	{
 		pending = NIL;			/* its memory goes with the transaction */
+		started_here = 0;
+	}
 }
 
 static void
@@ -88,22 +92,33 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
-/* Start a package's coordinator; same_transaction if the catalog change is not committed yet. */
+/*
+ * Start a package's coordinator; same_transaction if the catalog change is not committed yet, asked
+ * if a user wants this very package, so that it is no resumption.
+ */
 BackgroundWorkerHandle *
-ldr_package_start(const LdrPackage *package, bool same_transaction)
+ldr_package_start(const LdrPackage *package, bool same_transaction, bool asked)
 {
 	LdrWorkerArg arg = {0};
+	BackgroundWorkerHandle *handle;
 
 	arg.kind = LDR_COORDINATOR;
 	arg.db = MyDatabaseId;
 	arg.role = package->role;
 	arg.package_id = package->package_id;
-	if (same_transaction)
-	{
-		arg.caller_xid = GetTopTransactionId();
-		start_remember();
-	}
-	return ldr_worker_start(&arg);
+	arg.asked = asked;
+	if (!same_transaction)
+		return ldr_worker_start(&arg);
+
+	/* more would only wait beside these, and take the processes of others; those start them later */
+	if (started_here >= ldr_max_workers)
+		return NULL;
+	arg.caller_xid = GetTopTransactionId();
+	start_remember();
+	handle = ldr_worker_start(&arg);
+	if (handle)
+		started_here++;
+	return handle;
 }
 
 /*
@@ -118,7 +133,8 @@ ldr_start_waiting(bool same_transaction)
 	int			n = 0;
 	ListCell   *lc;
 
-	if (room <= 0)
+	/* in recovery no worker starts; each request would only take a place in the postmaster's list */
+	if (room <= 0 || RecoveryInProgress())
 		return 0;
 	foreach(lc, ldr_package_waiting((int64) GetSystemIdentifier(), MyDatabaseId))
 	{
@@ -134,7 +150,7 @@ ldr_start_waiting(bool same_transaction)
 		/* started by this very transaction: its worker is there, and waits for the commit */
 		if (!same_transaction && TransactionIdIsCurrentTransactionId(package->xmin))
 			continue;
-		if (ldr_package_start(package, same_transaction) == NULL || ++n >= room)
+		if (ldr_package_start(package, same_transaction, false) == NULL || ++n >= room)
 			break;
 	}
 	return n;
@@ -152,5 +168,5 @@ ldr_package_begin(LdrPackage *package, bool slots)
 	ldr_package_want(package->package_id, package->system_identifier, package->database);
 	if (!slots || ldr_package_blocker(package->package_id, &failed) != 0)
 		return slots;
-	return ldr_package_start(package, true) != NULL;
+	return ldr_package_start(package, true, true) != NULL;
 }

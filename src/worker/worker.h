@@ -30,13 +30,15 @@ typedef struct LdrWorkerArg
 	Oid			role;
 	int64		package_id;
 	TransactionId caller_xid;	/* wait for its end first; invalid: none */
+	bool		asked;			/* somebody asked for this package, now; else it was found waiting */
 } LdrWorkerArg;
 
 StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra");
 
 /* start.c: from the tables to a process */
 extern BackgroundWorkerHandle *ldr_worker_start(const LdrWorkerArg *arg);
-extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool same_transaction);
+extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool same_transaction,
+												 bool asked);
 extern int	ldr_start_waiting(bool same_transaction);
 extern bool ldr_package_begin(LdrPackage *package, bool slots);
 
@@ -45,7 +47,15 @@ extern bool ldr_slot_acquire(void);
 extern void ldr_slot_release(void);
 extern bool ldr_package_lock(int64 package_id, bool session, bool wait);
 extern void ldr_package_unlock(int64 package_id);
-extern void ldr_dataset_lock(const char *dataset);
+extern void ldr_package_lock_keep(void);
+extern bool ldr_package_locked_by_transaction(void);
+typedef enum LdrDatasetLock
+{
+	LDR_DATASET_CREATE,			/* to create it, with dlt's own tables: until that is committed */
+	LDR_DATASET_RECORD			/* to write to those: for the last moment of a load */
+} LdrDatasetLock;
+
+extern void ldr_dataset_lock(const char *dataset, LdrDatasetLock which);
 extern bool ldr_scan_lock(const char *directory);
 
 /* environment.c: identity and settings */

@@ -119,7 +119,12 @@ BEGIN
 	SELECT p.state, p.sqlstate, test.hide(p.message), test.hide(p.detail), p.hint FROM loader.packages p WHERE p.package_id = id
 		INTO state, code, message, detail, hint;
 	IF state <> 'loaded' THEN
-		PERFORM loader_forget(id);
+		BEGIN
+			PERFORM loader_forget(id);
+		EXCEPTION WHEN object_not_in_prerequisite_state THEN
+			-- not atomic, and some of its rows are there: the record of that stays
+			PERFORM loader_cancel(id);
+		END;
 	END IF;
 END $$;
 

@@ -8,11 +8,12 @@ awk -v dir="$dir" '
 	/^```sql$/ { n++; block = 1; next }
 	/^```$/ { block = 0 }
 	block { print > (dir "/" n ".sql") }' "$LOADER_SOURCE/README.md"
-sed -i.orig -e "s,/srv/packages,$LOADER_PACKAGES/append_nested,g" \
+sed -i.orig -e "s,/srv/packages\(/shop\)\{0\,1\},$LOADER_PACKAGES/append_nested,g" \
 	-e 's/\betl\b/regress_loader_etl/g' \
 	-e 's/DATABASE shop/DATABASE :"DBNAME"/' \
 	-e 's/package_id = 7\b/package_id = :id/; s/(7)/(:id)/' \
 	-e 's/^ALTER SYSTEM SET \([a-z_.]*\) = .*;/SHOW \1;/' \
-	-e 's/^SELECT cron\.schedule(.*\$\$\(.*\)\$\$);$/\1;/; /SCHEMA cron/d' "$dir"/*.sql
+	-e '/SCHEMA cron/d; /^SELECT cron\.schedule(/d' \
+	-e "s/^\t\\$\\$\(.*\)'shop')\\$\\$);$/\1'readme_cron');/" "$dir"/*.sql
 rm "$dir"/*.orig
 echo "$dir"
