@@ -84,6 +84,11 @@ SELECT * FROM test.try('SELECT loader_cancel(1)');
 RESET ROLE;
 GRANT pg_read_server_files TO regress_loader_etl;
 SET ROLE regress_loader_etl;
+SELECT * FROM test.refuse('1.1');
+RESET ROLE;
+SELECT current_database() AS database \gset
+GRANT CREATE ON DATABASE :"database" TO regress_loader_etl;
+SET ROLE regress_loader_etl;
 SELECT code, message FROM test.refuse('1.1');
 RESET ROLE;
 
@@ -240,6 +245,11 @@ SELECT * FROM test.refuse('5.1');
 CALL test.sh($$rm 5.1/new_jobs/* && touch "5.1/new_jobs/items.$(printf '\377').0.csv"$$);
 SELECT * FROM test.refuse('5.1');
 
+CALL test.sh($$mkdir bad && mkdir "bad/6.1$(printf '\377')x" && ln -s "bad/6.1$(printf '\377')x" 6.1$$);
+SELECT * FROM test.refuse('6.1');
+SELECT * FROM test.try(format('SELECT loader_scan(%L)', test.path('6.1')));
+SELECT * FROM test.try(format('SELECT loader_plan(%L)', test.path('6.1')));
+
 -- Dispositions
 CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace"'), 'items.a.0.csv', '');
 SELECT * FROM test.refuse('5.2');
@@ -296,5 +306,6 @@ DROP FUNCTION test.refuse_jobs;
 DROP TABLE test.job_name;
 REVOKE ALL ON FUNCTION loader_register, loader_scan FROM regress_loader_etl;
 REVOKE ALL ON SCHEMA test FROM regress_loader_etl;
+REVOKE ALL ON DATABASE :"database" FROM regress_loader_etl;
 REVOKE ALL ON test.directory FROM regress_loader_etl;
 DROP ROLE regress_loader_etl;

@@ -13,17 +13,17 @@ CREATE EXTENSION loader;
 
 \echo
 \echo '== What would the first package do?'
-\echo '   SELECT * FROM loader_plan(\'…/1795377782.4696941\', dataset => \'shop\');'
-SELECT step, action, CASE WHEN length(object) > 28 THEN left(object, 27) || '…' ELSE object END AS object,
-	CASE WHEN length(detail) > 34 THEN left(detail, 33) || '…' ELSE detail END AS detail
+\echo '   SELECT * FROM loader_plan(\'.../1795377782.4696941\', dataset => \'shop\');'
+SELECT step, action, CASE WHEN length(object) > 24 THEN left(object, 21) || '...' ELSE object END AS object,
+	CASE WHEN length(detail) > 29 THEN left(detail, 26) || '...' ELSE detail END AS detail
 FROM loader_plan(:'first', dataset => 'shop');
 
 \echo '== Load it, and wait.'
-\echo '   CALL loader_run(\'…/1795377782.4696941\', dataset => \'shop\');'
+\echo '   CALL loader_run(\'.../1795377782.4696941\', dataset => \'shop\');'
 CALL loader_run(:'first', dataset => 'shop');
 
 \echo '== Load what else is in its directory, in the background; wait for all.'
-\echo '   SELECT loader_scan(\'…\', dataset => \'shop\');'
+\echo '   SELECT loader_scan(\'...\', dataset => \'shop\');'
 SELECT loader_scan(:'packages', dataset => 'shop') AS package_id;
 \echo '   SELECT package_id, loader_wait(package_id, timeout => \'50s\') AS state'
 \echo '   FROM loader.packages ORDER BY package_id;'
@@ -50,12 +50,13 @@ SELECT load_id, schema_name, status FROM shop._dlt_loads ORDER BY load_id;
 SELECT package_id, load_id, dataset, state, jobs, completed_jobs
 FROM loader.packages ORDER BY package_id;
 
-\echo '== Their files (the middle of job_id is left out here)'
-\echo '   SELECT package_id, job_id, state, bytes, rows_read, rows_inserted'
+\echo '== Their files'
+\echo '   SELECT package_id, job_id, state, bytes, rows_inserted'
 \echo '   FROM loader.jobs ORDER BY package_id, job_id;'
-SELECT package_id AS package, regexp_replace(job_id, '\.[^.]+', '.…') AS job_id, state, bytes,
-	rows_read, rows_inserted
-FROM loader.jobs ORDER BY package_id, job_id COLLATE "C";
+SELECT package_id AS package,
+	CASE WHEN length(job_id) > 32 THEN left(job_id, 29) || '...' ELSE job_id END AS job_id,
+	state, bytes, rows_inserted
+FROM loader.jobs ORDER BY package_id, loader.jobs.job_id COLLATE "C";
 
 \echo '== What was done to each table'
 \echo '   SELECT package_id, table_name, disposition, sink, rows_inserted, bytes'

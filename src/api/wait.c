@@ -41,7 +41,7 @@ ldr_api_raise_failure(const LdrPackage *package)
 			 errmsg("package " INT64_FORMAT " %s: %s", package->package_id,
 					strcmp(package->state, "failed") == 0 ? "failed" : "was cancelled",
 					package->message ? package->message : "loader_cancel was called"),
-			 errdetail("%s%sIt is load \"%s\" of dataset \"%s\".",
+			 errdetail("%s%sThe package is load \"%s\" of dataset \"%s\".",
 					   package->detail ? package->detail : "", package->detail ? " " : "",
 					   package->load_id, package->dataset),
 			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "

@@ -7,8 +7,8 @@ static const LdrColumnName columns[] = {{"a", false}, {"b", false}, {"c d", fals
 
 static const RowsCase with_header[] = {
 	/* what is plain */
-	{"", 0, "", LDR_OK, 0, NULL},
-	{"\xEF\xBB\xBF", 0, "", LDR_OK, 0, NULL},
+	{"", 0, "", LDR_NO_HEADER, 0, NULL},
+	{"\xEF\xBB\xBF", 0, "", LDR_NO_HEADER, 0, NULL},
 	{"a,b", 0, "", LDR_OK, 0, NULL},
 	{"a,b\n", 0, "", LDR_OK, 0, NULL},
 	{"a,b\n1,2\n", 0, "b:1|b:2\n", LDR_OK, 0, NULL},

@@ -423,8 +423,21 @@ test_types(void)
 		CHECK_MSG(status == (t->want == NULL ? LDR_UNSUPPORTED : LDR_OK), "type %zu: %d", i,
 				  status);
 		if (status == LDR_OK && t->want != NULL)
+		{
+			bool		keyword = strcmp(t->want, "jsonb") != 0 && strcmp(t->want, "json") != 0 &&
+				strcmp(t->want, "bytea") != 0 && strcmp(t->want, "date") != 0;
+
 			CHECK_STR(buf, t->want);
+			CHECK(ldr_column_type_sql(&column, t->format, buf, sizeof(buf), &err) == LDR_OK);
+			CHECK((strncmp(buf, "pg_catalog.", 11) == 0) == !keyword);
+			CHECK_STR(keyword ? buf : buf + 11, t->want);
+			CHECK(ldr_column_type_sql(&column, t->format, buf, strlen(buf), &err) == LDR_TOO_LONG);
+		}
+		else
+			CHECK(ldr_column_type_sql(&column, t->format, buf, sizeof(buf), &err) == LDR_UNSUPPORTED);
 	}
+	CHECK(ldr_column_type_sql(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
+	CHECK_STR(buf, "geometry(Geometry,4326)");
 	CHECK(ldr_column_type(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
 	CHECK_STR(buf, "geometry(Geometry,4326)");
 	CHECK(ldr_column_type(&place, NULL, buf, 10, &err) == LDR_TOO_LONG);
