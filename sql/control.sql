@@ -9,18 +9,18 @@ SELECT test.path('1.1') AS p11 \gset
 BEGIN;
 SELECT loader_start(:'p11', 'control') IS NOT NULL AS started;
 ROLLBACK;
-SELECT count(*) FROM loader.packages;
+SELECT count(*) FROM loader.packages WHERE dataset = 'control';
 BEGIN;
 SAVEPOINT a;
 SELECT loader_start(:'p11', 'control') IS NOT NULL AS started;
 ROLLBACK TO a;
-SELECT count(*) FROM loader.packages;
+SELECT count(*) FROM loader.packages WHERE dataset = 'control';
 COMMIT;
-SELECT count(*) FROM loader.packages;
+SELECT count(*) FROM loader.packages WHERE dataset = 'control';
 BEGIN;
 SELECT loader_start(:'p11', 'control') IS NOT NULL AS started;
 PREPARE TRANSACTION 'regress_loader';
-SELECT count(*) FROM loader.packages;
+SELECT count(*) FROM loader.packages WHERE dataset = 'control';
 SELECT to_regnamespace('control') IS NULL AS nothing_happened;
 
 -- Registered, not started

@@ -55,8 +55,8 @@ loader_cancel(PG_FUNCTION_ARGS)
 }
 
 /*
- * Keep coordinators away until we commit. False if one works on the package; of one that has ended
- * the coordinator is about to leave, which takes a moment.
+ * Keep coordinators away until we commit. False if one works on the package; of one that has ended,
+ * or is to be cancelled, the coordinator is about to leave, which takes a moment.
  */
 bool
 ldr_api_lock(const LdrPackage *package)
@@ -65,7 +65,8 @@ ldr_api_lock(const LdrPackage *package)
 	{
 		if (ldr_package_lock(package->package_id, false, false))
 			return true;
-		if (strcmp(package->state, "new") == 0 || strcmp(package->state, "loading") == 0)
+		if (!package->cancel_requested &&
+			(strcmp(package->state, "new") == 0 || strcmp(package->state, "loading") == 0))
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS,
 						 PG_WAIT_EXTENSION);

@@ -434,7 +434,8 @@ test_types(void)
 			CHECK(ldr_column_type_sql(&column, t->format, buf, strlen(buf), &err) == LDR_TOO_LONG);
 		}
 		else
-			CHECK(ldr_column_type_sql(&column, t->format, buf, sizeof(buf), &err) == LDR_UNSUPPORTED);
+			CHECK(ldr_column_type_sql(&column, t->format, buf, sizeof(buf), &err) ==
+				  LDR_UNSUPPORTED);
 	}
 	CHECK(ldr_column_type_sql(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
 	CHECK_STR(buf, "geometry(Geometry,4326)");
