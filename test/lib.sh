@@ -180,11 +180,13 @@ copy_tree()
 
 make_jobs() { echo "-j$(nproc 2>/dev/null || echo 2)"; }
 
-# build_and_install TREE: build as the server's user where it owns the tree, install as root.
+# build_and_install TREE: build as the server's user where it owns the tree, install as root. PGXS has
+# a NO_INSTALL of its own, with which it would install nothing.
 build_and_install()
 {
 	as_user make -C "$1" -s "$(make_jobs)" PG_CONFIG="$pg_config" WERROR="${WERROR:-0}" &&
-		install_built make -C "$1" -s install PG_CONFIG="$pg_config" WERROR="${WERROR:-0}"
+		install_built make -C "$1" -s install NO_INSTALL= PG_CONFIG="$pg_config" \
+			WERROR="${WERROR:-0}"
 }
 
 # install_built COMMAND...: install what was built, and say where that goes.

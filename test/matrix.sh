@@ -100,7 +100,7 @@ unpack_18()
 # test_here MAJOR: the quick test and the comparison, on the server of $pg_config.
 test_here()
 {
-	make_for "$1" install && server_start || return
+	make_for "$1" install NO_INSTALL= && server_start || return
 	export LOADER_PACKAGES=$work/build_$1/test/packages
 	make_for "$1" installcheck >"$work/regress.log" 2>&1 || {
 		count_regress "$work/regress.log"

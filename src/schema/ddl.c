@@ -24,7 +24,7 @@ ddl_column(StringInfo sql, const LdrSchemaTable *table, const LdrSchemaColumn *c
 	LdrError	err = {0};
 	char		type[128];
 
-	if (ldr_column_type(column, table->file_format, type, sizeof(type), &err) != LDR_OK)
+	if (ldr_column_type_sql(column, table->file_format, type, sizeof(type), &err) != LDR_OK)
 		ldr_raise(&err, "schema.json");
 	appendStringInfo(sql, "%s %s", quote_identifier(column->name), type);
 	if (!column->nullable)
