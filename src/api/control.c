@@ -131,7 +131,8 @@ loader_forget(PG_FUNCTION_ARGS)
 	if (strcmp(package->state, "loaded") != 0 && ldr_job_has_rows(id, package->dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package " INT64_FORMAT " has jobs whose rows are in the tables already", id),
+				 errmsg("package " INT64_FORMAT " has jobs whose rows are in the tables already",
+						id),
 				 errdetail("Forgotten, it could be loaded again, and they twice."),
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));

@@ -30,8 +30,8 @@ ldr_job_insert(int64 package_id, const LdrJob *job)
 	Int32GetDatum(job->retry_count)};
 
 	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, "
-						"table_name, format, size, inode, mtime_ns, retry_count) VALUES ($1, $2, "
-						"$3, $4, $5, $6, $7, $8, $9, $10)",
+						"table_name, format, size, inode, mtime_ns, retry_count) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 						10, types, values, NULL, SPI_OK_INSERT, false, NULL, NULL);
 }
 
@@ -94,8 +94,9 @@ ldr_job_delete(int64 package_id)
 
 	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND state <> 'completed'",
 						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
-	ldr_catalog_execute("DELETE FROM loader.package_table WHERE package_id = $1 "
-						"AND NOT EXISTS (SELECT FROM loader.job WHERE package_id = $1)",
+	ldr_catalog_execute("DELETE FROM loader.package_table "
+						"WHERE package_id = $1 AND NOT EXISTS (SELECT FROM loader.job "
+						"WHERE package_id = $1)",
 						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }
 
@@ -123,11 +124,13 @@ ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read, int
 				  TimestampTz started_at)
 {
 	Oid			types[] = {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal), ObjectIdGetDatum(relid),
-	Int64GetDatum(rows_read), Int64GetDatum(rows_inserted), TimestampTzGetDatum(started_at)};
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
+		ObjectIdGetDatum(relid), Int64GetDatum(rows_read), Int64GetDatum(rows_inserted),
+	TimestampTzGetDatum(started_at)};
 
-	if (ldr_catalog_execute("UPDATE loader.job SET state = 'completed', relation = $3, "
-							"rows_read = $4, rows_inserted = $5, started_at = $6, "
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'completed', relation = $3, rows_read = $4, "
+							"rows_inserted = $5, started_at = $6, "
 							"finished_at = clock_timestamp(), sqlstate = NULL, exception = NULL "
 							"WHERE package_id = $1 AND ordinal = $2",
 							6, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
@@ -150,11 +153,11 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 	TimestampTzGetDatum(started_at)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' '};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = $3, sqlstate = $4, exception = $5, "
-						"started_at = $6, finished_at = CASE WHEN $3 = 'failed' THEN "
-						"clock_timestamp() END, retry_count = retry_count + CASE WHEN $3 = 'retry' "
-						"THEN 1 ELSE 0 END WHERE package_id = $1 AND ordinal = $2 AND state <> "
-						"'completed'",
+	ldr_catalog_execute("UPDATE loader.job "
+						"SET state = $3, sqlstate = $4, exception = $5, started_at = $6, "
+						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "
+						"retry_count = retry_count + CASE WHEN $3 = 'retry' THEN 1 ELSE 0 END "
+						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
 						6, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -169,8 +172,8 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
 	ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
-						"WHERE package_id = $1 AND state = 'completed' AND NOT EXISTS "
-						"(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+						"WHERE package_id = $1 AND state = 'completed' AND NOT EXISTS (SELECT "
+						"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
 						"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation)",
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
@@ -182,9 +185,9 @@ ldr_job_has_rows(int64 package_id, const char *dataset)
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	return ldr_catalog_execute("SELECT 1 FROM loader.job j JOIN pg_class c ON c.oid = j.relation "
-							   "AND c.relname = j.table_name JOIN pg_namespace n "
-							   "ON n.oid = c.relnamespace AND n.nspname = $2 "
+	return ldr_catalog_execute("SELECT 1 FROM loader.job j "
+							   "JOIN pg_class c ON c.oid = j.relation AND c.relname = j.table_name "
+							   "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $2 "
 							   "WHERE j.package_id = $1 AND j.state = 'completed' LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
@@ -196,8 +199,9 @@ ldr_job_reset(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = 'new', finished_at = NULL, sqlstate = NULL, "
-						"exception = NULL WHERE package_id = $1 AND state IN ('failed', 'retry')",
+	ldr_catalog_execute("UPDATE loader.job "
+						"SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL "
+						"WHERE package_id = $1 AND state IN ('failed', 'retry')",
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -224,8 +228,9 @@ ldr_job_counts(int64 package_id, int *unfinished, int *failed)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'failed')), "
-						"count(*) FILTER (WHERE state = 'failed') FROM loader.job WHERE package_id "
-						"= $1",
+						"count(*) FILTER (WHERE state = 'failed') "
+						"FROM loader.job "
+						"WHERE package_id = $1",
 						1, types, values, NULL, SPI_OK_SELECT, true, job_read_counts, &c);
 	*unfinished = c.unfinished;
 	*failed = c.failed;
@@ -237,11 +242,14 @@ ldr_package_tables_locked_by_me(int64 package_id, const char *dataset)
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	return ldr_catalog_execute("SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
-							   "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = "
-							   "pg_backend_pid() AND l.granted AND l.database = (SELECT oid FROM "
-							   "pg_database WHERE datname = current_database()) AND n.nspname = $2 "
-							   "AND (c.relname ILIKE '\\_dlt\\_%' OR c.relname IN (SELECT "
-							   "table_name FROM loader.job WHERE package_id = $1)) LIMIT 1",
+	return ldr_catalog_execute("SELECT 1 FROM pg_locks l "
+							   "JOIN pg_class c ON c.oid = l.relation "
+							   "JOIN pg_namespace n ON n.oid = c.relnamespace "
+							   "WHERE l.pid = pg_backend_pid() AND l.granted "
+							   "AND l.database = (SELECT oid FROM pg_database "
+							   "WHERE datname = current_database()) AND n.nspname = $2 "
+							   "AND (c.relname ILIKE '\\_dlt\\_%' "
+							   "OR c.relname IN (SELECT table_name FROM loader.job "
+							   "WHERE package_id = $1)) LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }

@@ -114,8 +114,10 @@ ldr_package_insert(const LdrPackage *package)
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
 						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, "
-						"$13, $14, $15) ON CONFLICT (dataset, schema_name, load_id) WHERE NOT "
-						"superseded DO NOTHING RETURNING package_id",
+						"$13, $14, $15) "
+						"ON CONFLICT (dataset, schema_name, load_id) "
+						"WHERE NOT superseded DO NOTHING "
+						"RETURNING package_id",
 						15, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
 						package_read_id, &id);
 	return id;
@@ -129,15 +131,16 @@ ldr_package_reregister(const LdrPackage *package)
 	char		nulls[lengthof(package_arg_types)];
 
 	package_args(package, values, nulls);
-	if (ldr_catalog_execute("UPDATE loader.package SET load_id = $1, schema_name = $2, "
-							"schema_hash = $3, dataset = $4, pipeline_name = $5, source = $6, "
-							"options = $7::jsonb, settings = $8::jsonb, schema_size = $9, "
-							"schema_inode = $10, schema_mtime_ns = $11, role_oid = $12, "
-							"role_name = $13, system_identifier = $14, database_oid = $15, "
-							"state = 'new', wanted = false, cancel_requested = false, "
-							"attempts = 0, registered_at = clock_timestamp(), "
-							"started_at = NULL, finished_at = NULL, "
-							"sqlstate = NULL, message = NULL, detail = NULL, hint = NULL "
+	if (ldr_catalog_execute("UPDATE loader.package "
+							"SET load_id = $1, schema_name = $2, schema_hash = $3, dataset = $4, "
+							"pipeline_name = $5, source = $6, options = $7::jsonb, "
+							"settings = $8::jsonb, schema_size = $9, schema_inode = $10, "
+							"schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
+							"system_identifier = $14, database_oid = $15, state = 'new', "
+							"wanted = false, cancel_requested = false, attempts = 0, "
+							"registered_at = clock_timestamp(), started_at = NULL, "
+							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
+							"hint = NULL "
 							"WHERE package_id = $16 AND state IN ('failed', 'cancelled')",
 							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
 							NULL) != 1)
@@ -208,9 +211,11 @@ ldr_package_count_attempt(int64 package_id)
 bool
 ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
-	return package_adopt("UPDATE loader.package SET wanted = true, cancel_requested = false, "
-						 "attempts = greatest(attempts, 1), system_identifier = $2, database_oid = "
-						 "$3 WHERE package_id = $1 AND state IN ('new', 'loading')",
+	return package_adopt("UPDATE loader.package "
+						 "SET wanted = true, cancel_requested = false, "
+						 "attempts = greatest(attempts, 1), system_identifier = $2, "
+						 "database_oid = $3 "
+						 "WHERE package_id = $1 AND state IN ('new', 'loading')",
 						 package_id, system_identifier, database, NULL);
 }
 
@@ -218,11 +223,13 @@ ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 bool
 ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
 {
-	return package_adopt("UPDATE loader.package SET state = 'new', wanted = true, cancel_requested "
-						 "= false, attempts = 1, system_identifier = $2, database_oid = $3, "
-						 "role_oid = quote_ident($4)::regrole::oid, role_name = $4, finished_at = "
-						 "NULL, sqlstate = NULL, message = NULL, detail = NULL, hint = NULL WHERE "
-						 "package_id = $1 AND state <> 'loaded'",
+	return package_adopt("UPDATE loader.package "
+						 "SET state = 'new', wanted = true, cancel_requested = false, "
+						 "attempts = 1, system_identifier = $2, database_oid = $3, "
+						 "role_oid = quote_ident($4)::regrole::oid, role_name = $4, "
+						 "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
+						 "hint = NULL "
+						 "WHERE package_id = $1 AND state <> 'loaded'",
 						 package_id, system_identifier, database, role_name);
 }
 
@@ -234,11 +241,12 @@ bool
 ldr_package_request_cancel(int64 package_id, bool running)
 {
 	return package_update(running ?
-						  "UPDATE loader.package SET cancel_requested = true WHERE package_id = $1 "
-						  "AND state IN ('new', 'loading')" :
-						  "UPDATE loader.package SET cancel_requested = true, state = 'cancelled', "
-						  "wanted = false, finished_at = clock_timestamp() WHERE package_id = $1 "
-						  "AND state IN ('new', 'loading')",
+						  "UPDATE loader.package SET cancel_requested = true "
+						  "WHERE package_id = $1 AND state IN ('new', 'loading')" :
+						  "UPDATE loader.package "
+						  "SET cancel_requested = true, state = 'cancelled', wanted = false, "
+						  "finished_at = clock_timestamp() "
+						  "WHERE package_id = $1 AND state IN ('new', 'loading')",
 						  package_id, SPI_OK_UPDATE);
 }
 
@@ -246,8 +254,8 @@ ldr_package_request_cancel(int64 package_id, bool running)
 bool
 ldr_package_give_up(int64 package_id)
 {
-	return package_update("UPDATE loader.package SET state = 'cancelled' WHERE package_id = $1 AND "
-						  "state = 'failed'",
+	return package_update("UPDATE loader.package SET state = 'cancelled' "
+						  "WHERE package_id = $1 AND state = 'failed'",
 						  package_id, SPI_OK_UPDATE);
 }
 
@@ -264,9 +272,9 @@ ldr_package_source_is_known(const char *source, Oid role, const char *dataset)
 	CStringGetTextDatum(GetUserNameFromId(role, false))};
 	char		nulls[] = {' ', ' ', LDR_TEXT_NULL(dataset), ' '};
 
-	return ldr_catalog_execute("SELECT 1 FROM loader.package WHERE source = $1 AND (role_oid = $2 "
-							   "OR role_name = $4) AND NOT superseded AND ($3 IS NULL OR dataset = "
-							   "$3) LIMIT 1",
+	return ldr_catalog_execute("SELECT 1 FROM loader.package "
+							   "WHERE source = $1 AND (role_oid = $2 OR role_name = $4) "
+							   "AND NOT superseded AND ($3 IS NULL OR dataset = $3) LIMIT 1",
 							   4, types, values, nulls, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 
@@ -281,8 +289,9 @@ ldr_package_forget(int64 package_id)
 void
 ldr_package_loading(int64 package_id)
 {
-	package_update("UPDATE loader.package SET state = 'loading', started_at = coalesce(started_at, "
-				   "clock_timestamp()) WHERE package_id = $1", package_id, SPI_OK_UPDATE);
+	package_update("UPDATE loader.package "
+				   "SET state = 'loading', started_at = coalesce(started_at, clock_timestamp()) "
+				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
 }
 
 /* Part of the publish transaction. Raises an error if somebody took the package away meanwhile. */
@@ -292,10 +301,12 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
 	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
 
-	if (ldr_catalog_execute("UPDATE loader.package SET state = 'loaded', wanted = false, "
-							"started_at = coalesce(started_at, $2), finished_at = "
-							"clock_timestamp() WHERE package_id = $1 AND state IN ('new', "
-							"'loading') AND NOT cancel_requested",
+	if (ldr_catalog_execute("UPDATE loader.package "
+							"SET state = 'loaded', wanted = false, "
+							"started_at = coalesce(started_at, $2), "
+							"finished_at = clock_timestamp() "
+							"WHERE package_id = $1 AND state IN ('new', 'loading') "
+							"AND NOT cancel_requested",
 							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
@@ -316,10 +327,11 @@ ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, 
 		LDR_TEXT_NULL(edata->detail),
 	LDR_TEXT_NULL(edata->hint), ' '};
 
-	ldr_catalog_execute("UPDATE loader.package SET state = $2, wanted = false, sqlstate = $3, "
-						"message = $4, detail = $5, hint = $6, started_at = coalesce(started_at, "
-						"$7), finished_at = clock_timestamp() WHERE package_id = $1 AND state IN "
-						"('new', 'loading')",
+	ldr_catalog_execute("UPDATE loader.package "
+						"SET state = $2, wanted = false, sqlstate = $3, message = $4, "
+						"detail = $5, hint = $6, started_at = coalesce(started_at, $7), "
+						"finished_at = clock_timestamp() "
+						"WHERE package_id = $1 AND state IN ('new', 'loading')",
 						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -331,8 +343,9 @@ ldr_package_cancel_requested(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT 1 FROM loader.package WHERE package_id = $1 AND NOT "
-						"cancel_requested AND state IN ('new', 'loading')",
+	ldr_catalog_execute("SELECT 1 FROM loader.package "
+						"WHERE package_id = $1 AND NOT cancel_requested "
+						"AND state IN ('new', 'loading')",
 						1, types, values, NULL, SPI_OK_SELECT, true, package_read_id, &going);
 	return going == 0;
 }
@@ -354,9 +367,11 @@ ldr_package_waiting(int64 system_identifier, Oid database)
 	Oid			types[] = {INT8OID, OIDOID};
 	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database)};
 
-	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE wanted AND state IN ('new', "
-						"'loading') AND system_identifier = $1 AND database_oid = $2 AND role_oid "
-						"= to_regrole(quote_ident(role_name))::oid ORDER BY package_id",
+	ldr_catalog_execute("SELECT package_id FROM loader.package "
+						"WHERE wanted AND state IN ('new', 'loading') AND system_identifier = $1 "
+						"AND database_oid = $2 "
+						"AND role_oid = to_regrole(quote_ident(role_name))::oid "
+						"ORDER BY package_id",
 						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
 	return ids;
 }
@@ -439,8 +454,10 @@ ldr_package_datasets(void)
 	List	   *datasets = NIL;
 	ListCell   *lc;
 
-	ldr_catalog_execute("SELECT DISTINCT dataset, role_oid, role_name, system_identifier FROM "
-						"loader.package WHERE state = 'loaded' ORDER BY dataset",
+	ldr_catalog_execute("SELECT DISTINCT dataset, role_oid, role_name, system_identifier "
+						"FROM loader.package "
+						"WHERE state = 'loaded' "
+						"ORDER BY dataset",
 						0, NULL, NULL, NULL, SPI_OK_SELECT, false, package_append_dataset, &rows);
 	foreach(lc, rows)
 	{
@@ -460,8 +477,8 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 	Oid			types[] = {OIDOID, TEXTOID};
 	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(schema_name)};
 
-	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package WHERE role_oid = $1 AND "
-						"schema_name = $2 AND state = 'loaded'",
+	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package "
+						"WHERE role_oid = $1 AND schema_name = $2 AND state = 'loaded'",
 						2, types, values, NULL, SPI_OK_SELECT, false, package_append_text,
 						&datasets);
 	*n = list_length(datasets);
@@ -480,8 +497,8 @@ ldr_package_sweep(int retention_minutes)
 
 	if (retention_minutes < 0)
 		return 0;
-	return ldr_catalog_execute("DELETE FROM loader.package WHERE package_id IN (SELECT package_id "
-							   "FROM loader.package p "
+	return ldr_catalog_execute("DELETE FROM loader.package "
+							   "WHERE package_id IN (SELECT package_id FROM loader.package p "
 							   "WHERE (state = 'loaded' OR superseded OR (state = 'cancelled' "
 							   "AND NOT EXISTS (SELECT FROM loader.job j "
 							   "WHERE j.package_id = p.package_id AND j.state = 'completed'))) "

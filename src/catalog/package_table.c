@@ -26,13 +26,16 @@ ldr_package_table_insert(int64 package_id, const LdrTableStats *s)
 
 	ldr_catalog_execute("INSERT INTO loader.package_table AS t (package_id, table_name, chain, "
 						"disposition, sink, reason, rows_read, rows_inserted, bytes, lock_wait, "
-						"lock_hold) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10 * interval '1 "
-						"us', $11 * interval '1 us') ON CONFLICT (package_id, table_name) DO "
-						"UPDATE SET sink = coalesce(excluded.sink, t.sink), reason = "
-						"coalesce(excluded.reason, t.reason), rows_read = t.rows_read + "
-						"excluded.rows_read, rows_inserted = t.rows_inserted + "
-						"excluded.rows_inserted, bytes = t.bytes + excluded.bytes, lock_wait = "
-						"coalesce(t.lock_wait + excluded.lock_wait, t.lock_wait, "
+						"lock_hold) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10 * interval '1 us', "
+						"$11 * interval '1 us') "
+						"ON CONFLICT (package_id, table_name) "
+						"DO UPDATE SET sink = coalesce(excluded.sink, t.sink), "
+						"reason = coalesce(excluded.reason, t.reason), "
+						"rows_read = t.rows_read + excluded.rows_read, "
+						"rows_inserted = t.rows_inserted + excluded.rows_inserted, "
+						"bytes = t.bytes + excluded.bytes, "
+						"lock_wait = coalesce(t.lock_wait + excluded.lock_wait, t.lock_wait, "
 						"excluded.lock_wait), lock_hold = coalesce(t.lock_hold + "
 						"excluded.lock_hold, t.lock_hold, excluded.lock_hold)",
 						11, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);

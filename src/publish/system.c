@@ -56,8 +56,9 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 						   "without row-level security that binds it.",
 						   GetUserNameFromId(GetUserId(), false))));
 	}
-	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 AND %s OPERATOR(pg_catalog.=) $2 "
-									"AND %s OPERATOR(pg_catalog.=) 0 LIMIT 1",
+	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 "
+								  "AND %s OPERATOR(pg_catalog.=) $2 "
+								  "AND %s OPERATOR(pg_catalog.=) 0 LIMIT 1",
 									quote_qualified_identifier(dataset, t->name),
 									system_column(t, "load_id"), system_column(t, "schema_name"),
 									system_column(t, "status")),

@@ -43,7 +43,8 @@ extern char *ldr_dataset_sql(const char *dataset);
 
 /*
  * Run one statement of ours on the user's tables through SPI, as the current role and with its
- * search_path, since triggers fire in it: so everything in it has to be qualified. Returns the number of rows; expect is the SPI result code.
+ * search_path, since triggers fire in it: so everything in it has to be qualified. Returns the
+ * number of rows; expect is the SPI result code.
  */
 extern uint64 ldr_sql_execute(const char *sql, int nargs, Oid *types, Datum *values, int expect);
 

@@ -67,7 +67,8 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
 
 /*
  * Open a sink on rel for the columns attnums, allocated in the current context. Checks that the
- * current user may INSERT; into which columns, is checked when a row brings them. Caller has a snapshot and holds RowExclusiveLock.
+ * current user may INSERT; into which columns, is checked when a row brings them. Caller has a
+ * snapshot and holds RowExclusiveLock.
  */
 extern LdrSink *ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums,
 							  int nattrs);

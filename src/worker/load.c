@@ -91,7 +91,8 @@ load_schema_names(const LdrSchemaTable *table, Relation rel, AttrNumber *attnums
 		if (attnums[*n] <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("the table does not have column \"%s\" of the package", ldr_printable(name))));
+					 errmsg("the table does not have column \"%s\" of the package",
+							ldr_printable(name))));
 		(*n)++;
 	}
 	return names;

@@ -22,7 +22,7 @@ enum
 	CLASS_SLOT = 0x4c01,		/* one of loader.max_workers, over all databases */
 	CLASS_PACKAGE,				/* whoever works on a package as its coordinator */
 	CLASS_CREATE,				/* creates a dataset and dlt's own tables in it */
-	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, right before the commit */
+	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, before the commit */
 	CLASS_SCAN					/* scans a directory */
 };
 
@@ -90,8 +90,8 @@ ldr_package_locked_by_transaction(void)
 }
 
 /*
- * Code of the user's tables may have called pg_advisory_unlock_all(). Take our locks again, and give
- * up if somebody else was faster.
+ * Code of the user's tables may have called pg_advisory_unlock_all(). Take our locks again, and
+ * give up if somebody else was faster.
  */
 void
 ldr_package_lock_keep(void)

@@ -110,7 +110,7 @@ ldr_package_start(const LdrPackage *package, bool same_transaction, bool asked)
 	if (!same_transaction)
 		return ldr_worker_start(&arg);
 
-	/* more would only wait beside these, and take the processes of others; those start them later */
+	/* more would only wait beside these, and take processes from others: they are started later */
 	if (started_here >= ldr_max_workers)
 		return NULL;
 	arg.caller_xid = GetTopTransactionId();
@@ -133,7 +133,7 @@ ldr_start_waiting(bool same_transaction)
 	int			n = 0;
 	ListCell   *lc;
 
-	/* in recovery no worker starts; each request would only take a place in the postmaster's list */
+	/* in recovery no worker starts; a request would only take a place in the postmaster's list */
 	if (room <= 0 || RecoveryInProgress())
 		return 0;
 	foreach(lc, ldr_package_waiting((int64) GetSystemIdentifier(), MyDatabaseId))

@@ -30,7 +30,7 @@ typedef struct LdrWorkerArg
 	Oid			role;
 	int64		package_id;
 	TransactionId caller_xid;	/* wait for its end first; invalid: none */
-	bool		asked;			/* somebody asked for this package, now; else it was found waiting */
+	bool		asked;			/* somebody asks for this package now; else it was found waiting */
 } LdrWorkerArg;
 
 StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra");
