@@ -24,6 +24,14 @@ make_for()
 		${make_flags[@]+"${make_flags[@]}"} "$@"
 }
 
+# Where this machine gets its own Debian packages from: the first archive that apt knows, without
+# those of security updates.
+debian_mirror()
+{
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+		grep -v security | head -n 1
+}
+
 # Unpack what is needed to build for 17 out of the packages of Debian 13: Makefiles and headers.
 # Its own pg_config needs a newer libc than we may have, so a script answers in its place.
 unpack_17()
@@ -35,7 +43,7 @@ unpack_17()
 	}
 	mkdir -p "$root" "$apt/lists/partial" "$apt/archives/partial"
 	: >"$apt/status"
-	echo "deb http://deb.debian.org/debian trixie main" >"$apt/sources.list"
+	echo "deb $(debian_mirror) trixie main" >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-EOF
 		Dir::State "$apt"; Dir::State::lists "$apt/lists"; Dir::State::status "$apt/status";
 		Dir::Cache "$apt"; Dir::Etc::sourcelist "$apt/sources.list"; Dir::Etc::sourceparts "-";
