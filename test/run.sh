@@ -151,16 +151,23 @@ tap_failures()
 		sed 's,.*/,,' | tail -n 40
 }
 
+# A Python with psycopg, in $python: made once, by whichever step wants it first.
+need_python()
+{
+	python=$work/venv/bin/python
+	[ ! -x "$python" ] || return 0
+	make_venv "$work/venv" 'psycopg[binary]' && return
+	python=/usr/bin/python3
+	"$python" -c 'import psycopg' 2>/dev/null ||
+		{ [ -z "${NO_INSTALL:-}" ] && apt_install python3-psycopg; } ||
+		skip_step "no Python with psycopg: neither the package index nor python3-psycopg"
+}
+
 step_oracle()
 {
 	need_server
-	local python=$work/venv/bin/python
-	if ! make_venv "$work/venv" 'psycopg[binary]'; then
-		python=/usr/bin/python3
-		"$python" -c 'import psycopg' 2>/dev/null ||
-			{ [ -z "${NO_INSTALL:-}" ] && apt_install python3-psycopg; } ||
-			skip_step "no Python with psycopg: neither the package index nor python3-psycopg"
-	fi
+	local python
+	need_python
 	new_database oracle || return
 	PYTHON=$python timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle \
 		--copy-to "$work/oracle"
@@ -168,8 +175,8 @@ step_oracle()
 
 step_other_servers()
 {
-	local python=python3
-	[ ! -x "$work/venv/bin/python" ] || python=$work/venv/bin/python
+	local python
+	need_python
 	PYTHON=$python timeout -k 10 900 test/matrix.sh "$tree" "$pg_major"
 }
 
