@@ -36,6 +36,7 @@ loader_cancel(PG_FUNCTION_ARGS)
 	package = ldr_api_package(PG_GETARG_INT64(0), true);
 	/* held until we commit, so that no coordinator begins between our look and our mark */
 	idle = ldr_package_lock(package->package_id, false, false);
+	ldr_scout_at_end();
 	if (strcmp(package->state, "failed") == 0)
 	{
 		/* it holds back others: no more */
@@ -127,6 +128,7 @@ loader_forget(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("package " INT64_FORMAT " is being loaded", id),
 				 errhint("Call loader_cancel first, and loader_wait.")));
+	ldr_scout_at_end();
 	/* the catalog alone knows of rows that jobs have committed by themselves */
 	if (strcmp(package->state, "loaded") != 0 && ldr_job_has_rows(id, package->dataset))
 		ereport(ERROR,

@@ -276,6 +276,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("package " INT64_FORMAT " is being loaded", known->package_id)));
+		ldr_scout_at_end();
 		ldr_package_reregister(package);
 		ldr_job_delete(known->package_id);
 		register_jobs(known->package_id, dir);

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -18,6 +19,7 @@
 
 /* Starts of this transaction, one entry per subtransaction level that has some. */
 static List *pending = NIL;		/* of SubTransactionId */
+static bool scout_here = false; /* one waits for the end of this transaction */
 static int	started_here = 0;	/* workers that wait for the end of this transaction */
 
 /* PREPARE TRANSACTION would leave the worker waiting for who knows how long. */
@@ -34,6 +36,7 @@ start_xact_callback(XactEvent event, void *arg)
 	{
 		pending = NIL;			/* its memory goes with the transaction */
 		started_here = 0;
+		scout_here = false;
 	}
 }
 
@@ -51,17 +54,23 @@ start_subxact_callback(SubXactEvent event, SubTransactionId sub, SubTransactionI
 }
 
 static void
-start_remember(void)
+start_register_callbacks(void)
 {
 	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(start_xact_callback, NULL);
+	RegisterSubXactCallback(start_subxact_callback, NULL);
+	registered = true;
+}
+
+static void
+start_remember(void)
+{
 	MemoryContext old;
 
-	if (!registered)
-	{
-		RegisterXactCallback(start_xact_callback, NULL);
-		RegisterSubXactCallback(start_subxact_callback, NULL);
-		registered = true;
-	}
+	start_register_callbacks();
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	pending = list_append_unique_int(pending, (int) GetCurrentSubTransactionId());
 	MemoryContextSwitchTo(old);
@@ -154,6 +163,26 @@ ldr_start_waiting(bool same_transaction)
 			break;
 	}
 	return n;
+}
+
+/*
+ * This transaction keeps a package's lock to its end: a worker that meets it leaves, and starts
+ * nobody else. So somebody has to look for work when the transaction ends, whichever way. (One that
+ * resumes a package has a worker waiting for it, which does that.)
+ */
+void
+ldr_scout_at_end(void)
+{
+	LdrWorkerArg arg = {0};
+
+	if (scout_here)
+		return;
+	start_register_callbacks();
+	arg.kind = LDR_SCOUT;
+	arg.db = MyDatabaseId;
+	arg.role = BOOTSTRAP_SUPERUSERID;
+	arg.caller_xid = GetTopTransactionId();
+	scout_here = ldr_worker_start(&arg) != NULL;
 }
 
 /*

@@ -40,6 +40,7 @@ extern BackgroundWorkerHandle *ldr_worker_start(const LdrWorkerArg *arg);
 extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool same_transaction,
 												 bool asked);
 extern int	ldr_start_waiting(bool same_transaction);
+extern void ldr_scout_at_end(void);
 extern bool ldr_package_begin(LdrPackage *package, bool slots);
 
 /* locks.c: what dies with the process */
