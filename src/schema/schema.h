@@ -53,6 +53,10 @@ typedef struct LdrSchemaColumn
 	bool		root_key;
 	bool		hard_delete;
 	int			dedup_sort;		/* 0 none, 1 asc, -1 desc */
+	bool		row_version;	/* x-row-version: tells versions of a row apart (scd2) */
+	bool		valid_from;		/* x-valid-from, x-valid-to: columns that scd2 fills */
+	bool		valid_to;
+	char	   *active_timestamp;	/* x-active-record-timestamp of valid_to; NULL: none, or null */
 	bool		geometry;		/* a hint of dlt's postgres_adapter: PostGIS */
 	int			srid;			/* of the geometry */
 } LdrSchemaColumn;
@@ -65,6 +69,13 @@ typedef struct LdrSchemaTable
 	char	   *file_format;	/* the hint, its own or the nearest ancestor's; NULL: none */
 	LdrDisposition disposition; /* its own, or the nearest ancestor's */
 	char	   *strategy;		/* x-merge-strategy or x-replace-strategy, found likewise */
+	bool		seen_data;		/* x-normalizer.seen-data: dlt creates no table without it */
+	/* for merges, of root tables; NULL and false: not said */
+	char	   *source_filter;	/* x-merge-source-filter */
+	char	   *destination_scope;	/* x-merge-destination-scope */
+	char	   *boundary_timestamp; /* x-boundary-timestamp (scd2) */
+	bool		skip_unchanged; /* x-merge-skip-unchanged-rows */
+	bool		deduplicated;	/* x-stage-data-deduplicated */
 	LdrSchemaColumn *columns;
 	int			ncolumns;
 	struct LdrSchemaTable *root;	/* itself for a root table */
@@ -95,6 +106,14 @@ typedef struct LdrSchema
 extern LdrStatus ldr_schema_parse(const char *json, size_t len, LdrSchema **out, LdrError *err);
 extern void ldr_schema_free(LdrSchema *schema);
 
+/*
+ * The schema's own text without the tables that keep() refuses, dlt's own are kept in any case: what
+ * the staging dataset's _dlt_version holds. *out is malloc'd, for the caller to free.
+ */
+extern LdrStatus ldr_schema_trim(const char *json, size_t len,
+								 bool (*keep) (const char *table, void *arg), void *arg,
+								 char **out, LdrError *err);
+
 /* Look a table or a column up by name; NULL if there is none. */
 extern LdrSchemaTable *ldr_schema_table(const LdrSchema *schema, const char *name);
 extern LdrSchemaColumn *ldr_schema_column(const LdrSchemaTable *table, const char *name);
@@ -123,8 +142,10 @@ typedef struct LdrPackageState
 	char	   *dataset_name;	/* from the pipeline state inside, if there is one */
 	char	   *default_schema_name;
 	char	   *refresh;		/* drop_data, drop_sources, drop_resources; NULL: none */
-	bool		has_dropped_tables;
-	bool		has_truncated_tables;
+	char	  **dropped_tables; /* names, which need not be in the schema */
+	int			ndropped;
+	char	  **truncated_tables;
+	int			ntruncated;
 } LdrPackageState;
 
 extern LdrStatus ldr_package_state_parse(const char *json, size_t len, LdrPackageState **out,

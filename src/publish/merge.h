@@ -1,0 +1,62 @@
+/*
+ * publish/merge.h: from staging to the target by SQL: merges, and replaces that cannot be swaps.
+ *
+ * Works on one table chain, in the publish transaction, as the current role. All statements are
+ * set-based, one per step, every name in them is quoted and qualified, operators included.
+ */
+#ifndef LDR_MERGE_H
+#define LDR_MERGE_H
+
+#include "nodes/pg_list.h"
+#include "schema/schema.h"
+
+typedef enum LdrMergeStrategy
+{
+	LDR_DELETE_INSERT,
+	LDR_UPSERT,
+	LDR_INSERT_ONLY,
+	LDR_SCD2,
+	LDR_CDC
+} LdrMergeStrategy;
+
+/* One table of the chain. */
+typedef struct LdrMergeTable
+{
+	const LdrSchemaTable *table;
+	int64		inserted;		/* what was done to the target */
+	int64		updated;
+	int64		deleted;
+} LdrMergeTable;
+
+typedef struct LdrMerge
+{
+	LdrMergeTable *tables;		/* root first, every parent before its children */
+	int			ntables;
+	const char *dataset;		/* schema of the targets ... */
+	const char *staging;		/* ... and of the staging tables of the same names */
+	const char *created_at;		/* of the package state: boundary of scd2; NULL: none */
+	bool		dry_run;		/* do not run the statements, only collect them */
+	List	   *statements;		/* of char *, as far as they were made */
+} LdrMerge;
+
+/* The strategy that a root table of disposition merge asks for. Raises 22023 if there is none such. */
+extern LdrMergeStrategy ldr_merge_strategy(const LdrSchemaTable *root);
+extern const char *ldr_merge_strategy_name(LdrMergeStrategy strategy);
+
+/*
+ * Can the chain be merged at all? Keys and columns that the strategy needs, and conditions that
+ * are one boolean expression each. Raises 22023 with table and hint. Looks at nothing live.
+ */
+extern void ldr_merge_check(const LdrMerge *merge);
+
+/* Merge the chain by its strategy. Staging is loaded, indexed as far as it pays, and analyzed. */
+extern void ldr_merge_run(LdrMerge *merge);
+
+/*
+ * Replace the contents of one table of the chain by those of its staging table: by deleting and
+ * inserting everything, or only what differs, by primary key or by whole row.
+ */
+extern void ldr_refill_run(LdrMerge *merge, int table);
+extern void ldr_diff_run(LdrMerge *merge, int table);
+
+#endif							/* LDR_MERGE_H */
