@@ -401,6 +401,7 @@ dlt_inherit(DltParse *p, LdrSchemaTable *table)
 	{
 		from = &p->own[own->parent - p->schema->tables];
 		table->root = own->parent->root;
+		table->depth = own->parent->depth + 1;
 		if (own->disposition == NULL)
 			own->disposition = from->disposition;
 		if (own->merge_strategy == NULL)

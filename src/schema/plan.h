@@ -7,6 +7,17 @@
 #include "nodes/pg_list.h"
 #include "schema/schema.h"
 
+/* How a table gets its rows. Chosen by publish/ways.c. */
+typedef enum LdrWay
+{
+	LDR_WAY_APPEND,				/* straight into the table, which publish may have to create */
+	LDR_WAY_MERGE,				/* into the staging table; its chain is merged by publish */
+	LDR_WAY_SWAP,				/* into a swap heap, which publish puts in the table's place */
+	LDR_WAY_DIFF,				/* into the staging table; publish applies what differs */
+	LDR_WAY_REFILL,				/* into the staging table; publish deletes and inserts all */
+	LDR_WAY_EMPTY				/* no rows come: publish deletes all */
+} LdrWay;
+
 typedef struct LdrPlanTable
 {
 	const LdrSchemaTable *table;
@@ -15,24 +26,47 @@ typedef struct LdrPlanTable
 	int			nchanges;
 	bool		has_jobs;
 	bool		is_system;		/* one of dlt's own */
+	bool		truncated;		/* the package's refresh empties it first */
+	LdrWay		way;
+	const char *strategy;		/* of the disposition, by dlt's name; NULL: none */
+	const char *reason;			/* why it is not swapped; NULL */
 } LdrPlanTable;
+
+/* A table that the package's refresh drops. */
+typedef struct LdrPlanDrop
+{
+	const char *name;
+	Oid			relid;
+} LdrPlanDrop;
 
 typedef struct LdrPlan
 {
+	const LdrSchema *schema;
 	char	   *dataset;
 	Oid			namespace;		/* InvalidOid: publish creates it */
 	LdrPlanTable *tables;
 	int			ntables;
+	LdrPlanDrop *drops;			/* tables that exist and are to be dropped */
+	int			ndrops;
 	bool		creates;		/* publish has DDL to do */
 	bool		migrates;		/* nullable columns of existing tables are to be added */
 } LdrPlan;
 
 /*
- * Compare, for the tables with jobs (List of char *) and dlt's own, in the current transaction.
- * Allocated in the current context. Raises an error for types that PostgreSQL does not have.
+ * Compare, in the current transaction, dlt's own tables, the tables with jobs (List of char *),
+ * the other tables of their chains where those are replaced or merged, and what the package's
+ * refresh drops or truncates. Allocated in the current context. Raises an error for types that
+ * PostgreSQL does not have.
  */
-extern LdrPlan *ldr_plan_make(const LdrSchema *schema, const char *dataset, List *job_tables);
+extern LdrPlan *ldr_plan_make(const LdrSchema *schema, const LdrPackageState *state,
+							  const char *dataset, List *job_tables);
+
+/* The same for the staging dataset: dlt's table of versions, and these tables. */
+extern LdrPlan *ldr_plan_staging(const LdrSchema *schema, const char *staging, List *tables);
 extern LdrPlanTable *ldr_plan_table(const LdrPlan *plan, const char *name);
+
+/* A table's chain as far as the plan has it, every parent before its children. *n tables. */
+extern LdrPlanTable **ldr_plan_chain(const LdrPlan *plan, const LdrSchemaTable *root, int *n);
 
 /* Is the change one for migrate, that is, a nullable column of a table that exists? */
 extern bool ldr_change_migrates(const LdrChange *change);

@@ -79,6 +79,7 @@ typedef struct LdrSchemaTable
 	LdrSchemaColumn *columns;
 	int			ncolumns;
 	struct LdrSchemaTable *root;	/* itself for a root table */
+	int			depth;			/* of nesting, 0 for a root table */
 	LdrSchemaColumn **by_name;	/* for ldr_schema_column; may be NULL */
 } LdrSchemaTable;
 
