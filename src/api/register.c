@@ -125,7 +125,7 @@ ldr_api_check_supported(const LdrPackageDir *dir)
 								"encoding is %s", dir->schema->name,
 								GetDatabaseEncodingName()),
 						 errhint("Load it into a database with encoding UTF8.")));
-	if (dir->state->refresh || dir->state->has_dropped_tables || dir->state->has_truncated_tables)
+	if (dir->state->refresh || dir->state->ndropped > 0 || dir->state->ntruncated > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("packages with refresh are not supported yet"),

@@ -55,12 +55,15 @@ static const struct
 	{"complex", LDR_TYPE_JSON}	/* its name before engine version 10 */
 };
 
-static const struct
+/* A key that is true or false, and where it goes. */
+typedef struct DltFlag
 {
 	const char *key;
 	size_t		offset;
 	bool		missing;		/* what a missing key means */
-}			dlt_flags[] = {
+} DltFlag;
+
+static const DltFlag dlt_column_flags[] = {
 	{"nullable", offsetof(LdrSchemaColumn, nullable), true},
 	{"timezone", offsetof(LdrSchemaColumn, timezone), true},
 	{"unique", offsetof(LdrSchemaColumn, unique), false},
@@ -70,7 +73,15 @@ static const struct
 	{"parent_key", offsetof(LdrSchemaColumn, parent_key), false},
 	{"root_key", offsetof(LdrSchemaColumn, root_key), false},
 	{"hard_delete", offsetof(LdrSchemaColumn, hard_delete), false},
+	{"x-row-version", offsetof(LdrSchemaColumn, row_version), false},
+	{"x-valid-from", offsetof(LdrSchemaColumn, valid_from), false},
+	{"x-valid-to", offsetof(LdrSchemaColumn, valid_to), false},
 	{"x-postgres-geometry", offsetof(LdrSchemaColumn, geometry), false}
+};
+
+static const DltFlag dlt_table_flags[] = {
+	{"x-merge-skip-unchanged-rows", offsetof(LdrSchemaTable, skip_unchanged), false},
+	{"x-stage-data-deduplicated", offsetof(LdrSchemaTable, deduplicated), false}
 };
 
 #define DLT_DEFAULT_SRID 4326
@@ -125,19 +136,38 @@ dlt_text(DltParse *p, json_t *object, const char *key, const char **out)
 	return LDR_OK;
 }
 
-/* A text that must be there and not be empty, copied. */
+/* The same, copied; *out stays NULL if there is none. */
 static LdrStatus
-dlt_required_text(DltParse *p, json_t *object, const char *key, char **out)
+dlt_copy(DltParse *p, json_t *object, const char *key, char **out)
 {
 	const char *text;
 	LdrStatus	status = dlt_text(p, object, key, &text);
 
-	if (status != LDR_OK)
-		return status;
-	if (text == NULL || text[0] == '\0')
+	if (status == LDR_OK && text != NULL && (*out = strdup(text)) == NULL)
+		return dlt_no_memory(p);
+	return status;
+}
+
+/* The same for a text that says nothing if it is empty, as for dlt. */
+static LdrStatus
+dlt_copy_filled(DltParse *p, json_t *object, const char *key, char **out)
+{
+	json_t	   *value = json_object_get(object, key);
+
+	if (json_is_string(value) && json_string_length(value) == 0)
+		return LDR_OK;
+	return dlt_copy(p, object, key, out);
+}
+
+/* A text that must be there and not be empty, copied. */
+static LdrStatus
+dlt_required_text(DltParse *p, json_t *object, const char *key, char **out)
+{
+	LdrStatus	status = dlt_copy_filled(p, object, key, out);
+
+	if (status == LDR_OK && *out == NULL)
 		return dlt_wrong(p, key, "a string that is not empty");
-	*out = strdup(text);
-	return *out == NULL ? dlt_no_memory(p) : LDR_OK;
+	return status;
 }
 
 static LdrStatus
@@ -184,20 +214,20 @@ dlt_check_own_name(DltParse *p, json_t *object, const char *key)
 	return status;
 }
 
-/* The flags that are true or false. */
+/* Set the flags of a column or a table, which starts at base. */
 static LdrStatus
-dlt_column_flags(DltParse *p, json_t *object, LdrSchemaColumn *column)
+dlt_flags(DltParse *p, json_t *object, const DltFlag *flags, size_t n, void *base)
 {
-	for (size_t i = 0; i < DLT_COUNT(dlt_flags); i++)
+	for (size_t i = 0; i < n; i++)
 	{
-		bool	   *flag = (bool *) ((char *) column + dlt_flags[i].offset);
-		json_t	   *value = json_object_get(object, dlt_flags[i].key);
+		bool	   *flag = (bool *) ((char *) base + flags[i].offset);
+		json_t	   *value = json_object_get(object, flags[i].key);
 
-		*flag = dlt_flags[i].missing;
+		*flag = flags[i].missing;
 		if (value == NULL || json_is_null(value))
 			continue;
 		if (!json_is_boolean(value))
-			return dlt_wrong(p, dlt_flags[i].key, "true or false");
+			return dlt_wrong(p, flags[i].key, "true or false");
 		*flag = json_is_true(value);
 	}
 	return LDR_OK;
@@ -260,8 +290,11 @@ dlt_column(DltParse *p, const char *name, json_t *object, LdrSchemaColumn *colum
 		(status = dlt_column_type(p, object, column)) == LDR_OK &&
 		(status = dlt_size(p, object, "precision", -1, &column->precision)) == LDR_OK &&
 		(status = dlt_size(p, object, "scale", -1, &column->scale)) == LDR_OK &&
-		(status = dlt_column_flags(p, object, column)) == LDR_OK &&
-		(status = dlt_column_dedup_sort(p, object, column)) == LDR_OK)
+		(status = dlt_flags(p, object, dlt_column_flags, DLT_COUNT(dlt_column_flags),
+							column)) == LDR_OK &&
+		(status = dlt_column_dedup_sort(p, object, column)) == LDR_OK &&
+		(status = dlt_copy(p, object, "x-active-record-timestamp",
+						   &column->active_timestamp)) == LDR_OK)
 		status = dlt_size(p, object, "x-postgres-srid", DLT_DEFAULT_SRID, &column->srid);
 	p->column = NULL;
 	return status;
@@ -294,25 +327,46 @@ dlt_columns(DltParse *p, json_t *object, LdrSchemaTable *table)
 static LdrStatus
 dlt_table_hints(DltParse *p, json_t *object, LdrSchemaTable *table, DltOwn *own)
 {
-	const char *parent;
-	const char *resource;
 	LdrStatus	status;
 
-	if ((status = dlt_text(p, object, "parent", &parent)) != LDR_OK ||
-		(status = dlt_text(p, object, "resource", &resource)) != LDR_OK ||
+	/* an empty parent is none, as for dlt */
+	if ((status = dlt_copy_filled(p, object, "parent", &table->parent)) != LDR_OK ||
+		(status = dlt_copy(p, object, "resource", &table->resource)) != LDR_OK ||
 		(status = dlt_text(p, object, "write_disposition", &own->disposition)) != LDR_OK ||
 		(status = dlt_text(p, object, "x-merge-strategy", &own->merge_strategy)) != LDR_OK ||
 		(status = dlt_text(p, object, "x-replace-strategy", &own->replace_strategy)) != LDR_OK ||
 		(status = dlt_text(p, object, "file_format", &own->file_format)) != LDR_OK)
 		return status;
 	own->has_file_format = json_object_get(object, "file_format") != NULL;
-
-	/* an empty parent is none, as for dlt */
-	if (parent != NULL && parent[0] != '\0' && (table->parent = strdup(parent)) == NULL)
-		return dlt_no_memory(p);
-	if (resource != NULL && (table->resource = strdup(resource)) == NULL)
-		return dlt_no_memory(p);
 	return LDR_OK;
+}
+
+/* dlt's marks of what normalize did; of seen-data only true counts, and nothing else is wrong. */
+static LdrStatus
+dlt_table_seen_data(DltParse *p, json_t *object, LdrSchemaTable *table)
+{
+	json_t	   *marks = json_object_get(object, "x-normalizer");
+
+	if (marks != NULL && !json_is_null(marks) && !json_is_object(marks))
+		return dlt_wrong(p, "x-normalizer", "an object");
+	table->seen_data = json_is_true(json_object_get(marks, "seen-data"));
+	return LDR_OK;
+}
+
+/* What a merge of the table is to heed. Nothing of it is inherited: a merge asks the root table. */
+static LdrStatus
+dlt_table_merge(DltParse *p, json_t *object, LdrSchemaTable *table)
+{
+	LdrStatus	status;
+
+	if ((status = dlt_copy_filled(p, object, "x-merge-source-filter",
+								  &table->source_filter)) != LDR_OK ||
+		(status = dlt_copy_filled(p, object, "x-merge-destination-scope",
+								  &table->destination_scope)) != LDR_OK ||
+		(status = dlt_copy(p, object, "x-boundary-timestamp",
+						   &table->boundary_timestamp)) != LDR_OK)
+		return status;
+	return dlt_flags(p, object, dlt_table_flags, DLT_COUNT(dlt_table_flags), table);
 }
 
 static LdrStatus
@@ -330,7 +384,9 @@ dlt_table(DltParse *p, const char *name, json_t *object, int i)
 	if (table->name == NULL)
 		return dlt_no_memory(p);
 	if ((status = dlt_check_own_name(p, object, name)) == LDR_OK &&
-		(status = dlt_table_hints(p, object, table, &p->own[i])) == LDR_OK)
+		(status = dlt_table_hints(p, object, table, &p->own[i])) == LDR_OK &&
+		(status = dlt_table_seen_data(p, object, table)) == LDR_OK &&
+		(status = dlt_table_merge(p, object, table)) == LDR_OK)
 		status = dlt_columns(p, object, table);
 	p->table = NULL;
 	return status;
@@ -486,21 +542,6 @@ dlt_chains(DltParse *p)
 	return status;
 }
 
-/* Equal but for the case of ASCII letters, whatever the locale. */
-static bool
-dlt_same_name(const char *a, const char *b)
-{
-	for (; *a != '\0' && *b != '\0'; a++, b++)
-	{
-		int			x = *a >= 'A' && *a <= 'Z' ? *a - 'A' + 'a' : *a;
-		int			y = *b >= 'A' && *b <= 'Z' ? *b - 'A' + 'a' : *b;
-
-		if (x != y)
-			return false;
-	}
-	return *a == *b;
-}
-
 /*
  * One of dlt's own tables. A naming convention may have changed the case of its name; the exact
  * name goes first.
@@ -511,7 +552,7 @@ dlt_own_table(const LdrSchema *schema, const char *name)
 	LdrSchemaTable *found = ldr_schema_table(schema, name);
 
 	for (int i = 0; i < schema->ntables && found == NULL; i++)
-		if (dlt_same_name(schema->tables[i].name, name))
+		if (ldr_name_same(schema->tables[i].name, name))
 			found = &schema->tables[i];
 	return found;
 }
@@ -592,7 +633,10 @@ ldr_schema_free(LdrSchema *schema)
 		LdrSchemaTable *table = &schema->tables[i];
 
 		for (int c = 0; c < table->ncolumns; c++)
+		{
 			free(table->columns[c].name);
+			free(table->columns[c].active_timestamp);
+		}
 		free(table->columns);
 		free(table->by_name);
 		free(table->name);
@@ -600,6 +644,9 @@ ldr_schema_free(LdrSchema *schema)
 		free(table->resource);
 		free(table->file_format);
 		free(table->strategy);
+		free(table->source_filter);
+		free(table->destination_scope);
+		free(table->boundary_timestamp);
 	}
 	free(schema->tables);
 	free(schema->index);

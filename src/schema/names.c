@@ -95,6 +95,21 @@ ldr_name_usable(const char *name)
 	return name[0] != '\0' && strlen(name) <= LDR_MAX_NAME;
 }
 
+/* Equal but for the case of ASCII letters, whatever the locale. */
+bool
+ldr_name_same(const char *a, const char *b)
+{
+	for (; *a != '\0' && *b != '\0'; a++, b++)
+	{
+		int			x = *a >= 'A' && *a <= 'Z' ? *a - 'A' + 'a' : *a;
+		int			y = *b >= 'A' && *b <= 'Z' ? *b - 'A' + 'a' : *b;
+
+		if (x != y)
+			return false;
+	}
+	return *a == *b;
+}
+
 /*
  * Add "table.name" (or just the name if table is NULL) to the list. Once one does not fit the
  * others are counted only, so that the list never shows a name from the middle of it.

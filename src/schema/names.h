@@ -27,6 +27,7 @@ extern LdrStatus ldr_json_load_bounded(const char *json, size_t len, size_t flag
 									   const char *what, json_t **root, LdrError *err);
 
 extern bool ldr_name_usable(const char *name);
+extern bool ldr_name_same(const char *a, const char *b);
 extern void ldr_name_list_add(LdrNameList *list, const char *table, const char *name);
 extern const char *ldr_name_list_text(LdrNameList *list);
 

@@ -239,19 +239,85 @@ state_pipeline(json_t *root, LdrPackageState *state, LdrError *err)
 	return state_pipeline_text(text, state, err);
 }
 
-/* Is there a list under this key, with anything in it? */
+/*
+ * Put the names of a list's entries into an object, as its keys: so each is kept once, in the order
+ * of the list, however long that is. An entry is a table as the schema describes it; all but its
+ * name is nothing to us.
+ */
 static LdrStatus
-state_list(json_t *root, const char *key, bool *filled, LdrError *err)
+state_list_names(json_t *list, const char *key, json_t *names, LdrError *err)
 {
-	json_t	   *value = json_object_get(root, key);
+	LdrNameList bad = {0};
+	size_t		i;
+	json_t	   *entry;
 
-	*filled = false;
-	if (value == NULL || json_is_null(value))
+	json_array_foreach(list, i, entry)
+	{
+		json_t	   *value = json_object_get(entry, "name");
+		const char *name = json_string_value(value);
+
+		if (name == NULL)
+			return ldr_fail(err, LDR_BAD_SCHEMA, "\"%s\" of the package state must be a list of "
+							"objects that have a \"name\"", key);
+		if (strlen(name) != json_string_length(value))
+			return ldr_fail(err, LDR_NUL_CHARACTER,
+							"a name in \"%s\" of the package state contains a zero character", key);
+		if (!ldr_name_usable(name))
+			ldr_name_list_add(&bad, NULL, name);
+		else if (json_object_set_new(names, name, json_true()) != 0)
+			return state_no_memory(err);
+	}
+	if (bad.total == 0)
 		return LDR_OK;
-	if (!json_is_array(value))
-		return ldr_fail(err, LDR_BAD_SCHEMA, "\"%s\" of the package state must be a list", key);
-	*filled = json_array_size(value) > 0;
+	return ldr_fail(err, LDR_BAD_NAME, "names in \"%s\" that are empty or longer than %d bytes: %s",
+					key, LDR_MAX_NAME, ldr_name_list_text(&bad));
+}
+
+/* Copy the keys of an object. What was copied is freed with the state, also if this fails. */
+static LdrStatus
+state_copy_keys(json_t *names, char ***out, int *n, LdrError *err)
+{
+	*out = calloc(json_object_size(names) + 1, sizeof(**out));
+	if (*out == NULL)
+		return state_no_memory(err);
+	for (void *at = json_object_iter(names); at != NULL; at = json_object_iter_next(names, at))
+	{
+		(*out)[*n] = strdup(json_object_iter_key(at));
+		if ((*out)[*n] == NULL)
+			return state_no_memory(err);
+		(*n)++;
+	}
 	return LDR_OK;
+}
+
+/* The names of the tables that are listed under this key; there may be no list. */
+static LdrStatus
+state_tables(json_t *root, const char *key, char ***out, int *n, LdrError *err)
+{
+	json_t	   *list = json_object_get(root, key);
+	json_t	   *names;
+	LdrStatus	status;
+
+	if (list == NULL || json_is_null(list))
+		return LDR_OK;
+	if (!json_is_array(list))
+		return ldr_fail(err, LDR_BAD_SCHEMA, "\"%s\" of the package state must be a list", key);
+	names = ldr_json_object();
+	if (names == NULL)
+		return state_no_memory(err);
+	status = state_list_names(list, key, names, err);
+	if (status == LDR_OK && json_object_size(names) > 0)
+		status = state_copy_keys(names, out, n, err);
+	json_decref(names);
+	return status;
+}
+
+static void
+state_free_names(char **names, int n)
+{
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
 }
 
 static LdrStatus
@@ -262,9 +328,10 @@ state_document(json_t *root, LdrPackageState *state, LdrError *err)
 
 	if ((status = state_text(root, "created_at", &created_at, err)) != LDR_OK ||
 		(status = state_copy(root, "refresh", &state->refresh, err)) != LDR_OK ||
-		(status = state_list(root, "dropped_tables", &state->has_dropped_tables, err)) != LDR_OK ||
-		(status = state_list(root, "truncated_tables",
-							 &state->has_truncated_tables, err)) != LDR_OK)
+		(status = state_tables(root, "dropped_tables", &state->dropped_tables,
+							   &state->ndropped, err)) != LDR_OK ||
+		(status = state_tables(root, "truncated_tables", &state->truncated_tables,
+							   &state->ntruncated, err)) != LDR_OK)
 		return status;
 	if (created_at != NULL)
 	{
@@ -308,5 +375,7 @@ ldr_package_state_free(LdrPackageState *state)
 	free(state->dataset_name);
 	free(state->default_schema_name);
 	free(state->refresh);
+	state_free_names(state->dropped_tables, state->ndropped);
+	state_free_names(state->truncated_tables, state->ntruncated);
 	free(state);
 }

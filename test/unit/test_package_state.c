@@ -93,7 +93,8 @@ test_state_refresh(void)
 	if (state == NULL)
 		return;
 	CHECK_STR(state->refresh, "drop_sources");
-	CHECK(state->has_dropped_tables && !state->has_truncated_tables);
+	CHECK(state->ndropped == 1 && state->ntruncated == 0 && state->truncated_tables == NULL);
+	CHECK_STR(state->dropped_tables[0], "t");
 	ldr_package_state_free(state);
 }
 
