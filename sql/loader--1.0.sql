@@ -52,6 +52,8 @@ CREATE TABLE loader.job (
 	file_name	text NOT NULL,
 	table_name	text NOT NULL,
 	format		text NOT NULL,
+	kind		text NOT NULL DEFAULT 'load'			-- of a file, or what follows for its chain of tables
+				CHECK (kind IN ('load', 'merge', 'replace')),
 	state		text NOT NULL DEFAULT 'new'
 				CHECK (state IN ('new', 'running', 'retry', 'completed', 'failed')),
 	size		bigint NOT NULL,
@@ -75,8 +77,9 @@ CREATE TABLE loader.package_table (
 	chain		text NOT NULL,							-- the root table
 	disposition	text NOT NULL CHECK (disposition IN ('append', 'replace', 'merge', 'skip')),
 	strategy	text,
+	stage		text CHECK (stage IN ('staging', 'swap heap')),	-- where jobs put rows before publish; NULL: nowhere
 	sink		text,
-	reason		text,									-- why not the fastest sink
+	reason		text,									-- why not the fastest sink, or no swap
 	rows_read	bigint NOT NULL DEFAULT 0,
 	rows_inserted	bigint NOT NULL DEFAULT 0,
 	rows_updated	bigint NOT NULL DEFAULT 0,
@@ -87,6 +90,21 @@ CREATE TABLE loader.package_table (
 	lock_hold	interval,
 	PRIMARY KEY (package_id, table_name)
 );
+
+/*
+ * Relations that a package has for itself until it ends: swap heaps, which are dropped then, and
+ * tables of the staging dataset. A row commits together with the relation, and outlives its package,
+ * so that whatever ends a package leaves nothing without an owner. Of this server only: not dumped.
+ */
+CREATE TABLE loader.stage (
+	relation	oid PRIMARY KEY,
+	package_id	bigint NOT NULL,
+	table_name	text NOT NULL,
+	kind		text NOT NULL CHECK (kind IN ('staging', 'swap heap')),
+	target		oid,									-- of a swap heap: the table whose place it takes ...
+	fingerprint	bigint									-- ... and what that table was like
+);
+CREATE INDEX stage_package ON loader.stage (package_id);
 
 CREATE TABLE loader.reject (
 	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
@@ -110,6 +128,9 @@ CREATE TABLE loader.event (
 CREATE INDEX event_package ON loader.event (package_id, event_id);
 
 REVOKE ALL ON ALL TABLES IN SCHEMA loader FROM PUBLIC;
+
+/* Swap heaps: filled tables that wait to take the place of others. Nobody uses them by name. */
+CREATE SCHEMA loader_swap;
 
 SELECT pg_catalog.pg_extension_config_dump('loader.package', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.package_package_id_seq', '');
@@ -163,10 +184,10 @@ SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
 	CASE WHEN j.state = 'new' AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
 			AND CASE WHEN r.is_coordinator THEN j.ordinal <= r.job_ordinal ELSE j.ordinal = r.job_ordinal END)
 		THEN 'running' ELSE j.state END AS state,
-	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception
+	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception, j.kind
 FROM loader.job j JOIN loader.package p USING (package_id)
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
-COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file';
+COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file (kind load) and one per chain of tables that is merged or replaced (kind merge, replace)';
 
 CREATE VIEW loader.tables WITH (security_barrier) AS
 SELECT t.package_id, p.dataset, t.table_name, t.chain, t.disposition, t.strategy, t.sink, t.reason,

@@ -138,4 +138,12 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 #define ldr_lock_is_held(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Base64 of bytes. (18 has them unsigned.) */
+#if PG_VERSION_NUM >= 180000
+#define ldr_b64_encode(src, len, dst, dstlen) pg_b64_encode(src, len, dst, dstlen)
+#else
+#define ldr_b64_encode(src, len, dst, dstlen) \
+	pg_b64_encode((const char *) (src), len, dst, dstlen)
+#endif
+
 #endif							/* LDR_COMPAT_H */

@@ -36,24 +36,41 @@ typedef struct LockTarget
 {
 	List	   *relids;
 	LOCKMODE	mode;
-	const char *dataset;		/* or this, if not NULL: */
+	const char *dataset;		/* and before them this, if not NULL */
 	LdrDatasetLock which;
 } LockTarget;
 
 static void
+locks_set_timeout(long ms)
+{
+	char		text[32];
+
+	snprintf(text, sizeof(text), "%ld", ms);
+	(void) set_config_option("lock_timeout", text, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/*
+ * All of them within loader.lock_timeout together: who queues behind the first may have to wait
+ * for the last. Raises 55P03 when the time is over.
+ */
+static void
 locks_take(const LockTarget *target)
 {
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ldr_lock_timeout);
 	ListCell   *lc;
 	int			nest = NewGUCNestLevel();
-	char		ms[32];
 
-	snprintf(ms, sizeof(ms), "%d", ldr_lock_timeout);
-	(void) set_config_option("lock_timeout", ms, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-							 0, false);
+	locks_set_timeout(ldr_lock_timeout);
 	if (target->dataset)
 		ldr_dataset_lock(target->dataset, target->which);
 	foreach(lc, target->relids)
+	{
+		if (ConditionalLockRelationOid(lfirst_oid(lc), target->mode))
+			continue;
+		locks_set_timeout(Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)));
 		LockRelationOid(lfirst_oid(lc), target->mode);
+	}
 	AtEOXact_GUC(true, nest);
 }
 
@@ -132,7 +149,7 @@ locks_wait(const LockTarget *target)
 
 	while (!locks_try(target))
 	{
-		if (target->dataset == NULL && GetCurrentTimestamp() >= deadline)
+		if (target->relids != NIL && GetCurrentTimestamp() >= deadline)
 			locks_give_up(target);
 		locks_pause(&pause);
 	}
@@ -155,6 +172,18 @@ ldr_lock_dataset(const char *dataset, LdrDatasetLock which)
 	LockTarget	target = {.dataset = dataset, .which = which};
 
 	locks_wait(&target);
+}
+
+int64
+ldr_lock_for_publish(const char *dataset, List *relids)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	LockTarget	target = {.relids = relids, .mode = AccessExclusiveLock, .dataset = dataset,
+	.which = LDR_DATASET_RECORD};
+
+	list_sort(relids, locks_compare);
+	locks_wait(&target);
+	return GetCurrentTimestamp() - begin;
 }
 
 /* Never in a queue, so that nobody waits behind a mere look. */

@@ -21,6 +21,12 @@ extern int64 ldr_lock_tables(List *relids, LOCKMODE mode);
  */
 extern void ldr_lock_dataset(const char *dataset, LdrDatasetLock which);
 
+/*
+ * The last locks of a publish, all or none: the dataset's, to record the load, and the strong ones
+ * on tables that are swapped. Nothing of it is held while it waits between two tries.
+ */
+extern int64 ldr_lock_for_publish(const char *dataset, List *relids);
+
 /* AccessShareLock on one relation, for a look at its definition. */
 extern void ldr_lock_for_look(Oid relid);
 

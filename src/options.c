@@ -121,20 +121,43 @@ options_parse(const char *json)
 	return object;
 }
 
+bool
+ldr_options_is_replace_strategy(const char *name)
+{
+	static const char *const strategies[] = {"truncate-and-insert", "insert-from-staging",
+	"staging-optimized", "diff"};
+
+	for (size_t i = 0; i < lengthof(strategies); i++)
+		if (strcmp(strategies[i], name) == 0)
+			return true;
+	return false;
+}
+
+char *
+ldr_options_staging(const LdrOptions *options, const char *dataset)
+{
+	const char *layout = options->staging_dataset_name_layout ?
+		options->staging_dataset_name_layout : "%s_staging";
+	const char *place = strstr(layout, "%s");
+	char	   *staging = psprintf("%.*s%s%s", (int) (place - layout), layout, dataset, place + 2);
+
+	if (strlen(staging) >= NAMEDATALEN || strcmp(staging, dataset) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("staging dataset name \"%s\" is %s", staging,
+						strlen(staging) >= NAMEDATALEN ? "longer than 63 bytes"
+						: "that of the dataset"),
+				 errhint("Choose another staging_dataset_name_layout, such as 's_%%s'.")));
+	return staging;
+}
+
 /* What must hold between arguments. */
 static void
 options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
 {
-	static const char *const strategies[] = {"truncate-and-insert", "insert-from-staging",
-	"staging-optimized", "diff"};
-	bool		known = o->replace_strategy == NULL;
-
-	for (size_t i = 0; i < lengthof(strategies) && !known; i++)
-		known = strcmp(o->replace_strategy, strategies[i]) == 0;
-	if (!known)
+	if (o->replace_strategy && !ldr_options_is_replace_strategy(o->replace_strategy))
 		options_refuse("replace_strategy", o->replace_strategy,
-					   "It is truncate-and-insert, insert-from-staging, "
-					   "staging-optimized or diff.");
+					   "It is " LDR_REPLACE_STRATEGIES ".");
 	if (o->staging_dataset_name_layout && strstr(o->staging_dataset_name_layout, "%s") == NULL)
 		options_refuse("staging_dataset_name_layout", o->staging_dataset_name_layout,
 					   "It contains %s, for the dataset's name.");

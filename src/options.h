@@ -30,6 +30,13 @@ extern LdrOptions *ldr_options_from_args(FunctionCallInfo fcinfo, int first);
 extern char *ldr_options_to_json(const LdrOptions *options);
 extern LdrOptions *ldr_options_from_json(const char *json);
 
+#define LDR_REPLACE_STRATEGIES \
+	"truncate-and-insert, insert-from-staging, staging-optimized or diff"
+extern bool ldr_options_is_replace_strategy(const char *name);
+
+/* The name of a dataset's staging dataset. Raises 42602 for one that cannot be used. */
+extern char *ldr_options_staging(const LdrOptions *options, const char *dataset);
+
 /* The PostgreSQL encoding of csv files. */
 extern int	ldr_options_encoding(const LdrOptions *options);
 

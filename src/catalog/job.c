@@ -14,25 +14,25 @@
 #include "catalog/loader_catalog.h"
 
 #define JOB_COLUMNS \
-	"ordinal, job_id, file_name, table_name, format, state, retry_count, size, " \
-	"inode, mtime_ns"
+	"j.ordinal, j.job_id, j.file_name, j.table_name, j.format, j.state, j.retry_count, j.size, " \
+	"j.inode, j.mtime_ns, j.kind"
 
 void
 ldr_job_insert(int64 package_id, const LdrJob *job)
 {
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
-	INT8OID, INT4OID};
+	INT8OID, INT4OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
 		CStringGetTextDatum(job->job_id), CStringGetTextDatum(job->file_name),
 		CStringGetTextDatum(job->table_name), CStringGetTextDatum(job->format),
 		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
 		Int64GetDatum(job->stamp.mtime_ns),
-	Int32GetDatum(job->retry_count)};
+	Int32GetDatum(job->retry_count), CStringGetTextDatum(job->kind)};
 
 	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, "
-						"table_name, format, size, inode, mtime_ns, retry_count) "
-						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-						10, types, values, NULL, SPI_OK_INSERT, false, NULL, NULL);
+						"table_name, format, size, inode, mtime_ns, retry_count, kind) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+						11, types, values, NULL, SPI_OK_INSERT, false, NULL, NULL);
 }
 
 static void
@@ -50,6 +50,7 @@ job_append(HeapTuple t, TupleDesc d, void *arg)
 	j->stamp.size = ldr_catalog_int(t, d, 8);
 	j->stamp.inode = ldr_catalog_int(t, d, 9);
 	j->stamp.mtime_ns = ldr_catalog_int(t, d, 10);
+	j->kind = ldr_catalog_text(t, d, 11);
 	*(List **) arg = lappend(*(List **) arg, j);
 }
 
@@ -65,21 +66,41 @@ ldr_job_copy(const LdrJob *job)
 	copy->table_name = pstrdup(job->table_name);
 	copy->format = pstrdup(job->format);
 	copy->state = pstrdup(job->state);
+	copy->kind = pstrdup(job->kind);
 	return copy;
 }
 
-/* All jobs of a package, in order. */
+/* The jobs of a package that load files, or those that follow for chains; in order. */
 List *
-ldr_job_list(int64 package_id)
+ldr_job_list(int64 package_id, bool followup)
 {
 	List	   *jobs = NIL;
+	Oid			types[] = {INT8OID, BOOLOID};
+	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(followup)};
+
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job j "
+						"WHERE package_id = $1 AND (kind <> 'load') = $2 ORDER BY ordinal",
+						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+	return jobs;
+}
+
+static void
+job_read_int(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(int *) arg = (int) ldr_catalog_int(t, d, 1);
+}
+
+/* The last ordinal that is taken; 0 if there are no jobs. */
+int
+ldr_job_last(int64 package_id)
+{
+	int			last = 0;
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 ORDER BY "
-						"ordinal",
-						1, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
-	return jobs;
+	ldr_catalog_execute("SELECT max(ordinal) FROM loader.job WHERE package_id = $1",
+						1, types, values, NULL, SPI_OK_SELECT, false, job_read_int, &last);
+	return last;
 }
 
 /*
@@ -92,7 +113,8 @@ ldr_job_delete(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("DELETE FROM loader.job WHERE package_id = $1 AND state <> 'completed'",
+	ldr_catalog_execute("DELETE FROM loader.job "
+						"WHERE package_id = $1 AND (state <> 'completed' OR kind <> 'load')",
 						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.package_table "
 						"WHERE package_id = $1 AND NOT EXISTS (SELECT FROM loader.job "
@@ -102,19 +124,30 @@ ldr_job_delete(int64 package_id)
 
 /*
  * Claim the oldest unfinished job of the package by a row lock, which ends with this transaction
- * or with this process. NULL if there is none that nobody works on.
+ * or with this process; with staged_only, of those whose rows wait for publish elsewhere, and none
+ * after one has failed. A table that is replaced by a swap heap is one piece of work: its first
+ * job stands for all. NULL if there is none that nobody works on.
  */
 LdrJob *
-ldr_job_claim(int64 package_id)
+ldr_job_claim(int64 package_id, bool staged_only)
 {
 	List	   *jobs = NIL;
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
+	Oid			types[] = {INT8OID, BOOLOID};
+	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(staged_only)};
 
-	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job WHERE package_id = $1 AND state IN "
-						"('new', 'retry') ORDER BY ordinal LIMIT 1 FOR "
-						"UPDATE SKIP LOCKED",
-						1, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job j "
+						"LEFT JOIN loader.package_table t USING (package_id, table_name) "
+						"WHERE j.package_id = $1 AND j.kind = 'load' "
+						"AND j.state IN ('new', 'retry') "
+						"AND (NOT $2 OR (t.stage IS NOT NULL AND NOT EXISTS "
+						"(SELECT FROM loader.job f WHERE f.package_id = $1 "
+						"AND f.state = 'failed'))) "
+						"AND NOT (t.stage IS NOT DISTINCT FROM 'swap heap' AND EXISTS "
+						"(SELECT FROM loader.job e WHERE e.package_id = $1 "
+						"AND e.table_name = j.table_name AND e.kind = 'load' "
+						"AND e.ordinal < j.ordinal)) "
+						"ORDER BY j.ordinal LIMIT 1 FOR UPDATE OF j SKIP LOCKED",
+						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;
 }
 
@@ -162,8 +195,9 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 }
 
 /*
- * Completed jobs whose table has been dropped since, and perhaps made anew, have lost their rows:
- * they become new. Called in the transaction that has created what was missing.
+ * Completed jobs whose table has been dropped since, and perhaps made anew, have lost their rows,
+ * and so have those whose rows waited in a relation that the package no longer has: they become
+ * new. Called in the transaction that has created what was missing.
  */
 void
 ldr_job_recheck(int64 package_id, const char *dataset)
@@ -174,8 +208,57 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
 						"WHERE package_id = $1 AND state = 'completed' AND NOT EXISTS (SELECT "
 						"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-						"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation)",
+						"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation) "
+						"AND NOT EXISTS (SELECT FROM loader.stage s "
+						"JOIN pg_class c ON c.oid = s.relation "
+						"WHERE s.package_id = j.package_id AND s.relation = j.relation)",
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* Rows of the table's jobs that waited for publish are no longer there: all over again. */
+void
+ldr_job_unstage(int64 package_id, const char *table_name)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name)};
+
+	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
+						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+						"AND state = 'completed'",
+						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+typedef struct JobFailure
+{
+	char	   *sqlstate;
+	char	   *exception;
+} JobFailure;
+
+static void
+job_read_failure(HeapTuple t, TupleDesc d, void *arg)
+{
+	JobFailure *f = arg;
+
+	f->sqlstate = ldr_catalog_text(t, d, 1);
+	f->exception = ldr_catalog_text(t, d, 2);
+}
+
+/* What the first failed job of the package said. False if none has failed. */
+bool
+ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception)
+{
+	JobFailure	f = {NULL, NULL};
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	if (ldr_catalog_execute("SELECT sqlstate, exception FROM loader.job "
+							"WHERE package_id = $1 AND state = 'failed' ORDER BY ordinal LIMIT 1",
+							1, types, values, NULL, SPI_OK_SELECT, true, job_read_failure,
+							&f) == 0)
+		return false;
+	*sqlstate = f.sqlstate;
+	*exception = f.exception;
+	return true;
 }
 
 /* Has a job of the package, by itself, left rows in a table that is still there? */
@@ -220,18 +303,21 @@ job_read_counts(HeapTuple t, TupleDesc d, void *arg)
 	c->failed = (int) ldr_catalog_int(t, d, 2);
 }
 
+/* Jobs that load files: how many are not finished, and failed; with staged_only as for a claim. */
 void
-ldr_job_counts(int64 package_id, int *unfinished, int *failed)
+ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, int *failed)
 {
 	JobCounts	c = {0, 0};
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
+	Oid			types[] = {INT8OID, BOOLOID};
+	Datum		values[] = {Int64GetDatum(package_id), BoolGetDatum(staged_only)};
 
-	ldr_catalog_execute("SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'failed')), "
-						"count(*) FILTER (WHERE state = 'failed') "
-						"FROM loader.job "
-						"WHERE package_id = $1",
-						1, types, values, NULL, SPI_OK_SELECT, true, job_read_counts, &c);
+	ldr_catalog_execute("SELECT count(*) FILTER (WHERE j.state NOT IN ('completed', 'failed')), "
+						"count(*) FILTER (WHERE j.state = 'failed') "
+						"FROM loader.job j "
+						"LEFT JOIN loader.package_table t USING (package_id, table_name) "
+						"WHERE j.package_id = $1 AND j.kind = 'load' "
+						"AND (NOT $2 OR t.stage IS NOT NULL)",
+						2, types, values, NULL, SPI_OK_SELECT, true, job_read_counts, &c);
 	*unfinished = c.unfinished;
 	*failed = c.failed;
 }
@@ -250,6 +336,8 @@ ldr_package_tables_locked_by_me(int64 package_id, const char *dataset)
 							   "WHERE datname = current_database()) AND n.nspname = $2 "
 							   "AND (c.relname ILIKE '\\_dlt\\_%' "
 							   "OR c.relname IN (SELECT table_name FROM loader.job "
+							   "WHERE package_id = $1 UNION ALL "
+							   "SELECT table_name FROM loader.package_table "
 							   "WHERE package_id = $1)) LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }

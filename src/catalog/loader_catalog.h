@@ -49,6 +49,7 @@ typedef struct LdrJob
 	char	   *table_name;
 	char	   *format;
 	char	   *state;
+	char	   *kind;			/* load, or what follows a chain: merge, replace */
 	int			retry_count;
 	LdrFileStamp stamp;
 } LdrJob;
@@ -58,14 +59,33 @@ typedef struct LdrTableStats
 	char	   *table_name;
 	char	   *chain;
 	const char *disposition;
+	const char *strategy;
+	const char *stage;			/* LDR_STAGE_*, NULL: none */
 	const char *sink;
 	const char *reason;
 	int64		rows_read;
 	int64		rows_inserted;
+	int64		rows_updated;
+	int64		rows_deleted;
 	int64		bytes;
 	int64		lock_wait_us;	/* -1: no strong lock was taken */
 	int64		lock_hold_us;
 } LdrTableStats;
+
+/* Where a job's rows wait for publish. */
+#define LDR_STAGE_STAGING	"staging"
+#define LDR_STAGE_SWAP		"swap heap"
+
+/* A relation that belongs to a package until that ends. */
+typedef struct LdrStage
+{
+	Oid			relation;
+	int64		package_id;
+	char	   *table_name;
+	char	   *kind;			/* LDR_STAGE_* */
+	Oid			target;			/* of a swap heap */
+	int64		fingerprint;
+} LdrStage;
 
 /* catalog.c */
 
@@ -135,9 +155,12 @@ extern int64 ldr_package_sweep(int retention_minutes);
 /* job.c */
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);
 extern LdrJob *ldr_job_copy(const LdrJob *job);
-extern List *ldr_job_list(int64 package_id);
+extern List *ldr_job_list(int64 package_id, bool followup);
+extern int	ldr_job_last(int64 package_id);
 extern void ldr_job_delete(int64 package_id);
-extern LdrJob *ldr_job_claim(int64 package_id);
+extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
+extern void ldr_job_unstage(int64 package_id, const char *table_name);
+extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
 extern void ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read,
@@ -148,10 +171,19 @@ extern void ldr_job_reset(int64 package_id);
 
 /* Does this session hold a lock on a table of the package, or on one of dlt's own there? */
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);
-extern void ldr_job_counts(int64 package_id, int *unfinished, int *failed);
+extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, int *failed);
 
 /* package_table.c */
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
+extern char *ldr_package_table_stage(int64 package_id, const char *table_name);
+
+/* stage.c */
+extern void ldr_stage_insert(const LdrStage *stage);
+extern void ldr_stage_delete(Oid relation);
+extern List *ldr_stage_list(int64 package_id);	/* of LdrStage */
+extern List *ldr_stage_orphans(void);	/* of LdrStage: their packages have ended or gone */
+extern bool ldr_stage_is_orphan(Oid relation);	/* the same of one, seen with a fresh snapshot */
+extern bool ldr_stage_exists(Oid relation);
 
 /* event.c */
 extern void ldr_event(int64 package_id, const char *kind, const char *object,

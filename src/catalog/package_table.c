@@ -14,29 +14,57 @@ void
 ldr_package_table_insert(int64 package_id, const LdrTableStats *s)
 {
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
-	INT8OID, INT8OID, INT8OID};
+	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(s->table_name),
 		CStringGetTextDatum(s->chain),
 		CStringGetTextDatum(s->disposition), LDR_TEXT_ARG(s->sink), LDR_TEXT_ARG(s->reason),
 		Int64GetDatum(s->rows_read), Int64GetDatum(s->rows_inserted), Int64GetDatum(s->bytes),
-	Int64GetDatum(s->lock_wait_us), Int64GetDatum(s->lock_hold_us)};
+		Int64GetDatum(s->lock_wait_us), Int64GetDatum(s->lock_hold_us),
+		LDR_TEXT_ARG(s->strategy), LDR_TEXT_ARG(s->stage), Int64GetDatum(s->rows_updated),
+	Int64GetDatum(s->rows_deleted)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(s->sink), LDR_TEXT_NULL(s->reason),
 		' ', ' ', ' ',
-	s->lock_wait_us < 0 ? 'n' : ' ', s->lock_hold_us < 0 ? 'n' : ' '};
+		s->lock_wait_us < 0 ? 'n' : ' ', s->lock_hold_us < 0 ? 'n' : ' ',
+	LDR_TEXT_NULL(s->strategy), LDR_TEXT_NULL(s->stage), ' ', ' '};
 
 	ldr_catalog_execute("INSERT INTO loader.package_table AS t (package_id, table_name, chain, "
 						"disposition, sink, reason, rows_read, rows_inserted, bytes, lock_wait, "
-						"lock_hold) "
+						"lock_hold, strategy, stage, rows_updated, rows_deleted) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10 * interval '1 us', "
-						"$11 * interval '1 us') "
+						"$11 * interval '1 us', $12, $13, $14, $15) "
 						"ON CONFLICT (package_id, table_name) "
 						"DO UPDATE SET sink = coalesce(excluded.sink, t.sink), "
 						"reason = coalesce(excluded.reason, t.reason), "
+						"strategy = coalesce(excluded.strategy, t.strategy), "
+						"stage = excluded.stage, "
 						"rows_read = t.rows_read + excluded.rows_read, "
 						"rows_inserted = t.rows_inserted + excluded.rows_inserted, "
+						"rows_updated = t.rows_updated + excluded.rows_updated, "
+						"rows_deleted = t.rows_deleted + excluded.rows_deleted, "
 						"bytes = t.bytes + excluded.bytes, "
 						"lock_wait = coalesce(t.lock_wait + excluded.lock_wait, t.lock_wait, "
 						"excluded.lock_wait), lock_hold = coalesce(t.lock_hold + "
 						"excluded.lock_hold, t.lock_hold, excluded.lock_hold)",
-						11, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
+						15, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
+}
+
+static void
+package_table_read_text(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(char **) arg = ldr_catalog_text(t, d, 1);
+}
+
+/* Where the table's jobs put their rows before publish; NULL: nowhere, or nothing is known. */
+char *
+ldr_package_table_stage(int64 package_id, const char *table_name)
+{
+	char	   *stage = NULL;
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name)};
+
+	ldr_catalog_execute("SELECT stage FROM loader.package_table "
+						"WHERE package_id = $1 AND table_name = $2",
+						2, types, values, NULL, SPI_OK_SELECT, false, package_table_read_text,
+						&stage);
+	return stage;
 }

@@ -1,18 +1,23 @@
 /*
- * publish/publish.c: from a registered package to what readers see.
+ * publish/publish.c: the transactions in which a package becomes what readers see.
  *
- * Atomic packages: ldr_publish is one transaction. Rows, new tables, dlt's own tables, the
- * catalog's states and the NOTIFY commit together; a crash before leaves the package new and
- * nothing else. Order of locks: dataset to create (only the first time), tables in OID order,
- * dataset to record.
+ * Atomic packages: ldr_publish is one transaction. Rows, new tables, merges, swaps, dlt's own
+ * tables, the catalog's states and the NOTIFY commit together; a crash before leaves the package
+ * new, and of what was staged before only what a sweep drops. Order of locks:
  *
- * Only what adds a nullable column to a table that others use comes earlier, in a transaction of
- * its own: here its strong lock would be held for the whole load.
+ *	dataset to create (only the first time)
+ *	RowExclusiveLock on what gets or loses rows, in OID order
+ *	ShareUpdateExclusiveLock on what is swapped: from here no DDL, while readers and writers go on
+ *	dataset to record and AccessExclusiveLock on what is swapped: all of these or none, last
+ *
+ * Under the last ones only a handful of catalog updates is left, and a commit whose WAL is
+ * flushed but for these.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
@@ -21,274 +26,226 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
+#include "publish/swap.h"
 #include "worker/worker.h"
 
-static List *
-publish_job_tables(const LdrRun *run)
-{
-	List	   *names = NIL;
-	ListCell   *lc;
-
-	foreach(lc, run->jobs)
-		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	return names;
-}
-
-static LdrPlan *
-publish_plan(const LdrRun *run)
-{
-	return ldr_plan_make(run->dir->schema, run->package->dataset, publish_job_tables(run));
-}
-
-static LdrTableStats *
-publish_stats(LdrRun *run, const LdrSchemaTable *table)
-{
-	static const char *const dispositions[] = {"append", "replace", "merge", "skip"};
-	LdrTableStats *stats;
-	ListCell   *lc;
-	MemoryContext old;
-
-	foreach(lc, run->stats)
-		if (strcmp(((LdrTableStats *) lfirst(lc))->table_name, table->name) == 0)
-		return lfirst(lc);
-	old = MemoryContextSwitchTo(run->cxt);	/* they outlive the transaction */
-	stats = palloc0(sizeof(LdrTableStats));
-	stats->table_name = table->name;
-	stats->chain = table->root->name;
-	stats->disposition = dispositions[table->disposition];
-	stats->lock_wait_us = stats->lock_hold_us = -1;
-	run->stats = lappend(run->stats, stats);
-	MemoryContextSwitchTo(old);
-	return stats;
-}
-
+/* Only who may change the rows may have the lock for it: ask before waiting. */
 static void
-publish_change(LdrRun *run, const LdrChange *change)
-{
-	char	   *sql = ldr_change_sql(run->package->dataset, change, run->options->create_indexes);
-
-	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
-	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
-			  : "add column",
-			  change->table->name, "%s", sql);
-}
-
-/* Only an owner may have a strong lock: ask before waiting for it. */
-static void
-migrate_check_owner(const LdrPlanTable *t)
-{
-	if (!ldr_is_owner(t->relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(t->relid)),
-					   t->table->name);
-}
-
-void
-ldr_migrate(LdrRun *run)
-{
-	LdrPlan    *plan;
-	List	   *relids = NIL;
-	int64		wait_us;
-	TimestampTz locked_at;
-
-	ldr_xact_begin();
-	plan = publish_plan(run);
-	if (plan->migrates)
-	{
-		ldr_progress_phase(LDR_PHASE_MIGRATE);
-		for (int i = 0; i < plan->ntables; i++)
-			for (int c = 0; c < plan->tables[i].nchanges; c++)
-				if (ldr_change_migrates(&plan->tables[i].changes[c]))
-				{
-					migrate_check_owner(&plan->tables[i]);
-					relids = list_append_unique_oid(relids, plan->tables[i].relid);
-				}
-		wait_us = ldr_lock_tables(relids, AccessExclusiveLock);
-		locked_at = GetCurrentTimestamp();
-		plan = publish_plan(run);	/* again, now that nobody else can change them */
-		for (int i = 0; i < plan->ntables; i++)
-		{
-			LdrPlanTable *t = &plan->tables[i];
-			LdrTableStats stats = {0};
-			bool		changed = false;
-
-			for (int c = 0; c < t->nchanges; c++)
-				if (ldr_change_migrates(&t->changes[c]) && list_member_oid(relids, t->relid))
-				{
-					publish_change(run, &t->changes[c]);
-					changed = true;
-				}
-			if (!changed)
-				continue;
-			stats = *publish_stats(run, t->table);
-			stats.lock_wait_us = wait_us;
-			stats.lock_hold_us = GetCurrentTimestamp() - locked_at;
-			ldr_package_table_insert(run->package->package_id, &stats);
-		}
-	}
-	ldr_xact_commit();
-}
-
-/* Is the dataset, or one of dlt's own tables in it, still to be created? */
-static bool
-publish_is_first(const LdrPlan *plan)
-{
-	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].is_system && !OidIsValid(plan->tables[i].relid))
-			return true;
-	return !OidIsValid(plan->namespace);
-}
-
-/* Strong locks, by the policy, on the tables that get a NOT NULL column; only empty ones can. */
-static void
-publish_lock_altered(const LdrPlan *plan)
-{
-	List	   *relids = NIL;
-
-	for (int i = 0; i < plan->ntables; i++)
-		for (int c = 0; c < plan->tables[i].nchanges; c++)
-			if (plan->tables[i].changes[c].kind == LDR_ADD_COLUMN)
-			{
-				migrate_check_owner(&plan->tables[i]);
-				relids = list_append_unique_oid(relids, plan->tables[i].relid);
-			}
-	if (relids != NIL)
-		(void) ldr_lock_tables(relids, AccessExclusiveLock);
-}
-
-/*
- * New tables, and NOT NULL columns, which only an empty table can take. Nobody else creates the
- * tables of this package, since packages for the same tables queue; what all packages of a dataset
- * have in common is created by one after the other.
- */
-static void
-publish_create(LdrRun *run)
-{
-	LdrPlan    *plan = publish_plan(run);
-
-	if (publish_is_first(plan))
-	{
-		ldr_lock_dataset(run->package->dataset, LDR_DATASET_CREATE);
-		plan = publish_plan(run);
-	}
-	if (!OidIsValid(plan->namespace))
-	{
-		ldr_sql_execute(ldr_dataset_sql(plan->dataset), 0, NULL, NULL, SPI_OK_UTILITY);
-		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", "");
-	}
-	publish_lock_altered(plan);
-	for (int i = 0; i < plan->ntables; i++)
-		for (int c = 0; c < plan->tables[i].nchanges; c++)
-			if (plan->tables[i].changes[c].kind != LDR_KEEP_TYPE)
-				publish_change(run, &plan->tables[i].changes[c]);
-	/* index expressions and the like look with the active snapshot: let it see the new tables */
-	PopActiveSnapshot();
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-/* The table of a job, open and locked against changes of its definition until the commit. */
-static Relation
-publish_open(LdrRun *run, const char *name)
-{
-	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);	/* checks USAGE */
-	Oid			relid = get_relname_relid(name, nsp);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", run->package->dataset, name)));
-	return table_open(relid, RowExclusiveLock); /* publish_lock holds it already */
-}
-
-/* Only who may insert something may have the lock for it: ask before waiting. */
-static void
-publish_check_insert(Oid relid)
+publish_check_write(Oid relid)
 {
 	Oid			user = GetUserId();
 
 	if (pg_class_aclcheck(relid, user, ACL_INSERT) != ACLCHECK_OK &&
+		pg_class_aclcheck(relid, user, ACL_DELETE) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(relid, user, ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
 					   get_rel_name(relid));
 }
 
-/* All locks of the append jobs at once, in OID order: two packages cannot wait for each other. */
+/* All locks of rows at once, in OID order: two packages cannot wait for each other. */
 static void
-publish_lock(LdrRun *run, List *jobs)
+publish_lock(List *relids)
 {
-	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);	/* checks USAGE */
-	List	   *relids = NIL;
 	ListCell   *lc;
 
-	foreach(lc, jobs)
-	{
-		Oid			relid = get_relname_relid(((LdrJob *) lfirst(lc))->table_name, nsp);
-
-		if (!OidIsValid(relid))
-			continue;
-		publish_check_insert(relid);
-		relids = lappend_oid(relids, relid);
-	}
+	foreach(lc, relids)
+		publish_check_write(lfirst_oid(lc));
 	list_sort(relids, list_oid_cmp);
 	list_deduplicate_oid(relids);
 	if (relids != NIL)
 		(void) ldr_lock_tables(relids, RowExclusiveLock);
 }
 
-/* Load one job and mark it completed, in the current transaction, which holds the table's lock. */
-static void
-publish_job(LdrRun *run, LdrJob *job)
+/* What the plan writes rows to: all but what is swapped as a whole. */
+static List *
+publish_written(const LdrPlan *plan)
 {
-	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
-	LdrTableStats *stats = publish_stats(run, table);
-	LdrLoadResult result = {0};
-	LdrFormat	format;
-	Relation	rel;
-	Oid			relid;
+	List	   *relids = NIL;
 
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+
+		if (OidIsValid(t->relid) && t->way != LDR_WAY_SWAP && (!t->is_system || t->has_jobs))
+			relids = lappend_oid(relids, t->relid);
+	}
+	return relids;
+}
+
+void
+ldr_run_job_begin(LdrRun *run, LdrJob *job)
+{
 	run->job = job;
 	run->job_started_at = GetCurrentTimestamp();
 	ldr_progress_job(job->ordinal);
+}
+
+/*
+ * relid is what defines the rows: the table, its staging table, or the target of the swap heap
+ * into. Caller holds RowExclusiveLock on where they go.
+ */
+void
+ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
+{
+	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
+	LdrTableStats *stats = ldr_run_stats(run, table);
+	LdrLoadResult result = {0};
+	LdrFormat	format;
+	Relation	rel;
+	Relation	heap = NULL;
+
+	ldr_run_job_begin(run, job);
 	if (!ldr_format_from_name(job->format, &format))
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
-	rel = publish_open(run, job->table_name);
-	relid = RelationGetRelid(rel);
-	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, run->options, &result);
+	rel = table_open(relid, NoLock);
+	if (OidIsValid(into))
+		heap = table_open(into, NoLock);
+	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap, run->options,
+				  &result);
+	if (heap)
+		table_close(heap, NoLock);
 	table_close(rel, NoLock);
 	stats->rows_read += result.rows_read;
-	stats->rows_inserted += result.rows_inserted;
+	/* rows of a staging table are not in the table yet; who puts them there counts them */
+	if (stats->stage == NULL || strcmp(stats->stage, LDR_STAGE_STAGING) != 0)
+		stats->rows_inserted += result.rows_inserted;
 	stats->bytes += result.bytes;
 	stats->sink = result.sink;
-	stats->reason = result.reason;
-	ldr_job_completed(run->package->package_id, job->ordinal, relid, result.rows_read,
-					  result.rows_inserted, run->job_started_at);
+	if (result.reason && stats->reason == NULL)
+		stats->reason = result.reason;
+	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
+					  result.rows_read, result.rows_inserted, run->job_started_at);
 	ldr_progress_job_done(result.rows_read, result.bytes);
 	run->job = NULL;
 }
 
-/* Dataset's record, catalog states, NOTIFY: the end of the last transaction of a package. */
+/* Every job that is not completed, and an empty heap for each swapped table without jobs. */
+static void
+publish_jobs(LdrRun *run, const LdrPlan *plan)
+{
+	const char *filled = "";
+	ListCell   *lc;
+
+	ldr_progress_phase(LDR_PHASE_LOAD);
+	foreach(lc, run->jobs)
+	{
+		LdrJob	   *job = lfirst(lc);
+		const LdrPlanTable *t = ldr_plan_table(plan, job->table_name);
+		const char *stage = ldr_way_stage(t->way);
+
+		/* completed: staged, or by itself, before the package was registered anew as atomic */
+		if (strcmp(job->state, "completed") == 0)
+			continue;
+		if (stage == NULL)
+			ldr_run_job(run, job, t->relid, InvalidOid);
+		else if (t->way != LDR_WAY_SWAP || strcmp(filled, job->table_name) != 0)
+			ldr_stage_job(run, job, stage);
+		filled = job->table_name;
+	}
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
+			ldr_stage_empty_heap(run, &plan->tables[i]);
+}
+
+/* truncate_staging_dataset: what was merged need not lie there any longer. */
+static void
+publish_truncate_staging(LdrRun *run, const LdrPlan *plan)
+{
+	StringInfoData sql;
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	foreach(lc, ldr_stage_list(run->package->package_id))
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		if (strcmp(stage->kind, LDR_STAGE_STAGING) != 0)
+			continue;
+		relids = lappend_oid(relids, stage->relation);
+		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
+						 quote_qualified_identifier(run->staging, stage->table_name));
+	}
+	if (relids == NIL)
+		return;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
+}
+
+/* After the commit: how long the strong locks were held, and what pgstat needs to know. */
+static void
+publish_report(LdrRun *run, const LdrPlan *plan, int64 wait_us, TimestampTz locked_at)
+{
+	int64		hold_us = GetCurrentTimestamp() - locked_at;
+
+	ldr_xact_begin();
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		LdrTableStats stats = {0};
+
+		if (t->way != LDR_WAY_SWAP)
+			continue;
+		stats = *ldr_run_stats(run, t->table);
+		stats.rows_read = stats.rows_inserted = stats.rows_updated = stats.rows_deleted = 0;
+		stats.bytes = 0;
+		stats.lock_wait_us = wait_us;
+		stats.lock_hold_us = hold_us;
+		ldr_package_table_insert(run->package->package_id, &stats);
+		ldr_swap_report(t->relid);
+	}
+	ldr_xact_commit();
+}
+
+/* Everything but the commit that must not wait for a lock: the record, the states, the NOTIFY. */
 static void
 publish_record(LdrRun *run)
 {
-	ListCell   *lc;
-
-	ldr_progress_phase(LDR_PHASE_PUBLISH);
-	/* deferred triggers fail here, where the error still becomes the package's */
-	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	ldr_package_lock_keep();
 	ldr_system_record(run);
-	foreach(lc, run->stats)
-		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 	ldr_package_loaded(run->package->package_id, run->started_at);
 	ldr_event(run->package->package_id, "loaded", NULL, "%s", "");
 	ldr_notify(run->package->package_id, "loaded");
+}
+
+/* The end of the last transaction of a package: merges, swaps, records, commit. */
+static void
+publish_finish(LdrRun *run, LdrPlan *plan)
+{
+	List	   *swaps;
+	List	   *strong = NIL;
+	ListCell   *lc;
+	int64		wait_us;
+	TimestampTz locked_at;
+
+	ldr_follow(run, plan);
+	if (run->options->truncate_staging_dataset)
+		publish_truncate_staging(run, plan);
+	/* deferred triggers fire here, where the error still becomes the package's */
+	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
+	swaps = ldr_follow_prepare_swaps(run, plan);
+	foreach(lc, run->stats)
+		ldr_package_table_insert(run->package->package_id, lfirst(lc));
+	ldr_stage_release_staging(run->package->package_id);
+	foreach(lc, swaps)
+		strong = list_concat(strong, ldr_swap_relations(lfirst(lc)));
+	if (swaps != NIL)
+		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
+
+	wait_us = ldr_lock_for_publish(run->package->dataset, strong);
+	locked_at = GetCurrentTimestamp();
+	foreach(lc, swaps)
+		ldr_swap_exchange(lfirst(lc));
+	publish_record(run);
+	ldr_xact_commit();
+	if (swaps != NIL)
+		publish_report(run, plan, wait_us, locked_at);
 }
 
 /*
@@ -300,6 +257,7 @@ publish_was_loaded(LdrRun *run)
 {
 	if (!ldr_system_is_loaded(run->dir->schema, run->package->dataset, run->package->load_id))
 		return false;
+	ldr_stage_release(run->package->package_id);
 	ldr_package_loaded(run->package->package_id, run->started_at);
 	ldr_event(run->package->package_id, "already loaded", NULL,
 			  "The dataset's record of loads has this load_id.");
@@ -308,73 +266,70 @@ publish_was_loaded(LdrRun *run)
 	return true;
 }
 
-/* Jobs that are completed, but whose table was dropped since, have to be done again. */
-static void
-publish_recheck(LdrRun *run)
-{
-	MemoryContext old;
-
-	ldr_job_recheck(run->package->package_id, run->package->dataset);
-	old = MemoryContextSwitchTo(run->cxt);
-	run->jobs = ldr_job_list(run->package->package_id);
-	MemoryContextSwitchTo(old);
-}
-
 void
 ldr_publish(LdrRun *run)
 {
-	ListCell   *lc;
+	LdrPlan    *plan;
 
 	ldr_xact_begin();
 	if (publish_was_loaded(run))
 		return;
-	publish_create(run);
-	publish_recheck(run);
-	publish_lock(run, run->jobs);
-	ldr_progress_phase(LDR_PHASE_LOAD);
-	foreach(lc, run->jobs)
-	{
-		LdrJob	   *job = lfirst(lc);
-
-		/* completed: by itself, before the package was registered anew as an atomic one */
-		if (strcmp(job->state, "completed") != 0)
-			publish_job(run, job);
-	}
-	publish_record(run);
-	ldr_xact_commit();
+	plan = ldr_create_tables(run);
+	if (run->staged)
+		ldr_stage_check(run, plan);
+	else
+		ldr_stage_prepare(run, plan);
+	publish_lock(publish_written(plan));
+	publish_jobs(run, plan);
+	publish_finish(run, plan);
 }
 
 bool
 ldr_publish_tables(LdrRun *run)
 {
+	LdrPlan    *plan;
+
 	ldr_xact_begin();
 	if (publish_was_loaded(run))
 		return false;
-	publish_create(run);
-	publish_recheck(run);
+	plan = ldr_create_tables(run);
+	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
 	return true;
 }
 
-/*
- * The next job of a package whose jobs commit one by one: claim, load, mark, commit. False if
- * there is none left that nobody works on. Errors leave the transaction for the caller to abort.
- */
 bool
-ldr_publish_next_job(LdrRun *run)
+ldr_publish_next_job(LdrRun *run, bool staged_only)
 {
 	LdrJob	   *job;
 	ListCell   *lc;
 
 	run->stats = NIL;
 	ldr_xact_begin();
-	job = ldr_job_claim(run->package->package_id);
+	job = ldr_job_claim(run->package->package_id, staged_only);
 	if (job)
 	{
+		const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
+		LdrTableStats *stats = ldr_run_stats(run, table);
+
 		run->job = job;
-		publish_lock(run, list_make1(job));
-		publish_job(run, job);
+		stats->stage = ldr_package_table_stage(run->package->package_id, job->table_name);
+		if (stats->stage)
+			ldr_stage_job(run, job, stats->stage);
+		else
+		{
+			Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
+			Oid			relid = get_relname_relid(job->table_name, nsp);
+
+			if (!OidIsValid(relid))
+				ereport(ERROR,
+						(errcode(ERRCODE_UNDEFINED_TABLE),
+						 errmsg("relation \"%s.%s\" does not exist", run->package->dataset,
+								job->table_name)));
+			publish_lock(list_make1_oid(relid));
+			ldr_run_job(run, job, relid, InvalidOid);
+		}
 		foreach(lc, run->stats)
 			ldr_package_table_insert(run->package->package_id, lfirst(lc));
 		run->stats = NIL;
@@ -383,12 +338,21 @@ ldr_publish_next_job(LdrRun *run)
 	return job != NULL;
 }
 
+/* The ways are those that were chosen before the jobs ran, or the package is tried again. */
 void
 ldr_publish_end(LdrRun *run)
 {
+	LdrPlan    *plan;
+
 	ldr_xact_begin();
 	if (publish_was_loaded(run))
 		return;
-	publish_record(run);
-	ldr_xact_commit();
+	plan = ldr_run_plan(run);
+	ldr_ways_choose(plan, run->options);
+	ldr_stage_check(run, plan);
+	publish_lock(publish_written(plan));
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
+			ldr_stage_empty_heap(run, &plan->tables[i]);
+	publish_finish(run, plan);
 }

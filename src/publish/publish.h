@@ -17,17 +17,17 @@ typedef struct LdrRun
 	LdrPackage *package;
 	LdrPackageDir *dir;
 	LdrOptions *options;
-	List	   *jobs;			/* of LdrJob, in order */
+	char	   *staging;		/* name of the staging dataset */
+	List	   *jobs;			/* of LdrJob that load files, in order */
+	List	   *followups;		/* of LdrJob that follow for chains */
 	TimestampTz started_at;
 	LdrJob	   *job;			/* in hand, for whoever reports an error; NULL: none */
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
+	bool		staged;			/* by transactions before publish */
 } LdrRun;
 
-/* publish.c */
-
-/* New nullable columns of existing tables, in a short transaction of its own. */
-extern void ldr_migrate(LdrRun *run);
+/* publish.c: the transactions */
 
 /* The one transaction of an atomic package: everything, or nothing. */
 extern void ldr_publish(LdrRun *run);
@@ -36,10 +36,80 @@ extern void ldr_publish(LdrRun *run);
 extern bool ldr_publish_tables(LdrRun *run); /* false: it was loaded already, all is done */
 extern void ldr_publish_end(LdrRun *run);
 
-extern bool ldr_publish_next_job(LdrRun *run);
+/*
+ * The next job of those that commit by themselves: of all, or (staged_only) of those whose rows
+ * wait for publish. False if there is none left that nobody works on.
+ */
+extern bool ldr_publish_next_job(LdrRun *run, bool staged_only);
+
+/* create.c: DDL */
+
+/* New nullable columns of existing tables, in a short transaction of its own. */
+extern void ldr_migrate(LdrRun *run);
+
+/* Drops, new tables and NOT NULL columns. Returns the plan as it is then, with ways chosen. */
+extern LdrPlan *ldr_create_tables(LdrRun *run);
+
+/* Schema, tables and columns of the staging dataset for these tables (List of LdrSchemaTable). */
+extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables);
+
+/* The plan for the package's dataset, in the current transaction. */
+extern LdrPlan *ldr_run_plan(const LdrRun *run);
+extern LdrTableStats *ldr_run_stats(LdrRun *run, const LdrSchemaTable *table);
+
+/* ways.c */
+extern void ldr_ways_choose(LdrPlan *plan, const LdrOptions *options);
+extern const char *ldr_way_stage(LdrWay way);	/* LDR_STAGE_*, NULL: none */
+extern const char *ldr_replace_strategy(const LdrSchemaTable *root, const LdrOptions *options);
+
+/* stage.c: rows that wait for publish */
+
+/* Are there so many that they are worth transactions and workers of their own? */
+extern bool ldr_stage_pays(const LdrRun *run);
+
+/*
+ * Staging tables of the plan, there and empty, unless rows of this package are in them already;
+ * jobs that have to run again become new. Part of the transaction that the caller has begun.
+ */
+extern void ldr_stage_prepare(LdrRun *run, const LdrPlan *plan);
+
+/* The same in a transaction of its own, after which workers can claim jobs. False: loaded already. */
+extern bool ldr_stage_begin(LdrRun *run);
+
+/* Load a claimed job, in the current transaction; for a swap heap all jobs of its table. */
+extern void ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage);
+
+/* The heap of the table that this package has filled; NULL: none. */
+extern LdrStage *ldr_stage_heap(const LdrRun *run, const char *table_name);
+
+/* An empty heap for a table that gets no rows. */
+extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
+
+/* Is each table staged as the plan wants it? Raises 40001 if not. */
+extern void ldr_stage_check(const LdrRun *run, const LdrPlan *plan);
+
+/* Give up what the package has staged. Jobs that were completed there become new. */
+extern void ldr_stage_release(int64 package_id);
+
+/* In publish: the staging tables are no longer the package's. */
+extern void ldr_stage_release_staging(int64 package_id);
+
+/* Drop what is left of packages that have ended. Caller is in a transaction. */
+extern void ldr_stage_sweep(void);
+
+/* follow.c: what follows for chains: merges and replaces, and the end of a publish */
+extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
+extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
+extern List *ldr_follow_roots(const LdrPackageDir *dir, List *job_tables);
+
+/* load one job's file into its table in the current transaction, and mark it completed */
+extern void ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into);
+extern void ldr_run_job_begin(LdrRun *run, LdrJob *job);
 
 /* system.c: dlt's own tables, as the current role */
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);
 extern void ldr_system_record(const LdrRun *run);
+extern void ldr_system_forget_versions(const LdrSchema *schema, const char *dataset);
+extern void ldr_system_record_staging(const LdrRun *run, List *tables);
 
 #endif							/* LDR_PUBLISH_H */

@@ -6,13 +6,17 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/base64.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "locks.h"
+#include "compat.h"
+#include "loader.h"
 #include "publish/publish.h"
 #include "schema/live.h"
 #include "worker/worker.h"
@@ -66,33 +70,32 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 }
 
 static bool
-system_knows_version(const LdrRun *run)
+system_knows_version(const LdrSchema *schema, const char *dataset, const char *version_hash)
 {
-	const LdrSchema *schema = run->dir->schema;
 	const LdrSchemaTable *t = schema->version_table;
 	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(schema->version_hash)};
+	Datum		values[] = {CStringGetTextDatum(version_hash)};
 
 	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 LIMIT 1",
-									quote_qualified_identifier(run->package->dataset, t->name),
-									system_column(t, "version_hash")),
-						   1, types, values);
+								  quote_qualified_identifier(dataset, t->name),
+								  system_column(t, "version_hash")),
+						 1, types, values);
 }
 
 static void
-system_record_version(const LdrRun *run)
+system_record_version(const LdrSchema *schema, const char *dataset, const char *version_hash,
+					  const char *text, size_t len)
 {
-	const LdrSchema *schema = run->dir->schema;
 	const LdrSchemaTable *t = schema->version_table;
 	Oid			types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(schema->version), Int64GetDatum(schema->engine_version),
 		TimestampTzGetDatum(GetCurrentTimestamp()), CStringGetTextDatum(schema->name),
-		CStringGetTextDatum(schema->version_hash),
-	PointerGetDatum(cstring_to_text_with_len(run->dir->schema_text, run->dir->schema_len))};
+		CStringGetTextDatum(version_hash),
+	PointerGetDatum(cstring_to_text_with_len(text, len))};
 
 	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5, "
 							 "$6)",
-							 quote_qualified_identifier(run->package->dataset, t->name),
+							 quote_qualified_identifier(dataset, t->name),
 							 system_column(t, "version"),
 							 system_column(t, "engine_version"), system_column(t, "inserted_at"),
 							 system_column(t, "schema_name"), system_column(t, "version_hash"),
@@ -100,9 +103,71 @@ system_record_version(const LdrRun *run)
 					6, types, values, SPI_OK_INSERT);
 }
 
+/* As dlt does when it drops tables: all versions of the schema go. */
+void
+ldr_system_forget_versions(const LdrSchema *schema, const char *dataset)
+{
+	const LdrSchemaTable *t = schema->version_table;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(schema->name)};
+
+	ldr_sql_execute(psprintf("DELETE FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+							 quote_qualified_identifier(dataset, t->name),
+							 system_column(t, "schema_name")),
+					1, types, values, SPI_OK_DELETE);
+}
+
+static bool
+system_is_among(const char *table, void *arg)
+{
+	ListCell   *lc;
+
+	foreach(lc, (List *) arg)
+		if (strcmp(((LdrSchemaTable *) lfirst(lc))->name, table) == 0)
+			return true;
+	return false;
+}
+
+/* A hash of the text, in base64 as dlt's are. It need not be dlt's: that compares tables then. */
+static char *
+system_hash(const char *text, size_t len)
+{
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char	   *hash = palloc0(pg_b64_enc_len(sizeof(digest)) + 1);
+
+	if (ctx == NULL || pg_cryptohash_init(ctx) < 0 ||
+		pg_cryptohash_update(ctx, (const uint8 *) text, len) < 0 ||
+		pg_cryptohash_final(ctx, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute a SHA-256 hash");
+	pg_cryptohash_free(ctx);
+	(void) ldr_b64_encode(digest, sizeof(digest), hash, pg_b64_enc_len(sizeof(digest)));
+	return hash;
+}
+
+/* The schema's version in the staging dataset: cut to the tables that are there, under its hash. */
+void
+ldr_system_record_staging(const LdrRun *run, List *tables)
+{
+	LdrError	err = {0};
+	char	   *malloced;
+	char	   *text;
+	char	   *hash;
+
+	if (ldr_schema_trim(run->dir->schema_text, run->dir->schema_len, system_is_among, tables,
+						&malloced, &err) != LDR_OK)
+		ldr_raise(&err, "schema.json");
+	text = pstrdup(malloced);
+	free(malloced);
+	hash = system_hash(text, strlen(text));
+	if (!system_knows_version(run->dir->schema, run->staging, hash))
+		system_record_version(run->dir->schema, run->staging, hash, text, strlen(text));
+}
+
 /*
- * Write the schema's version, unless it is known, and the load. Last thing before the commit: the
- * dataset's lock, held until then, keeps two packages from both finding the version missing.
+ * Write the schema's version, unless it is known, and the load. Last thing before the commit:
+ * caller holds the dataset's lock to record, which keeps two packages from both finding the version
+ * missing.
  */
 void
 ldr_system_record(const LdrRun *run)
@@ -116,14 +181,16 @@ ldr_system_record(const LdrRun *run)
 		Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()),
 	CStringGetTextDatum(schema->version_hash)};
 
-	ldr_lock_dataset(dataset, LDR_DATASET_RECORD);
 	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("load \"%s\" was recorded by another session meanwhile",
 						run->package->load_id)));
-	if (!system_knows_version(run))
-		system_record_version(run);
+	if (run->dir->state->ndropped > 0)
+		ldr_system_forget_versions(schema, dataset);
+	if (!system_knows_version(schema, dataset, schema->version_hash))
+		system_record_version(schema, dataset, schema->version_hash, run->dir->schema_text,
+							  run->dir->schema_len);
 	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5)",
 							 quote_qualified_identifier(dataset, t->name),
 							 system_column(t, "load_id"),

@@ -1,0 +1,205 @@
+/*
+ * publish/follow.c: what follows when the jobs of a chain of tables are done: merges, and replaces.
+ *
+ * Runs in the publish transaction, with RowExclusiveLock on what it writes to. Swaps are only made
+ * ready here; they come last, with the strong locks.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "locks.h"
+#include "publish/merge.h"
+#include "publish/publish.h"
+#include "publish/swap.h"
+#include "worker/worker.h"
+
+/* Root tables of replaced and merged chains among the tables with jobs (List of char *). */
+List *
+ldr_follow_roots(const LdrPackageDir *dir, List *job_tables)
+{
+	List	   *roots = NIL;
+	ListCell   *lc;
+
+	foreach(lc, job_tables)
+	{
+		LdrSchemaTable *root = ldr_schema_table(dir->schema, lfirst(lc))->root;
+
+		if ((root->disposition == LDR_REPLACE || root->disposition == LDR_MERGE) &&
+			(roots == NIL || llast(roots) != root))
+			roots = list_append_unique_ptr(roots, root);
+	}
+	return roots;
+}
+
+static void
+follow_add(LdrRun *run, const LdrMergeTable *done)
+{
+	LdrTableStats *stats = ldr_run_stats(run, done->table);
+
+	stats->rows_inserted += done->inserted;
+	stats->rows_updated += done->updated;
+	stats->rows_deleted += done->deleted;
+}
+
+/* Planner statistics of what was just loaded: the statements that follow join by them. */
+static void
+follow_analyze(const LdrRun *run, const LdrMerge *merge)
+{
+	for (int i = 0; i < merge->ntables; i++)
+		ldr_sql_execute(psprintf("ANALYZE %s",
+								 quote_qualified_identifier(run->staging,
+															merge->tables[i].table->name)),
+						0, NULL, NULL, SPI_OK_UTILITY);
+}
+
+static void
+follow_delete_all(LdrRun *run, const LdrPlan *plan, const LdrPlanTable *t)
+{
+	char	   *sql = psprintf("DELETE FROM %s",
+							   quote_qualified_identifier(plan->dataset, t->table->name));
+
+	ldr_run_stats(run, t->table)->rows_deleted += ldr_sql_execute(sql, 0, NULL, NULL,
+																  SPI_OK_DELETE);
+}
+
+/* The chain's tables of one way, or (merge) all of them, as merge.h wants them. */
+static LdrMerge *
+follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n, LdrWay way)
+{
+	LdrMerge   *merge = palloc0(sizeof(LdrMerge));
+
+	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		if (chain[i]->way == way)
+			merge->tables[merge->ntables++].table = chain[i]->table;
+	merge->dataset = plan->dataset;
+	merge->staging = run->staging;
+	merge->created_at = run->dir->state->created_at;
+	return merge;
+}
+
+/* Replace or merge what is staged of one chain. */
+static void
+follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
+{
+	static const LdrWay ways[] = {LDR_WAY_MERGE, LDR_WAY_DIFF, LDR_WAY_REFILL};
+	int			n;
+	LdrPlanTable **chain = ldr_plan_chain(plan, root, &n);
+
+	/* children first, in case somebody has made foreign keys along the chain */
+	for (int i = n - 1; i >= 0; i--)
+		if (chain[i]->way == LDR_WAY_EMPTY ||
+			(chain[i]->way == LDR_WAY_MERGE && chain[i]->truncated))
+			follow_delete_all(run, plan, chain[i]);
+	for (size_t w = 0; w < lengthof(ways); w++)
+	{
+		LdrMerge   *merge = follow_merge(run, plan, chain, n, ways[w]);
+
+		if (merge->ntables == 0)
+			continue;
+		follow_analyze(run, merge);
+		if (ways[w] == LDR_WAY_MERGE)
+			ldr_merge_run(merge);
+		for (int i = 0; i < merge->ntables; i++)
+		{
+			if (ways[w] == LDR_WAY_DIFF)
+				ldr_diff_run(merge, i);
+			else if (ways[w] == LDR_WAY_REFILL)
+				ldr_refill_run(merge, i);
+			follow_add(run, &merge->tables[i]);
+		}
+	}
+}
+
+static int64
+follow_rows_inserted(LdrRun *run, const LdrSchemaTable *root, int64 *read)
+{
+	int64		inserted = 0;
+	ListCell   *lc;
+
+	*read = 0;
+	foreach(lc, run->stats)
+	{
+		const LdrTableStats *stats = lfirst(lc);
+
+		if (strcmp(stats->chain, root->name) != 0)
+			continue;
+		inserted += stats->rows_inserted;
+		*read += stats->rows_read;
+	}
+	return inserted;
+}
+
+/* Tables that a refresh has emptied, whose chains no job follows. */
+static void
+follow_truncated(LdrRun *run, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+
+		if (t->truncated && t->table->root->disposition == LDR_APPEND &&
+			(t->way == LDR_WAY_EMPTY || t->way == LDR_WAY_DIFF || t->way == LDR_WAY_REFILL))
+			follow_chain(run, plan, t->table->root);
+	}
+}
+
+void
+ldr_follow(LdrRun *run, const LdrPlan *plan)
+{
+	ListCell   *lc;
+
+	ldr_progress_phase(LDR_PHASE_PUBLISH);
+	follow_truncated(run, plan);
+	foreach(lc, run->followups)
+	{
+		LdrJob	   *job = lfirst(lc);
+		const LdrSchemaTable *root = ldr_schema_table(run->dir->schema, job->table_name);
+		LdrPlanTable *t = ldr_plan_table(plan, root->name);
+		int64		inserted,
+					read;
+
+		ldr_run_job_begin(run, job);
+		follow_chain(run, plan, root);
+		inserted = follow_rows_inserted(run, root, &read);
+		ldr_job_completed(run->package->package_id, job->ordinal, t ? t->relid : InvalidOid,
+						  read, inserted, run->job_started_at);
+		run->job = NULL;
+	}
+}
+
+/*
+ * Make all swaps of the plan ready, with a lock that keeps DDL and VACUUM away from their targets,
+ * but neither readers nor writers. A List of LdrSwap.
+ */
+List *
+ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
+{
+	List	   *relids = NIL;
+	List	   *swaps = NIL;
+
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].way == LDR_WAY_SWAP)
+			relids = lappend_oid(relids, plan->tables[i].relid);
+	if (relids == NIL)
+		return NIL;
+	(void) ldr_lock_tables(relids, ShareUpdateExclusiveLock);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		LdrStage   *heap;
+
+		if (t->way != LDR_WAY_SWAP)
+			continue;
+		heap = ldr_stage_heap(run, t->table->name);
+		if (heap == NULL)
+			elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
+		swaps = lappend(swaps, ldr_swap_prepare(t->relid, heap->relation, heap->fingerprint));
+		ldr_stage_delete(heap->relation);
+	}
+	return swaps;
+}

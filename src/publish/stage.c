@@ -1,0 +1,393 @@
+/*
+ * publish/stage.c: rows that wait for publish, in tables of the staging dataset or in swap heaps.
+ *
+ * A package has such a relation for itself: a row of loader.stage says so, written by the
+ * transaction that made or emptied the relation. Jobs whose rows are in it are completed in the
+ * transaction that put them there, so after a crash those that committed are not run again, as
+ * long as the relation is still the package's and still fits; otherwise they become new.
+ *
+ * A large package stages in transactions of its own, by several workers: a staging table gets a
+ * transaction a job, a swap heap one for all jobs of its table. A small one does all of it inside
+ * the publish transaction. What is left when a package ends without publish is given up, by the
+ * coordinator, or by the next sweep if that died.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "loader.h"
+#include "locks.h"
+#include "publish/publish.h"
+#include "publish/swap.h"
+#include "worker/worker.h"
+
+bool
+ldr_stage_pays(const LdrRun *run)
+{
+	uint64		bytes = 0;
+	ListCell   *lc;
+
+	foreach(lc, run->jobs)
+	{
+		const LdrJob *job = lfirst(lc);
+		const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
+
+		if (table->root->disposition == LDR_REPLACE || table->root->disposition == LDR_MERGE ||
+			run->dir->state->ntruncated > 0)
+			bytes += job->stamp.size;
+	}
+	return bytes > (uint64) ldr_small_package * 1024;
+}
+
+static LdrStage *
+stage_find(List *stages, const char *kind, const char *table_name)
+{
+	ListCell   *lc;
+
+	foreach(lc, stages)
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		if (strcmp(stage->kind, kind) == 0 && strcmp(stage->table_name, table_name) == 0)
+			return stage;
+	}
+	return NULL;
+}
+
+LdrStage *
+ldr_stage_heap(const LdrRun *run, const char *table_name)
+{
+	return stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_SWAP, table_name);
+}
+
+/* What dlt has in the staging dataset: all that is merged, and here what a swap is not for. */
+static List *
+stage_tables(const LdrRun *run, const LdrPlan *plan)
+{
+	List	   *tables = NIL;
+	bool		needed = plan->ndrops > 0 &&
+		OidIsValid(get_namespace_oid(run->staging, true));
+
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		const char *stage = ldr_way_stage(t->way);
+
+		if (stage == NULL || strcmp(stage, LDR_STAGE_STAGING) != 0)
+			continue;
+		needed = true;
+		if (t->way != LDR_WAY_MERGE)
+			tables = lappend(tables, (void *) t->table);
+	}
+	for (int i = 0; i < run->dir->schema->ntables && needed; i++)
+	{
+		LdrSchemaTable *table = &run->dir->schema->tables[i];
+		const LdrPlanTable *t = ldr_plan_table(plan, table->name);
+
+		if ((t && t->way == LDR_WAY_MERGE) ||
+			(table->root->disposition == LDR_MERGE && table->seen_data))
+			tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+/* Empty the staging tables that were not this package's until now, and make them its own. */
+static void
+stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, List *stages)
+{
+	StringInfoData sql;
+	List	   *relids = NIL;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		const char *kind = ldr_way_stage(t->way);
+		const LdrStage *had = stage_find(stages, LDR_STAGE_STAGING, t->table->name);
+		LdrStage	stage = {0};
+
+		if (kind == NULL || strcmp(kind, LDR_STAGE_STAGING) != 0)
+			continue;
+		stage.relation = ldr_plan_table(staging, t->table->name)->relid;
+		if (had && had->relation == stage.relation)
+			continue;
+		stage.package_id = run->package->package_id;
+		stage.table_name = t->table->name;
+		stage.kind = LDR_STAGE_STAGING;
+		ldr_stage_insert(&stage);
+		ldr_job_unstage(run->package->package_id, t->table->name);
+		relids = lappend_oid(relids, stage.relation);
+		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
+						 quote_qualified_identifier(run->staging, t->table->name));
+	}
+	if (relids == NIL)
+		return;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
+}
+
+/* Is the heap still what the table needs? */
+static bool
+stage_heap_fits(const LdrStage *heap, const LdrPlanTable *t)
+{
+	Relation	target;
+	bool		fits;
+
+	if (heap->target != t->relid || get_rel_relkind(heap->relation) == '\0')
+		return false;
+	target = table_open(t->relid, AccessShareLock);
+	fits = ldr_swap_fingerprint(target) == heap->fingerprint;
+	table_close(target, AccessShareLock);
+	return fits;
+}
+
+static void
+stage_drop_heap(const LdrStage *heap)
+{
+	ldr_swap_drop(heap->relation);
+	ldr_stage_delete(heap->relation);
+}
+
+/* Let go of what this package has staged and the plan does not want, or not so. */
+static void
+stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
+{
+	ListCell   *lc;
+
+	foreach(lc, stages)
+	{
+		LdrStage   *stage = lfirst(lc);
+		const LdrPlanTable *t = ldr_plan_table(plan, stage->table_name);
+		const char *kind = t ? ldr_way_stage(t->way) : NULL;
+
+		if (kind && strcmp(kind, stage->kind) == 0 &&
+			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
+			continue;
+		ldr_job_unstage(run->package->package_id, stage->table_name);
+		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
+			stage_drop_heap(stage);
+		else
+			ldr_stage_delete(stage->relation);
+	}
+}
+
+/* Say in loader.tables what is to become of each table; workers read it there. */
+static void
+stage_record(LdrRun *run, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		LdrTableStats *stats;
+
+		if (t->is_system && !t->has_jobs)
+			continue;
+		stats = ldr_run_stats(run, t->table);
+		stats->strategy = t->strategy;
+		stats->stage = ldr_way_stage(t->way);
+		stats->reason = t->reason;
+		if (t->reason && t->way != LDR_WAY_APPEND)
+			ldr_event(run->package->package_id, "not swapped", t->table->name, "%s", t->reason);
+		ldr_package_table_insert(run->package->package_id, stats);
+	}
+}
+
+/* The jobs as they are now, for the rest of the attempt. */
+static void
+stage_reread_jobs(LdrRun *run)
+{
+	MemoryContext old;
+
+	ldr_job_recheck(run->package->package_id, run->package->dataset);
+	old = MemoryContextSwitchTo(run->cxt);
+	run->jobs = ldr_job_list(run->package->package_id, false);
+	MemoryContextSwitchTo(old);
+}
+
+void
+ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
+{
+	List	   *stages = ldr_stage_list(run->package->package_id);
+	List	   *tables = stage_tables(run, plan);
+
+	stage_drop_unfit(run, plan, stages);
+	if (tables != NIL ||
+		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(run->staging, true))))
+		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
+	stage_record(run, plan);
+	stage_reread_jobs(run);
+}
+
+/*
+ * The plan here is one that has created nothing: tables that publish will create get their rows
+ * there, and staging tables are made for those that it will merge.
+ */
+bool
+ldr_stage_begin(LdrRun *run)
+{
+	LdrPlan    *plan;
+	bool		loaded;
+
+	ldr_xact_begin();
+	loaded = ldr_system_is_loaded(run->dir->schema, run->package->dataset,
+								  run->package->load_id);
+	if (!loaded)
+	{
+		plan = ldr_run_plan(run);
+		ldr_ways_choose(plan, run->options);
+		ldr_stage_prepare(run, plan);
+		ldr_package_loading(run->package->package_id);
+	}
+	ldr_xact_commit();
+	return !loaded;
+}
+
+/* The target of a staged job; it cannot go away: an error of a kind that is tried again. */
+static Oid
+stage_relation(const char *dataset, const char *name)
+{
+	Oid			nsp = LookupExplicitNamespace(dataset, false);	/* checks USAGE */
+	Oid			relid = get_relname_relid(name, nsp);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
+	return relid;
+}
+
+/* All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. */
+static void
+stage_fill_heap(LdrRun *run, const char *table_name)
+{
+	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
+									AccessShareLock);
+	LdrStage	stage = {0};
+	ListCell   *lc;
+
+	stage.package_id = run->package->package_id;
+	stage.table_name = (char *) table_name;
+	stage.kind = LDR_STAGE_SWAP;
+	stage.target = RelationGetRelid(target);
+	stage.fingerprint = ldr_swap_fingerprint(target);
+	stage.relation = ldr_swap_make(target, stage.package_id);
+	ldr_stage_insert(&stage);
+	foreach(lc, ldr_job_list(stage.package_id, false))
+	{
+		LdrJob	   *job = lfirst(lc);
+
+		if (strcmp(job->table_name, table_name) == 0)
+			ldr_run_job(run, job, stage.target, stage.relation);
+	}
+	ldr_swap_complete(target, stage.relation);
+	table_close(target, NoLock);
+}
+
+void
+ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t)
+{
+	if (ldr_stage_heap(run, t->table->name) == NULL)
+		stage_fill_heap(run, t->table->name);
+}
+
+void
+ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
+{
+	Oid			relid;
+
+	if (strcmp(stage, LDR_STAGE_SWAP) == 0)
+	{
+		ldr_run_job_begin(run, job);
+		stage_fill_heap(run, job->table_name);
+		run->job = NULL;
+		return;
+	}
+	relid = stage_relation(run->staging, job->table_name);
+	LockRelationOid(relid, RowExclusiveLock);
+	ldr_run_job(run, job, relid, InvalidOid);
+}
+
+static bool
+stage_is_as_planned(const LdrRun *run, const LdrPlanTable *t)
+{
+	const char *wanted = ldr_way_stage(t->way);
+	const char *is = ldr_package_table_stage(run->package->package_id, t->table->name);
+
+	if (!t->has_jobs)
+		return true;
+	return wanted && is ? strcmp(wanted, is) == 0 : wanted == is;
+}
+
+void
+ldr_stage_check(const LdrRun *run, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		if (!stage_is_as_planned(run, &plan->tables[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("table \"%s\" was changed by another session while the package was "
+							"staged", plan->tables[i].table->name)));
+}
+
+void
+ldr_stage_release(int64 package_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, ldr_stage_list(package_id))
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		ldr_job_unstage(package_id, stage->table_name);
+		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
+			stage_drop_heap(stage);
+		else
+			ldr_stage_delete(stage->relation);
+	}
+}
+
+void
+ldr_stage_release_staging(int64 package_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, ldr_stage_list(package_id))
+		if (strcmp(((LdrStage *) lfirst(lc))->kind, LDR_STAGE_STAGING) == 0)
+			ldr_stage_delete(((LdrStage *) lfirst(lc))->relation);
+}
+
+/*
+ * Heaps whose package has ended, or which came here with a restored dump. Whoever takes the
+ * package's lock first may drop what is its; a package that is alive again keeps it.
+ */
+void
+ldr_stage_sweep(void)
+{
+	List	   *owned = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ldr_stage_orphans())
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		owned = lappend_oid(owned, stage->relation);
+		if (!ldr_package_lock(stage->package_id, false, false) ||
+			!ldr_stage_is_orphan(stage->relation))
+			continue;
+		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
+			stage_drop_heap(stage);
+		else
+			ldr_stage_delete(stage->relation);
+	}
+	foreach(lc, ldr_swap_heaps())
+		if (!ldr_stage_exists(lfirst_oid(lc)) && !list_member_oid(owned, lfirst_oid(lc)))
+			ldr_swap_drop(lfirst_oid(lc));
+}
