@@ -121,7 +121,8 @@ static const DocumentCase documents[] = {
 	LDR_OK, NULL},
 	{COLUMN("\"x-row-version\":null,\"x-valid-from\":null,\"x-valid-to\":null,"
 			"\"x-active-record-timestamp\":null"), LDR_OK, NULL},
-	{TABLE("\"x-normalizer\":true,"), LDR_BAD_SCHEMA, "\"x-normalizer\" of table \"t\" must be an object"},
+	{TABLE("\"x-normalizer\":true,"), LDR_BAD_SCHEMA,
+	"\"x-normalizer\" of table \"t\" must be an object"},
 	{TABLE("\"x-normalizer\":[\"seen-data\"],"), LDR_BAD_SCHEMA, "\"x-normalizer\" of table \"t\""},
 	{TABLE("\"x-merge-source-filter\":true,"), LDR_BAD_SCHEMA,
 	"\"x-merge-source-filter\" of table \"t\" must be a string"},
@@ -141,7 +142,8 @@ static const DocumentCase documents[] = {
 	{COLUMN("\"x-valid-to\":{}"), LDR_BAD_SCHEMA, "\"x-valid-to\" of column \"c\""},
 	{COLUMN("\"x-active-record-timestamp\":9.5"), LDR_BAD_SCHEMA,
 	"\"x-active-record-timestamp\" of column \"c\" of table \"t\" must be a string"},
-	{COLUMN("\"x-active-record-timestamp\":false"), LDR_BAD_SCHEMA, "\"x-active-record-timestamp\""},
+	{COLUMN("\"x-active-record-timestamp\":false"), LDR_BAD_SCHEMA,
+	"\"x-active-record-timestamp\""},
 	{COLUMN("\"x-active-record-timestamp\":\"9999\\u0000\""), LDR_BAD_JSON, NULL},
 	/* chains */
 	{TABLE("\"parent\":\"missing\","), LDR_BAD_SCHEMA, "\"parent\" of table \"t\""},
