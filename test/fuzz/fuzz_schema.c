@@ -35,6 +35,52 @@ fuzz_use(const LdrSchema *schema)
 	}
 }
 
+/* The lists of a package state: usable names, each once. */
+static void
+fuzz_use_names(char **names, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (names[i][0] == '\0' || strlen(names[i]) > LDR_MAX_NAME)
+			abort();
+		for (int k = 0; k < i; k++)
+			if (strcmp(names[i], names[k]) == 0)
+				abort();
+	}
+}
+
+static bool
+fuzz_keep(const char *table, void *arg)
+{
+	return arg != NULL || strlen(table) % 2 == 0;
+}
+
+/* A trimmed text trims to itself; with all tables kept, it is as good as the text it was. */
+static void
+fuzz_trim(const char *json, size_t len, void *all, bool accepted)
+{
+	LdrError	err = {0};
+	LdrSchema  *schema;
+	char	   *text;
+	char	   *again;
+
+	if (ldr_schema_trim(json, len, fuzz_keep, all, &text, &err) != LDR_OK)
+	{
+		if (text != NULL || err.message[0] == '\0' || accepted)
+			abort();
+		return;
+	}
+	if (ldr_schema_trim(text, strlen(text), fuzz_keep, all, &again, &err) != LDR_OK ||
+		strcmp(text, again) != 0)
+		abort();
+	if (all != NULL && (ldr_schema_parse(text, strlen(text), &schema, &err) == LDR_OK) != accepted)
+		abort();
+	if (all != NULL)
+		ldr_schema_free(schema);
+	free(text);
+	free(again);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -46,12 +92,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_use(schema);
 	else if (schema != NULL || err.message[0] == '\0')
 		abort();
+	fuzz_trim((const char *) data, size, NULL, schema != NULL);
+	fuzz_trim((const char *) data, size, &err, schema != NULL);
 	ldr_schema_free(schema);
 
 	memset(&err, 0, sizeof(err));
 	if (ldr_package_state_parse((const char *) data, size, &state, &err) != LDR_OK &&
 		(state != NULL || err.message[0] == '\0'))
 		abort();
+	if (state != NULL)
+	{
+		fuzz_use_names(state->dropped_tables, state->ndropped);
+		fuzz_use_names(state->truncated_tables, state->ntruncated);
+	}
 	ldr_package_state_free(state);
 	return 0;
 }

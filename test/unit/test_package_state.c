@@ -1,6 +1,7 @@
 /*
  * test/unit/test_package_state.c: dlt's load_package_state.json and the pipeline state in it.
  */
+#include <jansson.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -81,11 +82,90 @@ test_states(void)
 	}
 }
 
+#define NAME16 "abcdefghijklmnop"
+#define NAME63 NAME16 NAME16 NAME16 "abcdefghijklmno"
+
+/* A list of tables, the names that must come of it, each followed by a blank, or the failure. */
+typedef struct ListCase
+{
+	const char *list;
+	LdrStatus	status;
+	const char *names;			/* or a part of the message */
+} ListCase;
+
+static const ListCase lists[] = {
+	{"null", LDR_OK, ""},
+	{"[]", LDR_OK, ""},
+	{"[{\"name\":\"t\"}]", LDR_OK, "t "},
+	/* the order of the list, also with duplicates in it; case matters */
+	{"[{\"name\":\"z\",\"columns\":{\"c\":{}},\"parent\":null},{\"name\":\"a\"},{\"name\":\"z\"},"
+	"{\"name\":\"A\"},{\"name\":\"a\"},{\"name\":\"z\"}]", LDR_OK, "z a A "},
+	{"[{\"name\":\"\\u00e9; DROP \\\"\"}]", LDR_OK, "\xc3\xa9; DROP \" "},
+	{"[{\"name\":\"t\",\"x\":\"\\u0000\",\"y\":18446744073709551615}]", LDR_OK, "t "},
+	{"[{\"name\":\"" NAME63 "\"}]", LDR_OK, NAME63 " "},
+	{"{}", LDR_BAD_SCHEMA, "must be a list"},
+	{"\"t\"", LDR_BAD_SCHEMA, "must be a list"},
+	{"true", LDR_BAD_SCHEMA, "must be a list"},
+	{"[\"t\"]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[null]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[[{\"name\":\"t\"}]]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[{}]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[{\"name\":null}]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[{\"name\":5}]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[{\"name\":\"t\"},{\"Name\":\"t\"}]", LDR_BAD_SCHEMA, "objects that have a \"name\""},
+	{"[{\"name\":\"t\",\"name\":\"u\"}]", LDR_BAD_JSON, "duplicate"},
+	{"[{\"name\":\"t\\u0000u\"}]", LDR_NUL_CHARACTER, "a zero character"},
+	{"[{\"name\":\"\\u0000\"}]", LDR_NUL_CHARACTER, "a zero character"},
+	{"[{\"name\":\"\"}]", LDR_BAD_NAME, "empty or longer than 63 bytes: \"\""},
+	{"[{\"name\":\"t\"},{\"name\":\"q" NAME63 "\"},{\"name\":\"\"}]", LDR_BAD_NAME, "\"q" NAME16},
+	{"[{\"name\":\"" NAME63 "\xc3\xa9\"}]", LDR_BAD_NAME, "longer than 63 bytes: \"" NAME16},
+	{"[{\"name\":\"a" NAME63 "\"},{\"name\":\"b" NAME63 "\"},{\"name\":\"c" NAME63 "\"},"
+	"{\"name\":\"d" NAME63 "\"},{\"name\":\"e" NAME63 "\"}]", LDR_BAD_NAME, " more"}
+};
+
+static void
+test_state_lists(void)
+{
+	for (size_t i = 0; i < 2 * sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		const ListCase *c = &lists[i / 2];
+		const char *key = i % 2 ? "truncated_tables" : "dropped_tables";
+		char		json[1024];
+		char		names[256] = "";
+		LdrError	err = {0};
+		LdrPackageState *state;
+		LdrStatus	status;
+
+		snprintf(json, sizeof(json), "{\"%s\":%s}", key, c->list);
+		status = ldr_package_state_parse(json, strlen(json), &state, &err);
+		CHECK_MSG(status == c->status, "list %zu: status %d (%s), not %d", i, status, err.message,
+				  c->status);
+		CHECK_MSG((state != NULL) == (status == LDR_OK), "list %zu: output", i);
+		if (state == NULL)
+		{
+			CHECK_MSG(strstr(err.message, c->names) != NULL, "list %zu: \"%s\" lacks \"%s\"", i,
+					  err.message, c->names);
+			if (status == LDR_BAD_SCHEMA || status == LDR_NUL_CHARACTER || status == LDR_BAD_NAME)
+				CHECK_MSG(strstr(err.message, key) != NULL, "list %zu: %s", i, err.message);
+			continue;
+		}
+		for (int k = 0; k < (i % 2 ? state->ntruncated : state->ndropped); k++)
+		{
+			strcat(names, (i % 2 ? state->truncated_tables : state->dropped_tables)[k]);
+			strcat(names, " ");
+		}
+		CHECK_MSG(strcmp(names, c->names) == 0, "list %zu: \"%s\"", i, names);
+		CHECK_INT(i % 2 ? state->ndropped : state->ntruncated, 0);
+		ldr_package_state_free(state);
+	}
+}
+
+/* Both lists at once; then every shorter text of it, which must not leave names behind. */
 static void
 test_state_refresh(void)
 {
 	static const char json[] = "{\"refresh\":\"drop_sources\",\"dropped_tables\":"
-		"[{\"name\":\"t\"}],\"truncated_tables\":[]}";
+		"[{\"name\":\"t\"},{\"name\":\"u\"}],\"truncated_tables\":[{\"name\":\"t\"}]}";
 	LdrError	err = {0};
 	LdrPackageState *state;
 
@@ -93,9 +173,77 @@ test_state_refresh(void)
 	if (state == NULL)
 		return;
 	CHECK_STR(state->refresh, "drop_sources");
-	CHECK(state->ndropped == 1 && state->ntruncated == 0 && state->truncated_tables == NULL);
-	CHECK_STR(state->dropped_tables[0], "t");
+	if (CHECK(state->ndropped == 2 && state->ntruncated == 1))
+	{
+		CHECK_STR(state->dropped_tables[0], "t");
+		CHECK_STR(state->dropped_tables[1], "u");
+		CHECK_STR(state->truncated_tables[0], "t");
+	}
 	ldr_package_state_free(state);
+	for (size_t len = 0; len < sizeof(json) - 1; len++)
+		CHECK(ldr_package_state_parse(json, len, &state, &err) == LDR_BAD_JSON && state == NULL);
+}
+
+/* A long list of few tables, and one of many: neither takes long. */
+static void
+test_state_many(void)
+{
+	const int	n = 200000;
+
+	for (int distinct = 3; distinct <= n; distinct += n - 3)
+	{
+		char	   *json = malloc((size_t) n * 24 + 100);
+		char	   *at = json + sprintf(json, "{\"dropped_tables\":[");
+		LdrError	err = {0};
+		LdrPackageState *state;
+
+		for (int i = 0; i < n; i++)
+			at += sprintf(at, "%s{\"name\":\"t%d\"}", i > 0 ? "," : "", i % distinct);
+		strcpy(at, "]}");
+		CHECK_INT(ldr_package_state_parse(json, strlen(json), &state, &err), LDR_OK);
+		if (CHECK(state != NULL))
+		{
+			CHECK_INT(state->ndropped, distinct);
+			CHECK_STR(state->dropped_tables[2], "t2");
+		}
+		ldr_package_state_free(state);
+		free(json);
+	}
+}
+
+/* Memory runs out at the n-th call of the JSON parser, and of whoever uses its objects. */
+static int	calls_left;
+
+static void *
+failing_malloc(size_t size)
+{
+	return calls_left-- > 0 ? malloc(size) : NULL;
+}
+
+static void
+test_state_no_memory(void)
+{
+	static const char json[] = "{\"dropped_tables\":[{\"name\":\"t\"},{\"name\":\"u\"}],"
+		"\"truncated_tables\":[{\"name\":\"t\"}]}";
+	json_malloc_t old_malloc;
+	json_free_t old_free;
+	LdrStatus	status = LDR_OUT_OF_MEMORY;
+
+	json_get_alloc_funcs(&old_malloc, &old_free);
+	json_set_alloc_funcs(failing_malloc, free);
+	for (int n = 0; status != LDR_OK && n < 1000; n++)
+	{
+		LdrError	err = {0};
+		LdrPackageState *state;
+
+		calls_left = n;
+		status = ldr_package_state_parse(json, sizeof(json) - 1, &state, &err);
+		CHECK_MSG((state != NULL) == (status == LDR_OK) && err.status == status,
+				  "memory for %d: status %d (%s)", n, status, err.message);
+		ldr_package_state_free(state);
+	}
+	CHECK_INT(status, LDR_OK);
+	json_set_alloc_funcs(old_malloc, old_free);
 }
 
 /* Compress n blanks, then the text; wrap it as a package state. To be freed. */
@@ -155,7 +303,10 @@ int
 main(void)
 {
 	test_states();
+	test_state_lists();
 	test_state_refresh();
+	test_state_many();
+	test_state_no_memory();
 	test_state_size();
 	return unit_report("test_package_state");
 }

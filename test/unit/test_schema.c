@@ -14,6 +14,11 @@
 #define DOC(tables) HEAD("11") OWN "," tables "}}"
 #define TABLE(body) DOC("\"t\":{" body "\"columns\":{}}")
 #define COLUMN(body) DOC("\"t\":{\"columns\":{\"c\":{" body "}}}")
+#define MERGE_HINTS "\"x-normalizer\":{\"seen-data\":true},\"x-merge-source-filter\":\"a > 1\"," \
+	"\"x-merge-destination-scope\":\"b = 2\",\"x-boundary-timestamp\":\"2026-01-02T03:04:05Z\"," \
+	"\"x-merge-skip-unchanged-rows\":true,\"x-stage-data-deduplicated\":true,"
+#define SCD2_HINTS "\"x-row-version\":true,\"x-valid-from\":true,\"x-valid-to\":true," \
+	"\"x-active-record-timestamp\":\"9999-12-31\""
 #define NAME16 "abcdefghijklmnop"
 #define NAME63 NAME16 NAME16 NAME16 "abcdefghijklmno"
 
@@ -106,6 +111,40 @@ static const DocumentCase documents[] = {
 	{TABLE("\"write_disposition\":{\"disposition\":\"merge\"},"), LDR_BAD_SCHEMA,
 	"write_disposition"},
 	{TABLE("\"write_disposition\":null,"), LDR_OK, NULL},
+	/* hints of merges: all of them, none, of another type */
+	{TABLE(MERGE_HINTS), LDR_OK, NULL},
+	{COLUMN(SCD2_HINTS), LDR_OK, NULL},
+	{HEAD("12") OWN ",\"t\":{" MERGE_HINTS "\"columns\":{\"c\":{" SCD2_HINTS "}}}}}", LDR_OK, NULL},
+	{TABLE("\"x-normalizer\":null,\"x-merge-source-filter\":null,"
+		   "\"x-merge-destination-scope\":null,\"x-boundary-timestamp\":null,"
+		   "\"x-merge-skip-unchanged-rows\":null,\"x-stage-data-deduplicated\":null,"),
+	LDR_OK, NULL},
+	{COLUMN("\"x-row-version\":null,\"x-valid-from\":null,\"x-valid-to\":null,"
+			"\"x-active-record-timestamp\":null"), LDR_OK, NULL},
+	{TABLE("\"x-normalizer\":true,"), LDR_BAD_SCHEMA,
+	"\"x-normalizer\" of table \"t\" must be an object"},
+	{TABLE("\"x-normalizer\":[\"seen-data\"],"), LDR_BAD_SCHEMA, "\"x-normalizer\" of table \"t\""},
+	{TABLE("\"x-merge-source-filter\":true,"), LDR_BAD_SCHEMA,
+	"\"x-merge-source-filter\" of table \"t\" must be a string"},
+	{TABLE("\"x-merge-source-filter\":[\"a > 1\"],"), LDR_BAD_SCHEMA, "\"x-merge-source-filter\""},
+	{TABLE("\"x-merge-source-filter\":\"a\\u0000b\","), LDR_BAD_JSON, NULL},
+	{TABLE("\"x-merge-destination-scope\":{},"), LDR_BAD_SCHEMA,
+	"\"x-merge-destination-scope\" of table \"t\" must be a string"},
+	{TABLE("\"x-boundary-timestamp\":1700000000,"), LDR_BAD_SCHEMA,
+	"\"x-boundary-timestamp\" of table \"t\" must be a string"},
+	{TABLE("\"x-merge-skip-unchanged-rows\":\"true\","), LDR_BAD_SCHEMA,
+	"\"x-merge-skip-unchanged-rows\" of table \"t\" must be true or false"},
+	{TABLE("\"x-stage-data-deduplicated\":1,"), LDR_BAD_SCHEMA,
+	"\"x-stage-data-deduplicated\" of table \"t\" must be true or false"},
+	{COLUMN("\"x-row-version\":1"), LDR_BAD_SCHEMA,
+	"\"x-row-version\" of column \"c\" of table \"t\" must be true or false"},
+	{COLUMN("\"x-valid-from\":\"yes\""), LDR_BAD_SCHEMA, "\"x-valid-from\" of column \"c\""},
+	{COLUMN("\"x-valid-to\":{}"), LDR_BAD_SCHEMA, "\"x-valid-to\" of column \"c\""},
+	{COLUMN("\"x-active-record-timestamp\":9.5"), LDR_BAD_SCHEMA,
+	"\"x-active-record-timestamp\" of column \"c\" of table \"t\" must be a string"},
+	{COLUMN("\"x-active-record-timestamp\":false"), LDR_BAD_SCHEMA,
+	"\"x-active-record-timestamp\""},
+	{COLUMN("\"x-active-record-timestamp\":\"9999\\u0000\""), LDR_BAD_JSON, NULL},
 	/* chains */
 	{TABLE("\"parent\":\"missing\","), LDR_BAD_SCHEMA, "\"parent\" of table \"t\""},
 	{TABLE("\"parent\":\"t\","), LDR_BAD_SCHEMA, "not nested in this one"},
@@ -145,11 +184,11 @@ test_documents(void)
 }
 
 static const char family[] =
-	DOC("\"z\":{\"write_disposition\":\"merge\",\"x-merge-strategy\":\"upsert\","
+	DOC("\"z\":{" MERGE_HINTS "\"write_disposition\":\"merge\",\"x-merge-strategy\":\"upsert\","
 		"\"resource\":\"zz\",\"file_format\":\"parquet\",\"columns\":{"
 		"\"zeta\":{\"data_type\":\"text\",\"nullable\":false,\"primary_key\":true,\"unique\":true},"
 		"\"alpha\":{\"data_type\":\"timestamp\",\"timezone\":false,\"dedup_sort\":\"desc\"},"
-		"\"mid\":{\"hard_delete\":true,\"merge_key\":true}}},\n"
+		"\"mid\":{" SCD2_HINTS ",\"hard_delete\":true,\"merge_key\":true}}},\n"
 		"\"z__b__c\":{\"parent\":\"z__b\",\"columns\":{\"j\":{\"data_type\":\"json\"}}},\n"
 		"\"z__b\":{\"parent\":\"z\",\"columns\":{\"r\":{\"row_key\":true,\"root_key\":true,"
 		"\"parent_key\":true,\"dedup_sort\":\"asc\"}}},\n"
@@ -217,6 +256,86 @@ test_tables(void)
 	s = parse(DOC("\"_DLT_LOADS\":{\"columns\":{}}"), &status, &err);
 	CHECK(s != NULL && s->loads_table == ldr_schema_table(s, "_dlt_loads"));
 	ldr_schema_free(s);
+}
+
+static void
+check_text(const char *got, const char *want)
+{
+	CHECK_MSG(got == NULL || want == NULL ? got == want : strcmp(got, want) == 0,
+			  "\"%s\", not \"%s\"", got == NULL ? "NULL" : got, want == NULL ? "NULL" : want);
+}
+
+/* All of the hints of merges are there, and none of them is inherited. */
+static void
+test_merge_hints(void)
+{
+	LdrError	err;
+	LdrStatus	status;
+	LdrSchema  *s = parse(DOC("\"t\":{" MERGE_HINTS "\"columns\":{\"c\":{" SCD2_HINTS "},\"d\":{},"
+							  "\"e\":{\"x-valid-to\":false,\"x-active-record-timestamp\":\"\"}}},"
+							  "\"t__n\":{\"parent\":\"t\",\"columns\":{}},"
+							  "\"u\":{\"x-merge-source-filter\":\"\",\"x-merge-destination-scope\":"
+							  "\"\",\"x-boundary-timestamp\":\"\",\"x-merge-skip-unchanged-rows\":"
+							  "false,\"x-stage-data-deduplicated\":false,\"columns\":{}}"),
+						  &status, &err);
+	LdrSchemaTable *t;
+
+	if (!CHECK_MSG(s != NULL, "%s", err.message))
+		return;
+	t = ldr_schema_table(s, "t");
+	CHECK(t->seen_data && t->skip_unchanged && t->deduplicated);
+	check_text(t->source_filter, "a > 1");
+	check_text(t->destination_scope, "b = 2");
+	check_text(t->boundary_timestamp, "2026-01-02T03:04:05Z");
+	CHECK(t->columns[0].row_version && t->columns[0].valid_from && t->columns[0].valid_to);
+	check_text(t->columns[0].active_timestamp, "9999-12-31");
+	CHECK(!t->columns[1].row_version && !t->columns[1].valid_from && !t->columns[1].valid_to);
+	check_text(t->columns[1].active_timestamp, NULL);
+	CHECK(!t->columns[2].valid_to);
+	check_text(t->columns[2].active_timestamp, "");
+
+	for (int i = 0; i < 2; i++)
+	{
+		t = ldr_schema_table(s, i == 0 ? "t__n" : "u");
+		CHECK(!t->seen_data && !t->skip_unchanged && !t->deduplicated);
+		check_text(t->source_filter, NULL);
+		check_text(t->destination_scope, NULL);
+		check_text(t->boundary_timestamp, i == 0 ? NULL : "");
+	}
+	ldr_schema_free(s);
+}
+
+/* Only true says that a table has seen data; for dlt, too, anything else does not. */
+static void
+test_seen_data(void)
+{
+	static const struct
+	{
+		const char *json;
+		bool		seen;
+	}			cases[] = {
+		{TABLE("\"x-normalizer\":{\"seen-data\":true,\"max_nesting\":2},"), true},
+		{TABLE("\"x-normalizer\":{\"seen-data\":false},"), false},
+		{TABLE("\"x-normalizer\":{\"seen-data\":null},"), false},
+		{TABLE("\"x-normalizer\":{\"seen-data\":\"true\"},"), false},
+		{TABLE("\"x-normalizer\":{\"seen-data\":1},"), false},
+		{TABLE("\"x-normalizer\":{\"seen_data\":true},"), false},
+		{TABLE("\"x-normalizer\":{},"), false},
+		{TABLE("\"x-normalizer\":null,"), false},
+		{TABLE("\"seen-data\":true,"), false},
+		{TABLE(""), false}
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		LdrError	err;
+		LdrStatus	status;
+		LdrSchema  *s = parse(cases[i].json, &status, &err);
+
+		if (CHECK_MSG(s != NULL, "seen data %zu: %s", i, err.message))
+			CHECK_MSG(ldr_schema_table(s, "t")->seen_data == cases[i].seen, "seen data %zu", i);
+		ldr_schema_free(s);
+	}
 }
 
 /* Every shorter text of a good document is broken JSON, and says so without a leak. */
@@ -505,6 +624,8 @@ main(void)
 {
 	test_documents();
 	test_tables();
+	test_merge_hints();
+	test_seen_data();
 	test_cut();
 	test_line();
 	test_deep();

@@ -1,0 +1,66 @@
+/*
+ * schema/trim.c: the text of dlt's schema.json without some of its tables. No postgres.h.
+ *
+ * Works on the JSON tree, not on LdrSchema: keys that mean nothing to us are in the text too. What
+ * stays keeps its order; blanks go, and a number with a fraction is written with all its digits.
+ */
+#include "json.h"
+
+#include "schema/names.h"
+
+/* Is this one of the tables without which a schema is none? */
+static bool
+trim_is_own(const char *name)
+{
+	return ldr_name_same(name, "_dlt_version") || ldr_name_same(name, "_dlt_loads") ||
+		ldr_name_same(name, "_dlt_pipeline_state");
+}
+
+/* Remove the tables that keep() refuses. */
+static LdrStatus
+trim_tables(json_t *root, bool (*keep) (const char *table, void *arg), void *arg, LdrError *err)
+{
+	json_t	   *tables = json_object_get(root, "tables");
+	const char *name;
+	json_t	   *table;
+	void	   *next;
+
+	if (!json_is_object(root))
+		return ldr_fail(err, LDR_BAD_SCHEMA, "the schema must be an object");
+	if (!json_is_object(tables))
+		return ldr_fail(err, LDR_BAD_SCHEMA, "\"tables\" of the schema must be an object");
+	json_object_foreach_safe(tables, next, name, table)
+	{
+		if (!trim_is_own(name) && !keep(name, arg))
+			json_object_del(tables, name);
+	}
+	return LDR_OK;
+}
+
+/*
+ * keep() is called once for each table that is not dlt's own, in the order of the document. It must
+ * return: an error raised from it would leave the tree behind. On failure *out is NULL. The tables
+ * themselves are not checked, that is what ldr_schema_parse does.
+ */
+LdrStatus
+ldr_schema_trim(const char *json, size_t len, bool (*keep) (const char *table, void *arg),
+				void *arg, char **out, LdrError *err)
+{
+	json_t	   *root;
+	LdrStatus	status;
+
+	*out = NULL;
+	status = ldr_json_load_bounded(json, len, JSON_REJECT_DUPLICATES, "schema", &root, err);
+	if (status != LDR_OK)
+		return status;
+	status = trim_tables(root, keep, arg, err);
+	if (status == LDR_OK)
+	{
+		/* of jansson's allocator, which is malloc as long as no tree is loaded */
+		*out = json_dumps(root, JSON_COMPACT);
+		if (*out == NULL)
+			status = ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory");
+	}
+	json_decref(root);
+	return status;
+}
