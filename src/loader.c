@@ -18,6 +18,7 @@ PG_MODULE_MAGIC;
 int			ldr_workers = 2;
 int			ldr_max_workers = 4;
 char	   *ldr_package_directories = NULL;
+int			ldr_small_package = 4096;
 int			ldr_lock_timeout = 200;
 int			ldr_lock_deadline = 600000;
 int			ldr_retry_attempts = 5;
@@ -46,6 +47,13 @@ _PG_init(void)
 							   "pg_read_server_files may load from anywhere.",
 							   &ldr_package_directories, "", PGC_SIGHUP,
 							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.small_package",
+							"Size of job files up to which one worker loads them in one transaction.",
+							"Counts files, as they are, of tables that are replaced or merged. More "
+							"than that is staged by several workers in transactions of their own "
+							"before the package is published.",
+							&ldr_small_package, 4096, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("loader.lock_timeout",
 							"Longest wait in one try for locks on the tables of a package.",
 							"Others queue behind a waiting request, so it is short; it is tried "

@@ -12,6 +12,7 @@
 extern int	ldr_workers;
 extern int	ldr_max_workers;
 extern char *ldr_package_directories;
+extern int	ldr_small_package;	/* kB */
 extern int	ldr_lock_timeout;	/* ms */
 extern int	ldr_lock_deadline;	/* ms */
 extern int	ldr_retry_attempts;

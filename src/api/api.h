@@ -22,8 +22,12 @@ extern char *ldr_api_text(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 							 const LdrOptions *options);
 
-/* Raises what this version does not load: replace, merge, refresh. */
-extern void ldr_api_check_supported(const LdrPackageDir *dir);
+/*
+ * Raises what cannot be loaded, and shows in the documents already: characters that the database
+ * does not have, strategies that do not exist, merges without the keys that they need.
+ */
+extern void ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset,
+									const LdrOptions *options);
 
 /*
  * Read the package at source and enter it in the catalog, or find it there. Returns the package,

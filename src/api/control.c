@@ -12,6 +12,7 @@
 #include "utils/wait_event.h"
 
 #include "api/api.h"
+#include "publish/publish.h"
 #include "worker/worker.h"
 
 /* a coordinator has at most this long to leave an ended package */
@@ -49,6 +50,7 @@ loader_cancel(PG_FUNCTION_ARGS)
 	ldr_event(package->package_id, idle ? "cancelled" : "cancel requested", NULL, "%s", "");
 	if (idle)
 	{
+		ldr_stage_release(package->package_id);
 		ldr_notify(package->package_id, "cancelled");
 		ldr_start_waiting(true);
 	}
@@ -138,6 +140,7 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errdetail("Forgotten, it could be loaded again, and they twice."),
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));
+	ldr_stage_release(id);
 	forgotten = ldr_package_forget(id);
 	ldr_start_waiting(true);
 	PG_RETURN_BOOL(forgotten);

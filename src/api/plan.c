@@ -234,11 +234,12 @@ loader_plan(PG_FUNCTION_ARGS)
 	ldr_srf_begin(fcinfo);
 	options = ldr_options_from_args(fcinfo, 2);
 	dir = ldr_package_read(ldr_api_text(fcinfo, 0, "source"));
-	ldr_api_check_supported(dir);
 	dataset = ldr_api_dataset(fcinfo, 1, dir, options);
+	ldr_api_check_supported(dir, dataset, options);
 	foreach(lc, dir->files)
 		tables = lappend(tables, ((LdrPackageFile *) lfirst(lc))->table);
-	plan = ldr_plan_make(dir->schema, dataset, tables);
+	plan = ldr_plan_make(dir->schema, dir->state, dataset, tables);
+	ldr_ways_choose(plan, options);
 
 	plan_put(&out, "package", dir->load_id,
 			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as "

@@ -9,9 +9,10 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
+#include "commands/dbcommands.h"
+#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "commands/dbcommands.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -20,6 +21,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "loader.h"
+#include "publish/merge.h"
 #include "publish/publish.h"
 #include "worker/worker.h"
 
@@ -110,8 +112,57 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 	return dataset;
 }
 
+static List *
+register_job_tables(const LdrPackageDir *dir)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, dir->files)
+		names = lappend(names, ((LdrPackageFile *) lfirst(lc))->table);
+	return names;
+}
+
+/* Has the chain the keys that its strategy needs, and are its conditions conditions? */
+static void
+register_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
+{
+	LdrMerge	merge = {0};
+
+	merge.tables = palloc0(sizeof(LdrMergeTable) * dir->schema->ntables);
+	merge.tables[merge.ntables++].table = root;
+	for (int i = 0; i < dir->schema->ntables; i++)
+	{
+		const LdrSchemaTable *table = &dir->schema->tables[i];
+
+		if (table->root == root && table != root && table->seen_data)
+			merge.tables[merge.ntables++].table = table;
+	}
+	merge.created_at = dir->state->created_at;
+	ldr_merge_check(&merge);
+	pfree(merge.tables);
+}
+
+/* A refresh drops and truncates tables of data; dlt's own are the record of what was loaded. */
+static void
+register_check_refresh(const LdrPackageDir *dir, char **names, int n)
+{
+	const LdrSchemaTable *own[] = {dir->schema->version_table, dir->schema->loads_table,
+	dir->schema->state_table};
+
+	for (int i = 0; i < n; i++)
+		for (size_t o = 0; o < lengthof(own); o++)
+			if (own[o] && strcmp(own[o]->name, names[i]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("refresh of table \"%s\" is not allowed", names[i]),
+						 errdetail("It is one of dlt's own, and load_package_state.json of "
+								   "package \"%s\" drops or truncates it.", dir->load_id),
+						 errhint("Let dlt make the package anew.")));
+}
+
 void
-ldr_api_check_supported(const LdrPackageDir *dir)
+ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const LdrOptions *options)
 {
 	ListCell   *lc;
 
@@ -125,24 +176,18 @@ ldr_api_check_supported(const LdrPackageDir *dir)
 								"encoding is %s", dir->schema->name,
 								GetDatabaseEncodingName()),
 						 errhint("Load it into a database with encoding UTF8.")));
-	if (dir->state->refresh || dir->state->ndropped > 0 || dir->state->ntruncated > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("packages with refresh are not supported yet"),
-				 errdetail("Package \"%s\" drops or truncates tables.", dir->load_id)));
-	foreach(lc, dir->files)
+	register_check_refresh(dir, dir->state->dropped_tables, dir->state->ndropped);
+	register_check_refresh(dir, dir->state->truncated_tables, dir->state->ntruncated);
+	foreach(lc, ldr_follow_roots(dir, register_job_tables(dir)))
 	{
-		LdrPackageFile *file = lfirst(lc);
-		LdrDisposition disposition = ldr_schema_table(dir->schema, file->table)->disposition;
+		LdrSchemaTable *root = lfirst(lc);
 
-		if (disposition == LDR_REPLACE || disposition == LDR_MERGE)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("write disposition \"%s\" is not supported yet",
-							disposition == LDR_MERGE ? "merge" : "replace"),
-					 errdetail("Table \"%s\" of package \"%s\".", file->table, dir->load_id),
-					 errhint("Only append and skip are; load this one with dlt's own loader.")));
+		if (root->disposition == LDR_REPLACE)
+			(void) ldr_replace_strategy(root, options);
+		else
+			register_check_merge(dir, root);
 	}
+	(void) ldr_options_staging(options, dataset);
 }
 
 /* From PostgreSQL 17 on the worker connects as the role; so it is asked for everywhere. */
@@ -222,12 +267,41 @@ register_has_job(const List *jobs, const char *job_id)
 	return false;
 }
 
+/*
+ * One job for each chain of tables that is merged or replaced, behind those of the files. Named as
+ * dlt names such jobs; the same each time.
+ */
+static void
+register_followups(int64 package_id, const LdrPackageDir *dir)
+{
+	int			ordinal = ldr_job_last(package_id);
+	ListCell   *lc;
+
+	foreach(lc, ldr_follow_roots(dir, register_job_tables(dir)))
+	{
+		const LdrSchemaTable *root = lfirst(lc);
+		char	   *seed = psprintf("%s.%s", dir->load_id, root->name);
+		uint64		id = hash_bytes_extended((unsigned char *) seed, strlen(seed), 0);
+		char	   *name = psprintf("%s.%010llx", root->name,
+									(unsigned long long) (id & UINT64CONST(0xffffffffff)));
+		LdrJob		job = {0};
+
+		job.ordinal = ++ordinal;
+		job.job_id = psprintf("%s.sql", name);
+		job.file_name = psprintf("%s.0.sql", name);
+		job.table_name = root->name;
+		job.format = "sql";
+		job.kind = root->disposition == LDR_MERGE ? "merge" : "replace";
+		ldr_job_insert(package_id, &job);
+	}
+}
+
 /* Enter the files as jobs, behind and but for the completed ones: their rows are in already. */
 static void
 register_jobs(int64 package_id, const LdrPackageDir *dir)
 {
-	List	   *completed = ldr_job_list(package_id);
-	int			ordinal = completed ? ((LdrJob *) llast(completed))->ordinal : 0;
+	List	   *completed = ldr_job_list(package_id, false);
+	int			ordinal = ldr_job_last(package_id);
 	ListCell   *lc;
 
 	foreach(lc, dir->files)
@@ -242,9 +316,11 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		job.file_name = file->file_name;
 		job.table_name = file->table;
 		job.format = file->format_name;
+		job.kind = "load";
 		job.stamp = file->stamp;
 		ldr_job_insert(package_id, &job);
 	}
+	register_followups(package_id, dir);
 	ldr_event(package_id, "registered", NULL, "%d jobs.", list_length(dir->files));
 }
 
@@ -302,9 +378,9 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 	LdrPackage *package,
 			   *known;
 
-	ldr_api_check_supported(dir);
 	register_check_connect();
 	package = register_describe(fcinfo, dir, options);
+	ldr_api_check_supported(dir, package->dataset, options);
 	register_check_rights(dir, package->dataset);
 	known = register_find(package, dir, elevel, is_new);
 	if (known)

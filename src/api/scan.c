@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "loader.h"
+#include "publish/publish.h"
 #include "source/path.h"
 #include "worker/worker.h"
 
@@ -142,5 +143,6 @@ loader_scan(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
 	ldr_package_sweep(ldr_retention);
+	ldr_stage_sweep();
 	return (Datum) 0;
 }

@@ -96,7 +96,10 @@ loader_worker_main(Datum main_arg)
 	{
 		StartTransactionCommand();
 		if (ldr_catalog_exists())
+		{
 			ldr_start_waiting(false);
+			ldr_stage_sweep();
+		}
 		CommitTransactionCommand();
 	}
 }
@@ -201,7 +204,7 @@ coordinator_may_resume(LdrPackage *package)
 
 /* Jobs in transactions of their own, by this process and by helpers. */
 static void
-coordinator_run_jobs(LdrRun *run)
+coordinator_run_jobs(LdrRun *run, bool staged_only)
 {
 	int			workers = run->options->workers > 0 ? run->options->workers : ldr_workers;
 	int			n = Min(workers, list_length(run->jobs)) - 1;
@@ -214,7 +217,7 @@ coordinator_run_jobs(LdrRun *run)
 	arg.package_id = run->package->package_id;
 	for (int i = 0; i < n; i++)
 		helpers[i] = ldr_worker_start(&arg);
-	ldr_jobs_run(run);
+	ldr_jobs_run(run, staged_only);
 	for (int i = 0; i < n; i++)
 		if (helpers[i])
 			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
@@ -231,19 +234,41 @@ coordinator_run_jobs(LdrRun *run)
 		CHECK_FOR_INTERRUPTS();
 	}
 	/* what a helper left unfinished, because it died or found no slot */
-	ldr_jobs_run(run);
+	ldr_jobs_run(run, staged_only);
+}
+
+/* The error of a job that failed in a transaction of its own is that of its atomic package. */
+static void
+__attribute__((noreturn))
+coordinator_raise_job(const char *sqlstate, char *exception)
+{
+	char	   *detail = exception ? strchr(exception, '\n') : NULL;
+
+	if (detail)
+		*detail++ = '\0';
+	ereport(ERROR,
+			(errcode(sqlstate && strlen(sqlstate) == 5
+					 ? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
+									 sqlstate[4]) : ERRCODE_DATA_EXCEPTION),
+			 errmsg("%s", exception ? exception : "a job of the package failed"),
+			 detail ? errdetail("%s", detail) : 0));
 }
 
 /* Jobs are done; did all go well? Raises the package's error if not. */
 static void
-coordinator_check_jobs(LdrRun *run)
+coordinator_check_jobs(LdrRun *run, bool staged_only)
 {
 	int			unfinished,
 				failed;
+	char	   *sqlstate,
+			   *exception;
 
 	ldr_xact_begin();
 	ldr_check_cancel();
-	ldr_job_counts(run->package->package_id, &unfinished, &failed);
+	ldr_job_counts(run->package->package_id, staged_only, &unfinished, &failed);
+	if (failed > 0 && staged_only &&
+		ldr_job_first_failure(run->package->package_id, &sqlstate, &exception))
+		coordinator_raise_job(sqlstate, exception);
 	ldr_xact_commit();
 	if (unfinished > 0)
 		ereport(ERROR,
@@ -275,6 +300,43 @@ coordinator_check_files(LdrRun *run)
 				 errhint("Register it anew, with loader_start and its directory.")));
 }
 
+/* Stage, if that is worth transactions of its own, and publish all in one. */
+static void
+coordinator_load_atomic(LdrRun *run)
+{
+	if (ldr_stage_pays(run))
+	{
+		run->staged = ldr_stage_begin(run);
+		MemoryContextSwitchTo(run->cxt);
+		if (run->staged)
+		{
+			coordinator_run_jobs(run, true);
+			coordinator_check_jobs(run, true);
+			MemoryContextSwitchTo(run->cxt);
+			ldr_xact_begin();
+			MemoryContextSwitchTo(run->cxt);
+			run->jobs = ldr_job_list(run->package->package_id, false);
+			ldr_xact_commit();
+			MemoryContextSwitchTo(run->cxt);
+		}
+	}
+	run->stats = NIL;			/* those of the jobs are in the catalog */
+	ldr_publish(run);
+}
+
+static void
+coordinator_load_by_job(LdrRun *run)
+{
+	if (!ldr_publish_tables(run))
+		return;
+	MemoryContextSwitchTo(run->cxt);
+	coordinator_run_jobs(run, false);
+	coordinator_check_jobs(run, false);
+	MemoryContextSwitchTo(run->cxt);
+	run->stats = NIL;
+	ldr_publish_end(run);
+}
+
 static void
 coordinator_attempt(LdrRun *run)
 {
@@ -285,7 +347,9 @@ coordinator_attempt(LdrRun *run)
 	MemoryContextSwitchTo(run->cxt);
 	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
-	run->jobs = ldr_job_list(run->package->package_id);
+	run->staging = ldr_options_staging(run->options, run->package->dataset);
+	run->jobs = ldr_job_list(run->package->package_id, false);
+	run->followups = ldr_job_list(run->package->package_id, true);
 	coordinator_check_files(run);
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
@@ -296,17 +360,9 @@ coordinator_attempt(LdrRun *run)
 	ldr_migrate(run);
 	MemoryContextSwitchTo(run->cxt);
 	if (run->options->atomic)
-	{
-		ldr_publish(run);
-		return;
-	}
-	if (!ldr_publish_tables(run))
-		return;
-	MemoryContextSwitchTo(run->cxt);
-	coordinator_run_jobs(run);
-	coordinator_check_jobs(run);
-	MemoryContextSwitchTo(run->cxt);
-	ldr_publish_end(run);
+		coordinator_load_atomic(run);
+	else
+		coordinator_load_by_job(run);
 }
 
 /* Record an attempt that was rolled back. Returns whether there will be another one. */
@@ -328,6 +384,7 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 					   edata);
 	if (!again)
 	{
+		ldr_stage_release(id);
 		ldr_package_failed(id, state, run->started_at, edata);
 		ldr_notify(id, state);
 	}
@@ -432,6 +489,7 @@ coordinator_leave(int64 package_id)
 	StartTransactionCommand();
 	ldr_start_waiting(false);
 	(void) ldr_package_sweep(ldr_retention);
+	ldr_stage_sweep();
 	CommitTransactionCommand();
 }
 

@@ -37,9 +37,12 @@ jobs_record_error(LdrRun *run, ErrorData *edata)
 	return again;
 }
 
-/* Work on jobs of the package until none is left to claim. Raises an error only for a cancel. */
+/*
+ * Work on jobs of the package until none is left to claim: all, or (staged_only) those whose rows
+ * wait for publish. Raises an error only for a cancel.
+ */
 void
-ldr_jobs_run(LdrRun *run)
+ldr_jobs_run(LdrRun *run, bool staged_only)
 {
 	volatile bool more = true;
 
@@ -50,7 +53,7 @@ ldr_jobs_run(LdrRun *run)
 		MemoryContextSwitchTo(run->cxt);
 		PG_TRY();
 		{
-			more = ldr_publish_next_job(run);
+			more = ldr_publish_next_job(run, staged_only);
 		}
 		PG_CATCH();
 		{
@@ -100,7 +103,8 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	ldr_xact_begin();
 	MemoryContextSwitchTo(cxt);
 	run->options = ldr_options_from_json(run->package->options);
+	run->staging = ldr_options_staging(run->options, run->package->dataset);
 	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
 	ldr_xact_commit();
-	ldr_jobs_run(run);
+	ldr_jobs_run(run, run->options->atomic);
 }

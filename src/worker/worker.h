@@ -106,7 +106,7 @@ extern void ldr_coordinator_run(const LdrWorkerArg *arg);
 
 /* job.c */
 struct LdrRun;
-extern void ldr_jobs_run(struct LdrRun *run);
+extern void ldr_jobs_run(struct LdrRun *run, bool staged_only);
 extern void ldr_job_worker_run(const LdrWorkerArg *arg);
 
 /* launcher.c */
