@@ -29,6 +29,9 @@ CREATE TABLE loader.package (
 	schema_size			bigint NOT NULL,				-- schema.json as it was registered
 	schema_inode		bigint NOT NULL,
 	schema_mtime_ns		bigint NOT NULL,
+	state_size			bigint,							-- load_package_state.json, likewise
+	state_inode			bigint,
+	state_mtime_ns		bigint,
 	role_oid			oid NOT NULL,
 	role_name			text NOT NULL,
 	system_identifier	bigint NOT NULL,				-- a restored dump must not resume by itself

@@ -16,6 +16,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "loader.h"
+#include "publish/merge.h"
 #include "publish/publish.h"
 #include "schema/live.h"
 #include "sink/sink.h"
@@ -124,26 +125,45 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	return pstrdup(answer);
 }
 
-static void
-plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const LdrPlanTable *t,
-			 const LdrOptions *options)
+/* Which sink takes the rows of a table that gets them straight. */
+static const char *
+plan_sink(Oid relid, const char **reason)
 {
-	const char *rows = plan_count_rows(dir, file, t->table, options);
 	const char *sink = "heap";	/* of a table that publish creates */
-	const char *reason = NULL;
 
-	if (OidIsValid(t->relid))
+	if (OidIsValid(relid))
 	{
-		Relation	rel = table_open(t->relid, AccessShareLock);
+		Relation	rel = table_open(relid, AccessShareLock);
 
-		if (ldr_sink_choose(rel, &reason) == LDR_SINK_EXECUTOR)
+		if (ldr_sink_choose(rel, reason) == LDR_SINK_EXECUTOR)
 			sink = "executor";
 		table_close(rel, AccessShareLock);
 	}
+	return sink;
+}
+
+static void
+plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const LdrPlanTable *t,
+			 const LdrOptions *options, const char *staging)
+{
+	const char *rows = plan_count_rows(dir, file, t->table, options);
+	const char *stage = ldr_way_stage(t->way);
+	const char *reason = NULL;
+	char	   *where;
+
+	if (stage == NULL)
+	{
+		where = psprintf("append through sink %s", plan_sink(t->relid, &reason));
+		if (reason)
+			where = psprintf("%s: %s", where, reason);
+	}
+	else if (strcmp(stage, LDR_STAGE_SWAP) == 0)
+		where = "into a swap heap";
+	else
+		where = psprintf("into staging table %s",
+						 quote_qualified_identifier(staging, t->table->name));
 	plan_put(out, "load", file->job_id,
-			 psprintf(UINT64_FORMAT " bytes, %s, append through sink %s%s%s", file->stamp.size,
-					  rows, sink,
-					  reason ? ": " : "", reason ? reason : ""));
+			 psprintf(UINT64_FORMAT " bytes, %s, %s", file->stamp.size, rows, where));
 }
 
 /* Who holds locks now that conflict with mode on the table. */
@@ -176,36 +196,148 @@ plan_lock_holders(Oid relid, const char *conflicting)
 	return holders;
 }
 
+/* What publish wants of a table, and which modes of others are in its way. */
+static const char *
+plan_lock_mode(const LdrPlanTable *t, const char **conflicting)
+{
+	bool		strong = t->way == LDR_WAY_SWAP;
+
+	for (int c = 0; c < t->nchanges; c++)
+		strong |= t->changes[c].kind != LDR_KEEP_TYPE;
+	*conflicting = strong ?
+		"'AccessShareLock', 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock', "
+		"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'" :
+		"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'";
+	if (t->way == LDR_WAY_SWAP)
+		return "ShareUpdateExclusiveLock, and at the end AccessExclusiveLock for the swap";
+	return strong ? "AccessExclusiveLock, for the change of the table; RowExclusiveLock, for the "
+		"load" : "RowExclusiveLock";
+}
+
 static void
 plan_put_locks(PlanOutput *out, const LdrPlan *plan)
 {
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
-		bool		strong = false;
+		const char *conflicting;
+		const char *mode = plan_lock_mode(t, &conflicting);
 		char	   *holders;
 
-		if (!OidIsValid(t->relid) || !(t->has_jobs || t->nchanges > 0))
+		if (!OidIsValid(t->relid) ||
+			(t->is_system && !t->has_jobs && t->nchanges == 0 && !t->truncated))
 			continue;
-		for (int c = 0; c < t->nchanges; c++)
-			strong |= t->changes[c].kind != LDR_KEEP_TYPE;
-		holders = plan_lock_holders(t->relid, strong ?
-									"'AccessShareLock', 'RowShareLock', 'RowExclusiveLock', "
-									"'ShareUpdateExclusiveLock', 'ShareLock', "
-									"'ShareRowExclusiveLock', 'ExclusiveLock', "
-									"'AccessExclusiveLock'" :
-									"'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "
-									"'AccessExclusiveLock'");
+		holders = plan_lock_holders(t->relid, conflicting);
 		plan_put(out, "lock", quote_qualified_identifier(plan->dataset, t->table->name),
-				 psprintf("%s%s%s", strong ? "AccessExclusiveLock, for the change of the table; "
-						  "RowExclusiveLock, for the load"
-						  : "RowExclusiveLock", holders ? "; now " : "; free now", holders
+				 psprintf("%s%s%s", mode, holders ? "; now " : "; free now", holders
 						  ? holders : ""));
+	}
+	for (int i = 0; i < plan->ndrops; i++)
+	{
+		char	   *holders = plan_lock_holders(plan->drops[i].relid, "l.mode");
+
+		plan_put(out, "lock", quote_qualified_identifier(plan->dataset, plan->drops[i].name),
+				 psprintf("AccessExclusiveLock, to drop it; %s%s", holders ? "now "
+						  : "free now", holders ? holders : ""));
 	}
 }
 
 static void
-plan_put_jobs(PlanOutput *out, LdrPackageDir *dir, const LdrPlan *plan, const LdrOptions *options)
+plan_put_drops(PlanOutput *out, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ndrops; i++)
+	{
+		char	   *name = quote_qualified_identifier(plan->dataset, plan->drops[i].name);
+
+		plan_put(out, "drop table", name, psprintf("DROP TABLE %s, for the package's refresh",
+												   name));
+	}
+}
+
+/* How the rows of a table are replaced or merged, and why not by a swap. */
+static void
+plan_put_way(PlanOutput *out, const LdrPlan *plan, const LdrPlanTable *t)
+{
+	static const char *const actions[] = {
+		[LDR_WAY_APPEND] = NULL,
+		[LDR_WAY_MERGE] = NULL,
+		[LDR_WAY_SWAP] = "swap",
+		[LDR_WAY_DIFF] = "diff",
+		[LDR_WAY_REFILL] = "refill",
+		[LDR_WAY_EMPTY] = "empty"
+	};
+	static const char *const details[] = {
+		[LDR_WAY_SWAP] = "a filled and indexed heap takes the place of the table's own",
+		[LDR_WAY_DIFF] = "rows that differ are deleted, updated and inserted",
+		[LDR_WAY_REFILL] = "all rows are deleted, and those of the package inserted",
+		[LDR_WAY_EMPTY] = "all rows are deleted, and none come"
+	};
+
+	if (actions[t->way] == NULL)
+		return;
+	plan_put(out, actions[t->way], quote_qualified_identifier(plan->dataset, t->table->name),
+			 psprintf("%s%s%s", details[t->way], t->reason ? "; no swap: " : "",
+					  t->reason ? t->reason : ""));
+}
+
+/* The statements of a merge, as far as they can be told without running any. */
+static void
+plan_put_statements(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir,
+					LdrPlanTable **chain, int n, const char *staging)
+{
+	LdrMerge	merge = {0};
+	ListCell   *lc;
+
+	merge.tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		if (chain[i]->way == LDR_WAY_MERGE)
+			merge.tables[merge.ntables++].table = chain[i]->table;
+	if (merge.ntables == 0)
+		return;
+	merge.dataset = plan->dataset;
+	merge.staging = staging;
+	merge.created_at = dir->state->created_at;
+	merge.dry_run = true;
+	ldr_merge_run(&merge);
+	foreach(lc, merge.statements)
+		plan_put(out, "statement", merge.tables[0].table->name, lfirst(lc));
+}
+
+/* Each chain of tables that is replaced or merged: strategy, tables, and what is done to them. */
+static void
+plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
+				const char *staging)
+{
+	ListCell   *lc;
+
+	foreach(lc, ldr_follow_roots(dir, tables))
+	{
+		const LdrSchemaTable *root = lfirst(lc);
+		int			n;
+		LdrPlanTable **chain = ldr_plan_chain(plan, root, &n);
+		StringInfoData names;
+
+		initStringInfo(&names);
+		for (int i = 0; i < n; i++)
+			appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+							 quote_identifier(chain[i]->table->name));
+		plan_put(out, root->disposition == LDR_MERGE ? "merge" : "replace",
+				 quote_qualified_identifier(plan->dataset, root->name),
+				 psprintf("strategy %s, tables %s", n > 0 && chain[0]->strategy
+						  ? chain[0]->strategy : "", names.data));
+		for (int i = 0; i < n; i++)
+			plan_put_way(out, plan, chain[i]);
+		plan_put_statements(out, plan, dir, chain, n, staging);
+	}
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].truncated &&
+			plan->tables[i].table->root->disposition == LDR_APPEND)
+			plan_put_way(out, plan, &plan->tables[i]);
+}
+
+static void
+plan_put_jobs(PlanOutput *out, LdrPackageDir *dir, const LdrPlan *plan, const LdrOptions *options,
+			  const char *staging)
 {
 	ListCell   *lc;
 
@@ -213,7 +345,7 @@ plan_put_jobs(PlanOutput *out, LdrPackageDir *dir, const LdrPlan *plan, const Ld
 	{
 		LdrPackageFile *file = lfirst(lc);
 
-		plan_put_job(out, dir, file, ldr_plan_table(plan, file->table), options);
+		plan_put_job(out, dir, file, ldr_plan_table(plan, file->table), options, staging);
 	}
 }
 
@@ -229,6 +361,7 @@ loader_plan(PG_FUNCTION_ARGS)
 	LdrPlan    *plan;
 	List	   *tables = NIL;
 	char	   *dataset;
+	char	   *staging;
 	ListCell   *lc;
 
 	ldr_srf_begin(fcinfo);
@@ -252,13 +385,16 @@ loader_plan(PG_FUNCTION_ARGS)
 				 "the dataset's record of loads has this load_id: it is loaded already");
 		return (Datum) 0;
 	}
+	staging = ldr_options_staging(options, dataset);
 	plan_put_changes(&out, plan, options, true);
+	plan_put_drops(&out, plan);
 	if (!OidIsValid(plan->namespace))
 		plan_put(&out, "create schema", quote_identifier(dataset), ldr_dataset_sql(dataset));
 	plan_put_changes(&out, plan, options, false);
 	plan_put_differences(&out, plan);
 	plan_put_locks(&out, plan);
-	plan_put_jobs(&out, dir, plan, options);
+	plan_put_jobs(&out, dir, plan, options, staging);
+	plan_put_chains(&out, plan, dir, tables, staging);
 	plan_put(&out, options->atomic ? "publish" : "record", quote_identifier(dataset),
 			 psprintf("%s; INSERT INTO %s", options->atomic ? "rows, new tables and the load "
 					  "record in one commit"

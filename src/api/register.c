@@ -247,7 +247,7 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->state = "new";
 	package->options = ldr_options_to_json(options);
 	package->settings = ldr_environment_collect();
-	package->schema_stamp = dir->schema_stamp;
+	package->stamps = dir->stamps;
 	package->role = GetUserId();
 	package->role_name = GetUserNameFromId(package->role, false);
 	package->system_identifier = (int64) GetSystemIdentifier();

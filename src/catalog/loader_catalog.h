@@ -29,7 +29,7 @@ typedef struct LdrPackage
 	int			attempts;
 	char	   *options;		/* JSON */
 	char	   *settings;		/* JSON */
-	LdrFileStamp schema_stamp;
+	LdrPackageStamps stamps;
 	Oid			role;
 	char	   *role_name;
 	int64		system_identifier;

@@ -22,7 +22,7 @@
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
-	"sqlstate, message, detail, hint"
+	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -42,9 +42,9 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->attempts = (int) ldr_catalog_int(t, d, 11);
 	p->options = ldr_catalog_text(t, d, 12);
 	p->settings = ldr_catalog_text(t, d, 13);
-	p->schema_stamp.size = ldr_catalog_int(t, d, 14);
-	p->schema_stamp.inode = ldr_catalog_int(t, d, 15);
-	p->schema_stamp.mtime_ns = ldr_catalog_int(t, d, 16);
+	p->stamps.schema.size = ldr_catalog_int(t, d, 14);
+	p->stamps.schema.inode = ldr_catalog_int(t, d, 15);
+	p->stamps.schema.mtime_ns = ldr_catalog_int(t, d, 16);
 	p->role = (Oid) ldr_catalog_int(t, d, 17);
 	p->role_name = ldr_catalog_text(t, d, 18);
 	p->system_identifier = ldr_catalog_int(t, d, 19);
@@ -54,6 +54,9 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->message = ldr_catalog_text(t, d, 23);
 	p->detail = ldr_catalog_text(t, d, 24);
 	p->hint = ldr_catalog_text(t, d, 25);
+	p->stamps.state.size = ldr_catalog_int(t, d, 26);
+	p->stamps.state.inode = ldr_catalog_int(t, d, 27);
+	p->stamps.state.mtime_ns = ldr_catalog_int(t, d, 28);
 	*(LdrPackage **) arg = p;
 }
 
@@ -84,11 +87,12 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 		LDR_TEXT_ARG(p->load_id), LDR_TEXT_ARG(p->schema_name), LDR_TEXT_ARG(p->schema_hash),
 		LDR_TEXT_ARG(p->dataset), LDR_TEXT_ARG(p->pipeline_name), LDR_TEXT_ARG(p->source),
 		LDR_TEXT_ARG(p->options), LDR_TEXT_ARG(p->settings),
-		Int64GetDatum(p->schema_stamp.size), Int64GetDatum(p->schema_stamp.inode),
-		Int64GetDatum(p->schema_stamp.mtime_ns), ObjectIdGetDatum(p->role),
+		Int64GetDatum(p->stamps.schema.size), Int64GetDatum(p->stamps.schema.inode),
+		Int64GetDatum(p->stamps.schema.mtime_ns), ObjectIdGetDatum(p->role),
 		LDR_TEXT_ARG(p->role_name), Int64GetDatum(p->system_identifier),
 		ObjectIdGetDatum(p->database),
-		Int64GetDatum(p->package_id)
+		Int64GetDatum(p->stamps.state.size), Int64GetDatum(p->stamps.state.inode),
+		Int64GetDatum(p->stamps.state.mtime_ns), Int64GetDatum(p->package_id)
 	};
 
 	memcpy(values, v, sizeof(v));
@@ -98,7 +102,7 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 
 static Oid	package_arg_types[] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID
+	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID, INT8OID, INT8OID, INT8OID
 };
 
 /* Enter a package as new. Returns its id, or 0 if another session was first. */
@@ -112,13 +116,14 @@ ldr_package_insert(const LdrPackage *package)
 	package_args(package, values, nulls);
 	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
-						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid) "
+						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, "
+						"state_size, state_inode, state_mtime_ns) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, "
-						"$13, $14, $15) "
+						"$13, $14, $15, $16, $17, $18) "
 						"ON CONFLICT (dataset, schema_name, load_id) "
 						"WHERE NOT superseded DO NOTHING "
 						"RETURNING package_id",
-						15, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
+						18, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
 						package_read_id, &id);
 	return id;
 }
@@ -136,13 +141,14 @@ ldr_package_reregister(const LdrPackage *package)
 							"pipeline_name = $5, source = $6, options = $7::jsonb, "
 							"settings = $8::jsonb, schema_size = $9, schema_inode = $10, "
 							"schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
-							"system_identifier = $14, database_oid = $15, state = 'new', "
+							"system_identifier = $14, database_oid = $15, state_size = $16, "
+							"state_inode = $17, state_mtime_ns = $18, state = 'new', "
 							"wanted = false, cancel_requested = false, attempts = 0, "
 							"registered_at = clock_timestamp(), started_at = NULL, "
 							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 							"hint = NULL "
-							"WHERE package_id = $16 AND state IN ('failed', 'cancelled')",
-							16, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
+							"WHERE package_id = $19 AND state IN ('failed', 'cancelled')",
+							19, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
 							NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

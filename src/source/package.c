@@ -82,10 +82,11 @@ package_refuse(const LdrPackageDir *dir, const char *why, const char *hint)
 
 /*
  * Read a whole small file of the package. NULL if it does not exist. Fills *stamp, and checks that
- * the file does not change meanwhile.
+ * the file does not change meanwhile, and that it is the one of the stamp expect, if that is given.
  */
 static char *
-package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t *len)
+package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp,
+			  const LdrFileStamp *expect, size_t *len)
 {
 	char	   *path = psprintf("%s/%s", dir->path, name);
 	LdrError	err = {0};
@@ -125,6 +126,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t 
 	status = text ? ldr_file_stamp(fd, &after, &err) : ldr_fail(&err, LDR_OUT_OF_MEMORY,
 																"out of memory");
 	close(fd);
+	if (status == LDR_OK && expect && memcmp(expect, stamp, sizeof(*expect)) != 0)
+		status = ldr_fail(&err, LDR_FILE_CHANGED, "file is not the one that was registered");
 	if (status == LDR_OK && (got != stamp->size || memcmp(&after, stamp, sizeof(after)) != 0))
 		status = ldr_fail(&err, LDR_FILE_CHANGED, "file changed while it was read");
 	if (status != LDR_OK)
@@ -135,30 +138,26 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp, size_t 
 }
 
 static void
-package_read_documents(LdrPackageDir *dir, const LdrFileStamp *expect)
+package_read_documents(LdrPackageDir *dir, const LdrPackageStamps *expect)
 {
 	LdrError	err = {0};
-	LdrFileStamp stamp;
 	size_t		len;
 	char	   *text;
 
-	dir->schema_text = package_slurp(dir, "schema.json", &dir->schema_stamp, &dir->schema_len);
+	dir->schema_text = package_slurp(dir, "schema.json", &dir->stamps.schema,
+									 expect ? &expect->schema : NULL, &dir->schema_len);
 	if (dir->schema_text == NULL)
 		package_refuse(dir, "There is no \"schema.json\" in it.",
 					   "Name a package directory of dlt after normalize: "
 					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>. "
 					   "loader_scan loads all packages below a directory.");
-	if (expect && memcmp(expect, &dir->schema_stamp, sizeof(*expect)) != 0)
-	{
-		ldr_fail(&err, LDR_FILE_CHANGED, "file is not the one that was registered");
-		ldr_raise(&err, psprintf("%s/schema.json", dir->path));
-	}
 	if (!pg_verify_mbstr(PG_UTF8, dir->schema_text, dir->schema_len, true))
 		package_refuse(dir, "File \"schema.json\" is not valid UTF-8.", NULL);
 	if (ldr_schema_parse(dir->schema_text, dir->schema_len, &dir->schema, &err) != LDR_OK)
 		ldr_raise(&err, psprintf("%s/schema.json", dir->path));
 
-	text = package_slurp(dir, "load_package_state.json", &stamp, &len);
+	text = package_slurp(dir, "load_package_state.json", &dir->stamps.state,
+						 expect ? &expect->state : NULL, &len);
 	if (text == NULL)
 		package_refuse(dir, "There is no \"load_package_state.json\" in it.",
 					   "A directory becomes a package when dlt's normalize has finished with it.");
@@ -168,7 +167,7 @@ package_read_documents(LdrPackageDir *dir, const LdrFileStamp *expect)
 }
 
 LdrPackageDir *
-ldr_package_open(const char *source, const LdrFileStamp *expect)
+ldr_package_open(const char *source, const LdrPackageStamps *expect)
 {
 	LdrPackageDir *dir = palloc0(sizeof(LdrPackageDir));
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));

@@ -30,18 +30,18 @@ typedef struct LdrPackageDir
 	LdrSchema  *schema;
 	char	   *schema_text;	/* schema.json, byte for byte */
 	size_t		schema_len;
-	LdrFileStamp schema_stamp;
+	LdrPackageStamps stamps;
 	LdrPackageState *state;
 	List	   *files;			/* of LdrPackageFile, by name; only after ldr_package_read */
 } LdrPackageDir;
 
 /*
  * Open a package and read its documents; checks that the current role may read there. With
- * expect, schema.json must be the one of that stamp. Everything lives in the current context and
+ * expect, the documents must be those of these stamps. Everything lives in the current context and
  * is released with it, also descriptors. Raises an error that says which element of the path, or
  * which file and line, is at fault.
  */
-extern LdrPackageDir *ldr_package_open(const char *source, const LdrFileStamp *expect);
+extern LdrPackageDir *ldr_package_open(const char *source, const LdrPackageStamps *expect);
 
 /* The same, and list and check the job files: what registration and loader_plan need. */
 extern LdrPackageDir *ldr_package_read(const char *source);

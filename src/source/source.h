@@ -29,6 +29,13 @@ typedef struct LdrFileStamp
 	int64_t		mtime_ns;
 } LdrFileStamp;
 
+/* The same of the documents of a package: schema.json and load_package_state.json. */
+typedef struct LdrPackageStamps
+{
+	LdrFileStamp schema;
+	LdrFileStamp state;
+} LdrPackageStamps;
+
 /* Fill *stamp from an open file. LDR_IO, or LDR_UNSUPPORTED if it is not a regular file. */
 extern LdrStatus ldr_file_stamp(int fd, LdrFileStamp *stamp, LdrError *err);
 

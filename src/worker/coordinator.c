@@ -346,7 +346,7 @@ coordinator_attempt(LdrRun *run)
 	ldr_xact_begin();
 	MemoryContextSwitchTo(run->cxt);
 	run->options = ldr_options_from_json(run->package->options);
-	run->dir = ldr_package_open(run->package->source, &run->package->schema_stamp);
+	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
 	run->staging = ldr_options_staging(run->options, run->package->dataset);
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	run->followups = ldr_job_list(run->package->package_id, true);
