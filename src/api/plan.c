@@ -303,6 +303,20 @@ plan_put_statements(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *d
 		plan_put(out, "statement", merge.tables[0].table->name, lfirst(lc));
 }
 
+/* Does a table of the plan get its rows by way of the staging dataset? */
+static bool
+plan_needs_staging(const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const char *stage = ldr_way_stage(plan->tables[i].way);
+
+		if (stage && strcmp(stage, LDR_STAGE_STAGING) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Each chain of tables that is replaced or merged: strategy, tables, and what is done to them. */
 static void
 plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
@@ -385,7 +399,7 @@ loader_plan(PG_FUNCTION_ARGS)
 				 "the dataset's record of loads has this load_id: it is loaded already");
 		return (Datum) 0;
 	}
-	staging = ldr_options_staging(options, dataset);
+	staging = plan_needs_staging(plan) ? ldr_options_staging(options, dataset) : NULL;
 	plan_put_changes(&out, plan, options, true);
 	plan_put_drops(&out, plan);
 	if (!OidIsValid(plan->namespace))

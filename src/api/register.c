@@ -164,6 +164,7 @@ register_check_refresh(const LdrPackageDir *dir, char **names, int n)
 void
 ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const LdrOptions *options)
 {
+	List	   *roots;
 	ListCell   *lc;
 
 	/* names come as UTF-8, and the schema is stored byte for byte */
@@ -178,7 +179,8 @@ ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const Ldr
 						 errhint("Load it into a database with encoding UTF8.")));
 	register_check_refresh(dir, dir->state->dropped_tables, dir->state->ndropped);
 	register_check_refresh(dir, dir->state->truncated_tables, dir->state->ntruncated);
-	foreach(lc, ldr_follow_roots(dir, register_job_tables(dir)))
+	roots = ldr_follow_roots(dir, register_job_tables(dir));
+	foreach(lc, roots)
 	{
 		LdrSchemaTable *root = lfirst(lc);
 
@@ -187,7 +189,8 @@ ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const Ldr
 		else
 			register_check_merge(dir, root);
 	}
-	(void) ldr_options_staging(options, dataset);
+	if (roots != NIL || dir->state->ndropped > 0 || dir->state->ntruncated > 0)
+		(void) ldr_options_staging(options, dataset);
 }
 
 /* From PostgreSQL 17 on the worker connects as the role; so it is asked for everywhere. */

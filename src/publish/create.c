@@ -32,6 +32,12 @@ ldr_run_plan(const LdrRun *run)
 	return ldr_plan_make(run->dir->schema, run->dir->state, run->package->dataset, names);
 }
 
+char *
+ldr_run_staging(const LdrRun *run)
+{
+	return ldr_options_staging(run->options, run->package->dataset);
+}
+
 LdrTableStats *
 ldr_run_stats(LdrRun *run, const LdrSchemaTable *table)
 {
@@ -220,22 +226,22 @@ ldr_create_tables(LdrRun *run)
 LdrPlan *
 ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 {
-	LdrPlan    *staging = ldr_plan_staging(run->dir->schema, run->staging, tables);
+	LdrPlan    *staging = ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
 	LdrPlanDrop *drops = palloc0(sizeof(LdrPlanDrop) * Max(plan->ndrops, 1));
 	int			ndrops = 0;
 
 	if (create_is_first(staging))
-		ldr_lock_dataset(run->staging, LDR_DATASET_CREATE);
+		ldr_lock_dataset(ldr_run_staging(run), LDR_DATASET_CREATE);
 	for (int i = 0; i < plan->ndrops && OidIsValid(staging->namespace); i++)
 	{
 		drops[ndrops].name = plan->drops[i].name;
 		drops[ndrops].relid = get_relname_relid(drops[ndrops].name, staging->namespace);
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
-	create_drop(run, run->staging, drops, ndrops);
+	create_drop(run, ldr_run_staging(run), drops, ndrops);
 	if (ndrops > 0)
-		ldr_system_forget_versions(run->dir->schema, run->staging);
-	create_all(run, ldr_plan_staging(run->dir->schema, run->staging, tables));
+		ldr_system_forget_versions(run->dir->schema, ldr_run_staging(run));
+	create_all(run, ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables));
 	ldr_system_record_staging(run, tables);
-	return ldr_plan_staging(run->dir->schema, run->staging, tables);
+	return ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
 }

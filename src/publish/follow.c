@@ -51,7 +51,7 @@ follow_analyze(const LdrRun *run, const LdrMerge *merge)
 {
 	for (int i = 0; i < merge->ntables; i++)
 		ldr_sql_execute(psprintf("ANALYZE %s",
-								 quote_qualified_identifier(run->staging,
+								 quote_qualified_identifier(ldr_run_staging(run),
 															merge->tables[i].table->name)),
 						0, NULL, NULL, SPI_OK_UTILITY);
 }
@@ -77,7 +77,7 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 		if (chain[i]->way == way)
 			merge->tables[merge->ntables++].table = chain[i]->table;
 	merge->dataset = plan->dataset;
-	merge->staging = run->staging;
+	merge->staging = ldr_run_staging(run);
 	merge->created_at = run->dir->state->created_at;
 	return merge;
 }

@@ -103,6 +103,11 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
 	ldr_run_job_begin(run, job);
 	if (!ldr_format_from_name(job->format, &format))
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
+	if (!OidIsValid(relid))		/* dlt makes no table of which it knows no column */
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", run->package->dataset,
+						job->table_name)));
 	rel = table_open(relid, NoLock);
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
@@ -170,7 +175,7 @@ publish_truncate_staging(LdrRun *run, const LdrPlan *plan)
 			continue;
 		relids = lappend_oid(relids, stage->relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
-						 quote_qualified_identifier(run->staging, stage->table_name));
+						 quote_qualified_identifier(ldr_run_staging(run), stage->table_name));
 	}
 	if (relids == NIL)
 		return;
@@ -322,12 +327,8 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 			Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
 			Oid			relid = get_relname_relid(job->table_name, nsp);
 
-			if (!OidIsValid(relid))
-				ereport(ERROR,
-						(errcode(ERRCODE_UNDEFINED_TABLE),
-						 errmsg("relation \"%s.%s\" does not exist", run->package->dataset,
-								job->table_name)));
-			publish_lock(list_make1_oid(relid));
+			if (OidIsValid(relid))
+				publish_lock(list_make1_oid(relid));
 			ldr_run_job(run, job, relid, InvalidOid);
 		}
 		foreach(lc, run->stats)

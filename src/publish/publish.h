@@ -17,7 +17,6 @@ typedef struct LdrRun
 	LdrPackage *package;
 	LdrPackageDir *dir;
 	LdrOptions *options;
-	char	   *staging;		/* name of the staging dataset */
 	List	   *jobs;			/* of LdrJob that load files, in order */
 	List	   *followups;		/* of LdrJob that follow for chains */
 	TimestampTz started_at;
@@ -52,6 +51,9 @@ extern LdrPlan *ldr_create_tables(LdrRun *run);
 
 /* Schema, tables and columns of the staging dataset for these tables (List of LdrSchemaTable). */
 extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables);
+
+/* The name of the package's staging dataset. Raises 42602 if it cannot be used. */
+extern char *ldr_run_staging(const LdrRun *run);
 
 /* The plan for the package's dataset, in the current transaction. */
 extern LdrPlan *ldr_run_plan(const LdrRun *run);

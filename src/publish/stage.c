@@ -74,7 +74,7 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
 {
 	List	   *tables = NIL;
 	bool		needed = plan->ndrops > 0 &&
-		OidIsValid(get_namespace_oid(run->staging, true));
+		OidIsValid(get_namespace_oid(ldr_run_staging(run), true));
 
 	for (int i = 0; i < plan->ntables; i++)
 	{
@@ -126,7 +126,7 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		ldr_job_unstage(run->package->package_id, t->table->name);
 		relids = lappend_oid(relids, stage.relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
-						 quote_qualified_identifier(run->staging, t->table->name));
+						 quote_qualified_identifier(ldr_run_staging(run), t->table->name));
 	}
 	if (relids == NIL)
 		return;
@@ -220,7 +220,7 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 
 	stage_drop_unfit(run, plan, stages);
 	if (tables != NIL ||
-		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(run->staging, true))))
+		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
 	stage_record(run, plan);
 	stage_reread_jobs(run);
@@ -310,7 +310,7 @@ ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 		run->job = NULL;
 		return;
 	}
-	relid = stage_relation(run->staging, job->table_name);
+	relid = stage_relation(ldr_run_staging(run), job->table_name);
 	LockRelationOid(relid, RowExclusiveLock);
 	ldr_run_job(run, job, relid, InvalidOid);
 }

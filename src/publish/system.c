@@ -160,8 +160,8 @@ ldr_system_record_staging(const LdrRun *run, List *tables)
 	text = pstrdup(malloced);
 	free(malloced);
 	hash = system_hash(text, strlen(text));
-	if (!system_knows_version(run->dir->schema, run->staging, hash))
-		system_record_version(run->dir->schema, run->staging, hash, text, strlen(text));
+	if (!system_knows_version(run->dir->schema, ldr_run_staging(run), hash))
+		system_record_version(run->dir->schema, ldr_run_staging(run), hash, text, strlen(text));
 }
 
 /*

@@ -347,7 +347,6 @@ coordinator_attempt(LdrRun *run)
 	MemoryContextSwitchTo(run->cxt);
 	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
-	run->staging = ldr_options_staging(run->options, run->package->dataset);
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	run->followups = ldr_job_list(run->package->package_id, true);
 	coordinator_check_files(run);

@@ -103,7 +103,6 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	ldr_xact_begin();
 	MemoryContextSwitchTo(cxt);
 	run->options = ldr_options_from_json(run->package->options);
-	run->staging = ldr_options_staging(run->options, run->package->dataset);
 	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
 	ldr_xact_commit();
 	ldr_jobs_run(run, run->options->atomic);
