@@ -260,7 +260,8 @@ publish_job(LdrRun *run, LdrJob *job)
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
 	rel = publish_open(run, job->table_name);
 	relid = RelationGetRelid(rel);
-	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, run->options, &result);
+	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, NULL, run->options,
+				  &result);
 	table_close(rel, NoLock);
 	stats->rows_read += result.rows_read;
 	stats->rows_inserted += result.rows_inserted;
