@@ -146,4 +146,77 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 	pg_b64_encode((const char *) (src), len, dst, dstlen)
 #endif
 
+/* Note in the relcache that the relation's storage is, or is not, of this transaction. (16.) */
+#if PG_VERSION_NUM >= 160000
+#define ldr_assume_new_storage(rel) RelationAssumeNewRelfilelocator(rel)
+#define ldr_forget_new_storage(rel) \
+	((rel)->rd_createSubid = (rel)->rd_newRelfilelocatorSubid = \
+	 (rel)->rd_firstRelfilelocatorSubid = InvalidSubTransactionId)
+#else
+#define ldr_assume_new_storage(rel) RelationAssumeNewRelfilenode(rel)
+#define ldr_forget_new_storage(rel) \
+	((rel)->rd_createSubid = (rel)->rd_newRelfilenodeSubid = \
+	 (rel)->rd_firstRelfilenodeSubid = InvalidSubTransactionId)
+#endif
+
+/*
+ * Close the files of two relations whose storage was exchanged. (17 holds what it caches of files
+ * in a way that needs no such care.)
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_close_storage(relid) ((void) (relid))
+#else
+#define ldr_close_storage(relid) RelationCloseSmgrByOid(relid)
+#endif
+
+/* pg_class.relallfrozen. (18 added it.) */
+#if PG_VERSION_NUM >= 180000
+#define ldr_exchange_all_frozen(a, b) \
+	do { int32 pages_ = (a)->relallfrozen; (a)->relallfrozen = (b)->relallfrozen; \
+		(b)->relallfrozen = pages_; } while (0)
+#else
+#define ldr_exchange_all_frozen(a, b) ((void) 0)
+#endif
+
+/* pg_index.indnullsnotdistinct. (15 added it.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_nulls_not_distinct(form) ((form)->indnullsnotdistinct)
+#else
+#define ldr_nulls_not_distinct(form) false
+#endif
+
+/* Publications of all tables of a schema. (15 added them.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_schema_publications(nsp) GetSchemaPublications(nsp)
+#else
+#define ldr_schema_publications(nsp) NIL
+#endif
+
+/*
+ * Make an index without building it, as no constraint and for no user command. (17 takes the
+ * options of operator classes as an argument.)
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_index_create(heap, name, info, columns, am, tablespace, collations, classes, \
+						 class_options, options, reloptions) \
+	index_create(heap, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, \
+				 tablespace, collations, classes, class_options, options, NULL, reloptions, \
+				 INDEX_CREATE_SKIP_BUILD, 0, true, true, NULL)
+#else
+#define ldr_index_create(heap, name, info, columns, am, tablespace, collations, classes, \
+						 class_options, options, reloptions) \
+	((info)->ii_OpclassOptions = (class_options), \
+	 index_create(heap, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, \
+				  tablespace, collations, classes, options, reloptions, \
+				  INDEX_CREATE_SKIP_BUILD, 0, true, true, NULL))
+#endif
+
+/* Tell pgstat what an ANALYZE would have found. (18 also asks when it began.) */
+#if PG_VERSION_NUM >= 180000
+#define ldr_report_analyze(rel, live) \
+	pgstat_report_analyze(rel, live, 0, true, GetCurrentTimestamp())
+#else
+#define ldr_report_analyze(rel, live) pgstat_report_analyze(rel, live, 0, true)
+#endif
+
 #endif							/* LDR_COMPAT_H */

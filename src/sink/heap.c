@@ -8,6 +8,9 @@
  *
  * The sink keeps a buffer pinned between batches: it belongs to one resource owner, the one that
  * was current when it was opened.
+ *
+ * The swap heap sink is the same for rows that the table asks for, but that go into another, new
+ * one, frozen; indexes are made afterwards, and generated columns are filled here.
  */
 #include "postgres.h"
 
@@ -15,7 +18,9 @@
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_attribute.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
@@ -27,8 +32,9 @@
 typedef struct HeapSinkState
 {
 	MemoryContext cxt;			/* the sink's */
+	Relation	into;			/* what the rows are written into */
 	EState	   *estate;
-	ResultRelInfo *rri;
+	ResultRelInfo *rri;			/* of the table that checks them */
 	BulkInsertState bistate;
 	int			options;		/* TABLE_INSERT_* */
 	LdrDefaults *defaults;
@@ -48,8 +54,9 @@ heap_make_estate(LdrSink *sink)
 	EState	   *estate = CreateExecutorState();
 	MemoryContext oldcxt = MemoryContextSwitchTo(estate->es_query_cxt);
 	ParseState *pstate = make_parsestate(NULL);
-	ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, sink->rel, RowExclusiveLock,
-															 NULL, false, false);
+	LOCKMODE	held = sink->into ? AccessShareLock : RowExclusiveLock;
+	ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, sink->rel, held, NULL, false,
+															 false);
 
 	/*
 	 * Errors show a role without SELECT the values of these columns only. The privileges
@@ -115,14 +122,36 @@ heap_open(LdrSink *sink)
 	state->estate = heap_make_estate(sink);
 	state->rri = makeNode(ResultRelInfo);
 	ExecInitResultRelation(state->estate, state->rri, 1);
-	ExecOpenIndices(state->rri, false);
+	if (sink->into == NULL)
+		ExecOpenIndices(state->rri, false);
+	else
+		state->options |= TABLE_INSERT_FROZEN;
+	state->into = sink->into ? sink->into : sink->rel;
 	state->bistate = GetBulkInsertState();
 	/* A table that this transaction made has no free space worth a look. */
-	if (ldr_relation_is_new(sink->rel))
+	if (ldr_relation_is_new(state->into))
 		state->options |= TABLE_INSERT_SKIP_FSM;
 	state->defaults = ldr_defaults_create(sink->rel, state->estate);
 	heap_find_missing(sink, state);
 	sink->slot = heap_next_slot(sink);
+}
+
+static bool
+heap_is_generated(HeapSinkState *state, AttrNumber attnum)
+{
+	return TupleDescAttr(state->desc, attnum - 1)->attgenerated != '\0';
+}
+
+/* A generated column cannot be filled by a row, as INSERT has it. */
+static void
+heap_refuse_generated(HeapSinkState *state, AttrNumber attnum)
+{
+	const char *name = NameStr(TupleDescAttr(state->desc, attnum - 1)->attname);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_GENERATED_ALWAYS),
+			 errmsg("cannot insert a non-DEFAULT value into column \"%s\"", name),
+			 errdetail("Column \"%s\" is a generated column.", name)));
 }
 
 /* Give a column its default. Returns whether a volatile expression was evaluated. */
@@ -133,6 +162,9 @@ heap_set_default(LdrSink *sink, AttrNumber attnum)
 	TupleTableSlot *slot = sink->slot;
 	bool		is_volatile = false;
 
+	slot->tts_isnull[attnum - 1] = true;
+	if (heap_is_generated(state, attnum))
+		return false;			/* computed when the others are there, if it is stored */
 	slot->tts_values[attnum - 1] = ldr_default_value(state->defaults, attnum, sink->batch_cxt,
 													 &slot->tts_isnull[attnum - 1], &is_volatile);
 	return is_volatile;
@@ -152,7 +184,7 @@ heap_flush(LdrSink *sink)
 	sink->error_line = 0;
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
-	table_multi_insert(sink->rel, state->slots, state->nrows, GetCurrentCommandId(true),
+	table_multi_insert(state->into, state->slots, state->nrows, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 
 	for (int i = 0; i < state->nrows; i++)
@@ -182,6 +214,7 @@ heap_put(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
 	TupleTableSlot *slot = sink->slot;
+	TupleConstr *constr = RelationGetDescr(sink->rel)->constr;
 	bool		write_now = false;
 
 	ResetPerTupleExprContext(state->estate);
@@ -191,18 +224,26 @@ heap_put(LdrSink *sink)
 	{
 		if (sink->absent[sink->attnums[i] - 1])
 			write_now |= heap_set_default(sink, sink->attnums[i]);
+		else if (heap_is_generated(state, sink->attnums[i]))
+			heap_refuse_generated(state, sink->attnums[i]);
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(sink->rel);
-	if (RelationGetDescr(sink->rel)->constr != NULL)
+	if (constr != NULL && constr->has_generated_stored)
+		ExecComputeStoredGenerated(state->rri, state->estate, slot, CMD_INSERT);
+	if (constr != NULL)
 		ExecConstraints(state->rri, slot, state->estate);
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
 	state->lines[state->nrows++] = sink->line;
 
-	/* As in COPY: a volatile default may look for the rows before its own in the table. */
-	if (write_now || state->nrows == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+	/*
+	 * As in COPY: a volatile default may look for the rows before its own in the table. It would
+	 * not find those of a swap heap.
+	 */
+	if ((write_now && sink->into == NULL) || state->nrows == LDR_BATCH_ROWS ||
+		sink->batch_bytes >= LDR_BATCH_BYTES)
 		heap_flush(sink);
 	else
 		sink->slot = heap_next_slot(sink);
@@ -214,7 +255,7 @@ heap_close(LdrSink *sink)
 	HeapSinkState *state = sink->state;
 
 	FreeBulkInsertState(state->bistate);
-	table_finish_bulk_insert(sink->rel, state->options);
+	table_finish_bulk_insert(state->into, state->options);
 	for (int i = 0; i < state->nslots; i++)
 		ExecClearTuple(state->slots[i]);
 	ExecCloseResultRelations(state->estate);
@@ -224,6 +265,14 @@ heap_close(LdrSink *sink)
 
 const LdrSinkOps ldr_heap_sink = {
 	.name = "heap",
+	.open = heap_open,
+	.put = heap_put,
+	.flush = heap_flush,
+	.close = heap_close
+};
+
+const LdrSinkOps ldr_swap_sink = {
+	.name = "swap heap",
 	.open = heap_open,
 	.put = heap_put,
 	.flush = heap_flush,

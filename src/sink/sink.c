@@ -57,9 +57,8 @@ struct LdrDefaults
 	SinkDefault *columns;		/* by attnum - 1 */
 };
 
-/* Does a trigger or rule of this enable state fire in this session? Both use the same letters. */
-static bool
-sink_fires(char enabled)
+bool
+ldr_fires(char enabled)
 {
 	if (enabled == TRIGGER_DISABLED)
 		return false;
@@ -79,14 +78,14 @@ sink_trigger_reason(Relation rel)
 	{
 		RewriteRule *rule = rel->rd_rules->rules[i];
 
-		if (rule->event == CMD_INSERT && sink_fires(rule->enabled))
+		if (rule->event == CMD_INSERT && ldr_fires(rule->enabled))
 			return "table has rules";
 	}
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
 
-		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || !sink_fires(trigger->tgenabled))
+		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || !ldr_fires(trigger->tgenabled))
 			continue;
 		if (RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_FK)
 			return "table has foreign keys";
@@ -269,15 +268,40 @@ sink_find_domains(SinkBase *base)
 	}
 }
 
-LdrSink *
-ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nattrs)
+/*
+ * Frozen rows outlive an abort, unless the table goes with it: it must be of this very
+ * subtransaction. Both tables must have the same columns, dropped ones included.
+ */
+static void
+sink_check_into(Relation rel, Relation into)
 {
-	MemoryContext cxt;
-	MemoryContext oldcxt;
-	SinkBase   *base;
-	LdrSink    *sink;
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		same = desc->natts == RelationGetNumberOfAttributes(into);
+
+	for (int i = 0; same && i < desc->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(desc, i);
+		Form_pg_attribute b = TupleDescAttr(RelationGetDescr(into), i);
+
+		same = a->attisdropped == b->attisdropped && a->atttypid == b->atttypid &&
+			a->attlen == b->attlen && a->attalign == b->attalign;
+	}
+	if (!same || into->rd_createSubid != GetCurrentSubTransactionId())
+		elog(ERROR, "table \"%s\" is not a new swap heap of table \"%s\"",
+			 RelationGetRelationName(into), RelationGetRelationName(rel));
+}
+
+/* Can the table take this kind of sink? */
+static void
+sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
+{
 	const char *reason;
 
+	if (kind == LDR_SINK_SWAP)
+	{
+		sink_check_into(rel, into);
+		return;
+	}
 	/* Again, as a trigger may have come since the plan was made; now a lock keeps others away. */
 	if (ldr_sink_choose(rel, &reason) != LDR_SINK_HEAP && kind == LDR_SINK_HEAP)
 		ereport(ERROR,
@@ -285,6 +309,32 @@ ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nat
 				 errmsg("cannot write rows directly into table \"%s\"",
 						RelationGetRelationName(rel)),
 				 errdetail("Reason: %s.", reason)));
+}
+
+static const LdrSinkOps *
+sink_ops(LdrSinkKind kind)
+{
+	switch (kind)
+	{
+		case LDR_SINK_HEAP:
+			return &ldr_heap_sink;
+		case LDR_SINK_SWAP:
+			return &ldr_swap_sink;
+		case LDR_SINK_EXECUTOR:
+			break;
+	}
+	return &ldr_executor_sink;
+}
+
+LdrSink *
+ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind, const AttrNumber *attnums, int nattrs)
+{
+	MemoryContext cxt;
+	MemoryContext oldcxt;
+	SinkBase   *base;
+	LdrSink    *sink;
+
+	sink_check_kind(rel, into, kind);
 	sink_check_attnums(rel, attnums, nattrs);
 	if (XactReadOnly && !rel->rd_islocaltemp)
 		PreventCommandIfReadOnly("INSERT");
@@ -293,15 +343,17 @@ ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums, int nat
 	oldcxt = MemoryContextSwitchTo(cxt);
 	base = palloc0(sizeof(SinkBase));
 	sink = &base->sink;
-	sink->ops = kind == LDR_SINK_HEAP ? &ldr_heap_sink : &ldr_executor_sink;
+	sink->ops = sink_ops(kind);
 	sink->rel = rel;
+	sink->into = into;
 	sink->nattrs = nattrs;
 	sink->attnums = palloc(sizeof(AttrNumber) * (nattrs + 1));
 	for (int i = 0; i < nattrs; i++)
 		sink->attnums[i] = attnums[i];
 	sink->absent = palloc0(sizeof(bool) * (RelationGetNumberOfAttributes(rel) + 1));
 	sink->batch_cxt = AllocSetContextCreate(cxt, "loader sink batch", ALLOCSET_DEFAULT_SIZES);
-	sink_check_privileges(base);
+	if (into == NULL)			/* else the role owns the table */
+		sink_check_privileges(base);
 	sink_find_domains(base);
 	sink->ops->open(sink);
 	MemoryContextSwitchTo(oldcxt);

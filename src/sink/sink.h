@@ -14,6 +14,8 @@
 typedef enum LdrSinkKind
 {
 	LDR_SINK_HEAP,				/* table_multi_insert, with indexes and constraints */
+	/* the same checks and defaults, but frozen rows in a new table of the same columns */
+	LDR_SINK_SWAP,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -33,6 +35,7 @@ struct LdrSink
 {
 	const LdrSinkOps *ops;
 	Relation	rel;			/* open and locked by the caller; outlives the sink */
+	Relation	into;			/* the swap heap that the rows go into, likewise; NULL: rel */
 	int			nattrs;			/* columns that the file fills ... */
 	AttrNumber *attnums;		/* ... and which */
 	/*
@@ -69,9 +72,13 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  * Open a sink on rel for the columns attnums, allocated in the current context. Checks that the
  * current user may INSERT; into which columns, is checked when a row brings them. Caller has a
  * snapshot and holds RowExclusiveLock.
+ *
+ * LDR_SINK_SWAP: rel says what a row must be, into (else NULL) takes it. into was made by this
+ * very (sub)transaction and has no indexes; several sinks may fill it, one after the other. It
+ * takes no more than AccessShareLock on rel, and ldr_swap_choose instead of privileges.
  */
-extern LdrSink *ldr_sink_open(Relation rel, LdrSinkKind kind, const AttrNumber *attnums,
-							  int nattrs);
+extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
+							  const AttrNumber *attnums, int nattrs);
 
 /* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
@@ -101,7 +108,11 @@ extern LdrDefaults *ldr_defaults_create(Relation rel, EState *estate);
 extern Datum ldr_default_value(LdrDefaults *defaults, AttrNumber attnum, MemoryContext cxt,
 							   bool *isnull, bool *is_volatile);
 
+/* Does a trigger or rule of this enable state fire in this session? Both use the same letters. */
+extern bool ldr_fires(char enabled);
+
 extern const LdrSinkOps ldr_heap_sink;
+extern const LdrSinkOps ldr_swap_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -263,7 +263,7 @@ load_locate_error(Load *load, ErrorData *edata)
 void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 			  LdrFormat format,
-			  const LdrSchemaTable *table, Relation rel, const LdrOptions *options,
+			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
 			  LdrLoadResult *result)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
@@ -275,12 +275,13 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 	load->path = file_name;
 	load->rel = rel;
 	load->field = -1;
-	kind = ldr_sink_choose(rel, &result->reason);
+	kind = into ? LDR_SINK_SWAP : ldr_sink_choose(rel, &result->reason);
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
 		load_init_converters(load, format, options);
-		load->sink = ldr_sink_open(rel, kind, load->attnums, load->reader->ncolumns);
+		load->sink = ldr_sink_open(rel, into, kind, load->attnums,
+								   load->reader->ncolumns);
 		result->sink = load->sink->ops->name;
 		load_rows(load);
 		load_look_up(load);

@@ -19,13 +19,14 @@ typedef struct LdrLoadResult
 
 /*
  * Load a job's file of table (the package's) into rel (the live one), in the current transaction
- * and as the current role. Caller holds RowExclusiveLock on rel. Raises the data's errors with
- * file, line, column and the value's start as detail; what was put into the table then has to be
- * rolled back.
+ * and as the current role; or, if into is not NULL, what would be in rel into this swap heap (see
+ * ldr_sink_open). Caller holds RowExclusiveLock on rel; for a swap heap, AccessShareLock will do.
+ * Raises the data's errors with file, line, column and the value's start as detail; what was put
+ * into the table then has to be rolled back.
  */
 extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 						  LdrFormat format, const LdrSchemaTable *table, Relation rel,
-						  const LdrOptions *options, LdrLoadResult *result);
+						  Relation into, const LdrOptions *options, LdrLoadResult *result);
 
 /* Open a reader of a job file that may have these columns; released with the current context. */
 extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name,
