@@ -194,7 +194,7 @@ COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file (kind load) a
 
 CREATE VIEW loader.tables WITH (security_barrier) AS
 SELECT t.package_id, p.dataset, t.table_name, t.chain, t.disposition, t.strategy, t.sink, t.reason,
-	t.rows_read, t.rows_inserted, t.rows_updated, t.rows_deleted, t.rows_rejected, t.bytes, t.lock_wait, t.lock_hold
+	t.rows_read, t.rows_inserted, t.rows_updated, t.rows_deleted, t.rows_rejected, t.bytes, t.lock_wait, t.lock_hold, t.stage
 FROM loader.package_table t JOIN loader.package p USING (package_id)
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.tables IS 'what a package did to each table, one row per package and table';

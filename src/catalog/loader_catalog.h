@@ -70,6 +70,7 @@ typedef struct LdrTableStats
 	int64		bytes;
 	int64		lock_wait_us;	/* -1: no strong lock was taken */
 	int64		lock_hold_us;
+	Oid			swapped;		/* the table, if it was swapped; not stored */
 } LdrTableStats;
 
 /* Where a job's rows wait for publish. */

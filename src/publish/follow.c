@@ -199,6 +199,7 @@ ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
 		if (heap == NULL)
 			elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
 		swaps = lappend(swaps, ldr_swap_prepare(t->relid, heap->relation, heap->fingerprint));
+		ldr_run_stats(run, t->table)->swapped = t->relid;
 		ldr_stage_delete(heap->relation);
 	}
 	return swaps;

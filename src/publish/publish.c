@@ -123,7 +123,7 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
 	stats->bytes += result.bytes;
 	stats->sink = result.sink;
 	if (result.reason && stats->reason == NULL)
-		stats->reason = result.reason;
+		stats->reason = MemoryContextStrdup(run->cxt, result.reason);
 	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
 					  result.rows_read, result.rows_inserted, run->job_started_at);
 	ldr_progress_job_done(result.rows_read, result.bytes);
@@ -185,25 +185,25 @@ publish_truncate_staging(LdrRun *run, const LdrPlan *plan)
 
 /* After the commit: how long the strong locks were held, and what pgstat needs to know. */
 static void
-publish_report(LdrRun *run, const LdrPlan *plan, int64 wait_us, TimestampTz locked_at)
+publish_report(LdrRun *run, int64 wait_us, TimestampTz locked_at)
 {
 	int64		hold_us = GetCurrentTimestamp() - locked_at;
+	ListCell   *lc;
 
 	ldr_xact_begin();
-	for (int i = 0; i < plan->ntables; i++)
+	foreach(lc, run->stats)
 	{
-		const LdrPlanTable *t = &plan->tables[i];
-		LdrTableStats stats = {0};
+		LdrTableStats stats = *(LdrTableStats *) lfirst(lc);
 
-		if (t->way != LDR_WAY_SWAP)
+		if (!OidIsValid(stats.swapped))
 			continue;
-		stats = *ldr_run_stats(run, t->table);
+		/* the rest was added by publish */
 		stats.rows_read = stats.rows_inserted = stats.rows_updated = stats.rows_deleted = 0;
 		stats.bytes = 0;
 		stats.lock_wait_us = wait_us;
 		stats.lock_hold_us = hold_us;
 		ldr_package_table_insert(run->package->package_id, &stats);
-		ldr_swap_report(t->relid);
+		ldr_swap_report(stats.swapped);
 	}
 	ldr_xact_commit();
 }
@@ -250,7 +250,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	publish_record(run);
 	ldr_xact_commit();
 	if (swaps != NIL)
-		publish_report(run, plan, wait_us, locked_at);
+		publish_report(run, wait_us, locked_at);
 }
 
 /*

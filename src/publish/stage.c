@@ -193,7 +193,7 @@ stage_record(LdrRun *run, const LdrPlan *plan)
 		stats = ldr_run_stats(run, t->table);
 		stats->strategy = t->strategy;
 		stats->stage = ldr_way_stage(t->way);
-		stats->reason = t->reason;
+		stats->reason = t->reason ? MemoryContextStrdup(run->cxt, t->reason) : NULL;
 		if (t->reason && t->way != LDR_WAY_APPEND)
 			ldr_event(run->package->package_id, "not swapped", t->table->name, "%s", t->reason);
 		ldr_package_table_insert(run->package->package_id, stats);
