@@ -1,0 +1,120 @@
+/*
+ * publish/merge.c: which strategy a merge takes, whether it can, and the way there.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "publish/merge_sql.h"
+
+static const char *const merge_names[] = {
+	[LDR_DELETE_INSERT] = "delete-insert",
+	[LDR_UPSERT] = "upsert",
+	[LDR_INSERT_ONLY] = "insert-only",
+	[LDR_SCD2] = "scd2",
+	[LDR_CDC] = "cdc"
+};
+
+LdrMergeStrategy
+ldr_merge_strategy(const LdrSchemaTable *root)
+{
+	if (root->strategy == NULL)
+		return LDR_DELETE_INSERT;
+	for (int i = 0; i < lengthof(merge_names); i++)
+		if (strcmp(root->strategy, merge_names[i]) == 0)
+			return (LdrMergeStrategy) i;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("table \"%s\" asks for merge strategy \"%s\", which does not exist",
+					root->name, root->strategy),
+			 errhint("There are delete-insert, upsert, insert-only, scd2 and cdc.")));
+}
+
+const char *
+ldr_merge_strategy_name(LdrMergeStrategy strategy)
+{
+	return merge_names[strategy];
+}
+
+/* A hint that only one column may have. */
+static void
+merge_check_single(const LdrChainTable *table, LdrHint hint, const char *name)
+{
+	if (list_length(ldr_chain_columns(table, hint)) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table \"%s\" of the package's schema has several columns with the hint "
+						"\"%s\"", table->schema->name, name),
+				 errhint("Only one column may have it.")));
+}
+
+/* The conditions of the hints, where the strategy heeds them at all. */
+static void
+merge_conditions(LdrChain *chain)
+{
+	const LdrChainTable *root = &chain->tables[0];
+
+	if (root->schema->source_filter)
+		chain->filter = ldr_condition_sql(root->schema, "x-merge-source-filter",
+										  root->schema->source_filter, NULL, NULL);
+	if (root->schema->destination_scope)
+		chain->scope = ldr_condition_sql(root->schema, "x-merge-destination-scope",
+										 root->schema->destination_scope, root->target,
+										 root->staging);
+}
+
+static LdrChain *
+merge_checked_chain(LdrMerge *merge, LdrMergeStrategy strategy)
+{
+	LdrChain   *chain = ldr_chain_make(merge);
+
+	merge_conditions(chain);
+	merge_check_single(&chain->tables[0], LDR_HINT_HARD_DELETE, "hard_delete");
+	merge_check_single(&chain->tables[0], LDR_HINT_DEDUP_SORT, "dedup_sort");
+	switch (strategy)
+	{
+		case LDR_DELETE_INSERT:
+			ldr_merge_delete_insert_check(chain);
+			break;
+		case LDR_UPSERT:
+		case LDR_INSERT_ONLY:
+		case LDR_CDC:
+			ldr_merge_upsert_check(chain, strategy);
+			break;
+		case LDR_SCD2:
+			ldr_merge_scd2_check(chain);
+			break;
+	}
+	return chain;
+}
+
+void
+ldr_merge_check(const LdrMerge *merge)
+{
+	LdrMerge	copy = *merge;
+
+	(void) merge_checked_chain(&copy, ldr_merge_strategy(merge->tables[0].table));
+}
+
+void
+ldr_merge_run(LdrMerge *merge)
+{
+	LdrMergeStrategy strategy = ldr_merge_strategy(merge->tables[0].table);
+	LdrChain   *chain = merge_checked_chain(merge, strategy);
+
+	ldr_chain_look(chain);
+	switch (strategy)
+	{
+		case LDR_DELETE_INSERT:
+			ldr_merge_delete_insert(chain);
+			break;
+		case LDR_UPSERT:
+		case LDR_INSERT_ONLY:
+		case LDR_CDC:
+			ldr_merge_upsert(chain, strategy);
+			break;
+		case LDR_SCD2:
+			ldr_merge_scd2(chain);
+			break;
+	}
+}

@@ -1,0 +1,254 @@
+/*
+ * publish/merge_scd2.c: slowly changing dimensions: a row that is not in the package any more is
+ * retired, one that is new becomes active. A row is known by its row version, a hash.
+ *
+ * The boundary is the moment that ends the one and begins the other. It is written as a literal in
+ * UTC, which a timestamp without time zone takes as it stands.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "publish/merge_sql.h"
+
+/* The columns that scd2 fills or looks at, and what it writes. */
+typedef struct Scd2
+{
+	LdrChainColumn *version;
+	LdrChainColumn *from;
+	LdrChainColumn *to;
+	const char *boundary;		/* literal */
+	const char *active;			/* literal or NULL: "to" of a row that is valid */
+} Scd2;
+
+static LdrChainColumn *
+scd2_column(const LdrChain *chain, LdrHint hint, const char *name)
+{
+	const LdrChainTable *root = &chain->tables[0];
+	LdrChainColumn *found = ldr_chain_column(root, hint);
+
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table \"%s\" of the package's schema has no column with the hint \"%s\"",
+						root->schema->name, name),
+				 errhint("The merge strategy \"%s\" needs one.",
+						 ldr_merge_strategy_name(LDR_SCD2))));
+	return found;
+}
+
+/* --- moments ----------------------------------------------------------------------------------- */
+
+static void
+scd2_set(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/* A moment as a literal in UTC; one without a zone is in UTC. */
+static char *
+scd2_literal(const char *text)
+{
+	int			nest = NewGUCNestLevel();
+	Datum		moment;
+	char	   *utc;
+
+	scd2_set("timezone", "UTC");
+	scd2_set("datestyle", "ISO, YMD");
+	moment = DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	utc = DatumGetCString(DirectFunctionCall1(timestamptz_out, moment));
+	AtEOXact_GUC(true, nest);
+	return quote_literal_cstr(utc);
+}
+
+/* Only what is a date: the server would also take "now" and "tomorrow". */
+static char *
+scd2_moment(const LdrChain *chain, const char *text, const char *what)
+{
+	if (text[0] < '0' || text[0] > '9')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s of table \"%s\": \"%s\"", what,
+						chain->tables[0].schema->name, text),
+				 errhint("It must be a date and time in ISO format.")));
+	return scd2_literal(text);
+}
+
+static Scd2
+scd2_make(const LdrChain *chain)
+{
+	const LdrSchemaTable *root = chain->tables[0].schema;
+	Scd2		scd2;
+
+	scd2.version = scd2_column(chain, LDR_HINT_ROW_VERSION, "x-row-version");
+	scd2.from = scd2_column(chain, LDR_HINT_VALID_FROM, "x-valid-from");
+	scd2.to = scd2_column(chain, LDR_HINT_VALID_TO, "x-valid-to");
+	if (root->boundary_timestamp)
+		scd2.boundary = scd2_moment(chain, root->boundary_timestamp, "x-boundary-timestamp");
+	else if (chain->merge->created_at)
+		scd2.boundary = scd2_moment(chain, chain->merge->created_at, "created_at");
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the package does not say when table \"%s\" changed", root->name),
+				 errhint("Merge strategy \"%s\" needs created_at in load_package_state.json, or "
+						 "the hint x-boundary-timestamp.", ldr_merge_strategy_name(LDR_SCD2))));
+	scd2.active = NULL;
+	if (scd2.to->schema->active_timestamp)
+		scd2.active = scd2_moment(chain, scd2.to->schema->active_timestamp,
+								  "x-active-record-timestamp");
+	return scd2;
+}
+
+/* --- nested tables ----------------------------------------------------------------------------- */
+
+/* What the root's nested rows refer to: its row key, or the row version in its place. */
+static LdrChainColumn *
+scd2_root_row_key(const LdrChain *chain)
+{
+	LdrChainColumn *found = ldr_chain_column(&chain->tables[0], LDR_HINT_ROW_KEY);
+
+	return found ? found : ldr_chain_column(&chain->tables[0], LDR_HINT_ROW_VERSION);
+}
+
+/* What a nested row knows its root row by, or else its parent. */
+static LdrChainColumn *
+scd2_filter_key(const LdrChain *chain, const LdrChainTable *table, LdrChainTable **parent)
+{
+	LdrChainColumn *key = ldr_chain_column(table, LDR_HINT_ROOT_KEY);
+
+	*parent = &chain->tables[0];
+	if (key != NULL)
+		return key;
+	*parent = ldr_chain_parent(chain, table);
+	key = ldr_chain_column(table, LDR_HINT_PARENT_KEY);
+	if (key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table \"%s\" of the package's schema has neither a root key nor a parent "
+						"key", table->schema->name),
+				 errhint("A source filter needs one to find the root row.")));
+	return key;
+}
+
+/* The staged row (by its alias) hangs on a root row that passes the filter. */
+static char *
+scd2_passes(const LdrChain *chain, const LdrChainTable *table, const char *alias, int depth)
+{
+	LdrChainTable *parent;
+	LdrChainColumn *key = scd2_filter_key(chain, table, &parent);
+	char	   *above = psprintf("p%d", depth);
+	bool		is_root = parent == &chain->tables[0];
+	LdrChainColumn *row_key = is_root ? scd2_root_row_key(chain) : ldr_chain_row_key(parent);
+	const char *from = is_root ? ldr_sql_source(chain, above) :
+		psprintf("%s %s", parent->staging, above);
+
+	return psprintf("EXISTS (SELECT 1 FROM %s WHERE %s)", from,
+					ldr_sql_and(ldr_sql_equal(ldr_staged(row_key, above), ldr_staged(key, alias)),
+								is_root ? NULL : scd2_passes(chain, parent, above, depth + 1)));
+}
+
+/*
+ * The staged row's key is none that the target has, or that the target has where more is true of d:
+ * NOT IN, which no row passes if one of the target's keys is NULL.
+ */
+static char *
+scd2_is_new(const LdrChainTable *table, LdrChainColumn *key, const char *more)
+{
+	char	   *sql = ldr_sql_unmatched(table, list_make1(key), psprintf("%s s2", table->staging),
+										more);
+
+	if (key->nullable)
+		sql = psprintf("%s AND NOT EXISTS (SELECT 1 FROM %s d WHERE %s)", sql, table->target,
+					   ldr_sql_and(psprintf("d.%s IS NULL", key->name), more));
+	if (key->staging_nullable)
+		sql = psprintf("%s AND (s.%s IS NOT NULL OR NOT EXISTS (SELECT 1 FROM %s d%s))", sql,
+					   key->name, table->target, ldr_sql_where(more));
+	return sql;
+}
+
+static void
+scd2_nested(LdrChain *chain, LdrChainTable *table)
+{
+	const char *condition = scd2_is_new(table, ldr_chain_row_key(table), NULL);
+
+	if (chain->filter)
+		condition = ldr_sql_and(condition, scd2_passes(chain, table, "s", 1));
+	table->counts->inserted +=
+		ldr_chain_run(chain, ldr_sql_insert(table, psprintf("%s s", table->staging), condition),
+					  SPI_OK_INSERT);
+}
+
+/* --- the root ---------------------------------------------------------------------------------- */
+
+/* The row of the target is valid now. */
+static char *
+scd2_is_active(const Scd2 *scd2, const char *alias)
+{
+	if (scd2->active == NULL)
+		return psprintf("%s.%s IS NULL", alias, scd2->to->name);
+	return psprintf("%s.%s OPERATOR(pg_catalog.=) %s", alias, scd2->to->name, scd2->active);
+}
+
+/* Rows that are valid and not in the package any more end at the boundary. */
+static void
+scd2_retire(LdrChain *chain, const Scd2 *scd2)
+{
+	LdrChainTable *root = &chain->tables[0];
+	char	   *condition = scd2_is_active(scd2, root->target);
+
+	condition = ldr_sql_and(condition, ldr_sql_absent(chain, list_make1(scd2->version)));
+	condition = ldr_sql_and(condition, ldr_sql_partition(chain));
+	root->counts->updated +=
+		ldr_chain_run(chain, psprintf("UPDATE %s SET %s = %s WHERE %s", root->target,
+									  scd2->to->name, scd2->boundary, condition), SPI_OK_UPDATE);
+}
+
+/* Rows of the package that are not valid yet are from the boundary on. */
+static void
+scd2_insert(LdrChain *chain, const Scd2 *scd2)
+{
+	LdrChainTable *root = &chain->tables[0];
+	List	   *columns = list_difference_ptr(ldr_chain_columns(root, LDR_HINT_ANY),
+											  list_make2(scd2->from, scd2->to));
+	const char *separator = columns == NIL ? "" : ", ";
+
+	root->counts->inserted +=
+		ldr_chain_run(chain,
+					  psprintf("INSERT INTO %s (%s%s%s, %s) SELECT %s%s%s, %s FROM %s WHERE %s",
+							   root->target, ldr_sql_columns(columns, NULL), separator,
+							   scd2->from->name, scd2->to->name, ldr_sql_columns(columns, "s"),
+							   separator, scd2->boundary, scd2->active ? scd2->active : "NULL",
+							   ldr_sql_source(chain, "s"),
+							   scd2_is_new(root, scd2->version, scd2_is_active(scd2, "d"))),
+					  SPI_OK_INSERT);
+}
+
+void
+ldr_merge_scd2_check(const LdrChain *chain)
+{
+	(void) scd2_make(chain);
+	for (int i = 1; i < chain->ntables; i++)
+	{
+		(void) ldr_chain_row_key(&chain->tables[i]);
+		if (chain->filter)
+			(void) scd2_passes(chain, &chain->tables[i], "s", 1);
+	}
+}
+
+void
+ldr_merge_scd2(LdrChain *chain)
+{
+	Scd2		scd2 = scd2_make(chain);
+
+	scd2_retire(chain, &scd2);
+	scd2_insert(chain, &scd2);
+	for (int i = 1; i < chain->ntables; i++)
+		scd2_nested(chain, &chain->tables[i]);
+}
