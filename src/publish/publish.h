@@ -88,7 +88,7 @@ extern LdrStage *ldr_stage_heap(const LdrRun *run, const char *table_name);
 extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 
 /* Is each table staged as the plan wants it? Raises 40001 if not. */
-extern void ldr_stage_check(const LdrRun *run, const LdrPlan *plan);
+extern void ldr_stage_check(LdrRun *run, const LdrPlan *plan);
 
 /* Give up what the package has staged. Jobs that were completed there become new. */
 extern void ldr_stage_release(int64 package_id);

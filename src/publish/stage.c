@@ -179,9 +179,9 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 	}
 }
 
-/* Say in loader.tables what is to become of each table; workers read it there. */
+/* What is to become of each table, for loader.tables. */
 static void
-stage_record(LdrRun *run, const LdrPlan *plan)
+stage_describe(LdrRun *run, const LdrPlan *plan)
 {
 	for (int i = 0; i < plan->ntables; i++)
 	{
@@ -194,10 +194,22 @@ stage_record(LdrRun *run, const LdrPlan *plan)
 		stats->strategy = t->strategy;
 		stats->stage = ldr_way_stage(t->way);
 		stats->reason = t->reason ? MemoryContextStrdup(run->cxt, t->reason) : NULL;
-		if (t->reason && t->way != LDR_WAY_APPEND)
-			ldr_event(run->package->package_id, "not swapped", t->table->name, "%s", t->reason);
-		ldr_package_table_insert(run->package->package_id, stats);
 	}
+}
+
+/* Say it there before the jobs run: workers read it. */
+static void
+stage_record(LdrRun *run, const LdrPlan *plan)
+{
+	ListCell   *lc;
+
+	stage_describe(run, plan);
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].reason)
+			ldr_event(run->package->package_id, "not swapped", plan->tables[i].table->name,
+					  "%s", plan->tables[i].reason);
+	foreach(lc, run->stats)
+		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 }
 
 /* The jobs as they are now, for the rest of the attempt. */
@@ -327,7 +339,7 @@ stage_is_as_planned(const LdrRun *run, const LdrPlanTable *t)
 }
 
 void
-ldr_stage_check(const LdrRun *run, const LdrPlan *plan)
+ldr_stage_check(LdrRun *run, const LdrPlan *plan)
 {
 	for (int i = 0; i < plan->ntables; i++)
 		if (!stage_is_as_planned(run, &plan->tables[i]))
@@ -335,6 +347,7 @@ ldr_stage_check(const LdrRun *run, const LdrPlan *plan)
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("table \"%s\" was changed by another session while the package was "
 							"staged", plan->tables[i].table->name)));
+	stage_describe(run, plan);
 }
 
 void
