@@ -150,16 +150,18 @@ void
 ldr_system_record_staging(const LdrRun *run, List *tables)
 {
 	LdrError	err = {0};
-	char	   *malloced;
+	char	   *trimmed;
+	char	   *content;
 	char	   *text;
 	char	   *hash;
 
 	if (ldr_schema_trim(run->dir->schema_text, run->dir->schema_len, system_is_among, tables,
-						&malloced, &err) != LDR_OK)
+						&trimmed, &content, &err) != LDR_OK)
 		ldr_raise(&err, "schema.json");
-	text = pstrdup(malloced);
-	free(malloced);
-	hash = system_hash(text, strlen(text));
+	text = pstrdup(trimmed);
+	free(trimmed);
+	hash = system_hash(content, strlen(content));
+	free(content);
 	if (!system_knows_version(run->dir->schema, ldr_run_staging(run), hash))
 		system_record_version(run->dir->schema, ldr_run_staging(run), hash, text, strlen(text));
 }

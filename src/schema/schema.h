@@ -109,11 +109,12 @@ extern void ldr_schema_free(LdrSchema *schema);
 
 /*
  * The schema's own text without the tables that keep() refuses, dlt's own are kept in any case: what
- * the staging dataset's _dlt_version holds. *out is malloc'd, for the caller to free.
+ * the staging dataset's _dlt_version holds; and *content, which is the same for two texts that
+ * differ in their versions only. Both are malloc'd, for the caller to free.
  */
 extern LdrStatus ldr_schema_trim(const char *json, size_t len,
 								 bool (*keep) (const char *table, void *arg), void *arg,
-								 char **out, LdrError *err);
+								 char **out, char **content, LdrError *err);
 
 /* Look a table or a column up by name; NULL if there is none. */
 extern LdrSchemaTable *ldr_schema_table(const LdrSchema *schema, const char *name);

@@ -3,8 +3,10 @@
  *
  * Works on the JSON tree, not on LdrSchema: keys that mean nothing to us are in the text too. What
  * stays keeps its order; blanks go, and a number with a fraction is written with all its digits.
+ * Two trimmed schemas are the same for dlt if they differ in their versions only: hence content.
  */
 #include "json.h"
+#include <stdlib.h>
 
 #include "schema/names.h"
 
@@ -37,6 +39,18 @@ trim_tables(json_t *root, bool (*keep) (const char *table, void *arg), void *arg
 	return LDR_OK;
 }
 
+/* What dlt's hash of a schema covers: all but versions, in whatever order. NULL if memory is out. */
+static char *
+trim_content(json_t *root)
+{
+	static const char *const versions[] = {"version", "version_hash", "imported_version_hash",
+	"previous_hashes"};
+
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
+		(void) json_object_del(root, versions[i]);
+	return json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
 /*
  * keep() is called once for each table that is not dlt's own, in the order of the document. It must
  * return: an error raised from it would leave the tree behind. On failure *out is NULL. The tables
@@ -44,12 +58,12 @@ trim_tables(json_t *root, bool (*keep) (const char *table, void *arg), void *arg
  */
 LdrStatus
 ldr_schema_trim(const char *json, size_t len, bool (*keep) (const char *table, void *arg),
-				void *arg, char **out, LdrError *err)
+				void *arg, char **out, char **content, LdrError *err)
 {
 	json_t	   *root;
 	LdrStatus	status;
 
-	*out = NULL;
+	*out = *content = NULL;
 	status = ldr_json_load_bounded(json, len, JSON_REJECT_DUPLICATES, "schema", &root, err);
 	if (status != LDR_OK)
 		return status;
@@ -58,8 +72,15 @@ ldr_schema_trim(const char *json, size_t len, bool (*keep) (const char *table, v
 	{
 		/* of jansson's allocator, which is malloc as long as no tree is loaded */
 		*out = json_dumps(root, JSON_COMPACT);
-		if (*out == NULL)
+		*content = trim_content(root);
+		if (*out == NULL || *content == NULL)
 			status = ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory");
+	}
+	if (status != LDR_OK)
+	{
+		free(*out);
+		free(*content);
+		*out = *content = NULL;
 	}
 	json_decref(root);
 	return status;

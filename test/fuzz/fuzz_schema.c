@@ -62,23 +62,27 @@ fuzz_trim(const char *json, size_t len, void *all, bool accepted)
 	LdrError	err = {0};
 	LdrSchema  *schema;
 	char	   *text;
+	char	   *content;
 	char	   *again;
+	char	   *other;
 
-	if (ldr_schema_trim(json, len, fuzz_keep, all, &text, &err) != LDR_OK)
+	if (ldr_schema_trim(json, len, fuzz_keep, all, &text, &content, &err) != LDR_OK)
 	{
 		if (text != NULL || err.message[0] == '\0' || accepted)
 			abort();
 		return;
 	}
-	if (ldr_schema_trim(text, strlen(text), fuzz_keep, all, &again, &err) != LDR_OK ||
-		strcmp(text, again) != 0)
+	if (ldr_schema_trim(text, strlen(text), fuzz_keep, all, &again, &other, &err) != LDR_OK ||
+		strcmp(text, again) != 0 || strcmp(content, other) != 0)
 		abort();
 	if (all != NULL && (ldr_schema_parse(text, strlen(text), &schema, &err) == LDR_OK) != accepted)
 		abort();
 	if (all != NULL)
 		ldr_schema_free(schema);
 	free(text);
+	free(content);
 	free(again);
+	free(other);
 }
 
 int

@@ -9,6 +9,19 @@
 
 #define OWN "\"_dlt_version\":{\"columns\":{}},\"_dlt_loads\":{\"columns\":{}}"
 
+/* The same, when the content is of no interest: it comes with the text, or not at all. */
+static LdrStatus
+trim(const char *json, size_t len, bool (*keep) (const char *table, void *arg), void *arg,
+	 char **text, LdrError *err)
+{
+	char	   *content;
+	LdrStatus	status = ldr_schema_trim(json, len, keep, arg, text, &content, err);
+
+	CHECK((*text == NULL) == (content == NULL));
+	free(content);
+	return status;
+}
+
 /* Keep the tables whose names are in the text, each followed by a blank; note who is asked. */
 typedef struct Wanted
 {
@@ -83,7 +96,7 @@ test_cases(void)
 		Wanted		w = {.names = c->keep};
 		LdrError	err = {0};
 		char	   *text;
-		LdrStatus	status = ldr_schema_trim(c->json, strlen(c->json), wanted, &w, &text, &err);
+		LdrStatus	status = trim(c->json, strlen(c->json), wanted, &w, &text, &err);
 
 		CHECK_MSG(status == c->status, "case %zu: status %d (%s)", i, status, err.message);
 		CHECK_MSG((text != NULL) == (status == LDR_OK), "case %zu: output", i);
@@ -110,7 +123,7 @@ test_cut(void)
 		char	   *text;
 
 		memcpy(copy, json, len);
-		CHECK_MSG(ldr_schema_trim(copy, len, wanted, &w, &text, &err) == LDR_BAD_JSON &&
+		CHECK_MSG(trim(copy, len, wanted, &w, &text, &err) == LDR_BAD_JSON &&
 				  text == NULL, "cut at %zu", len);
 		free(copy);
 	}
@@ -132,9 +145,9 @@ test_bloated(void)
 	json[1] = ' ';
 	json[2] = ' ';
 	json[n] = '\0';
-	CHECK(ldr_schema_trim(json, n, wanted, &w, &text, &err) == LDR_TOO_LONG && text == NULL);
+	CHECK(trim(json, n, wanted, &w, &text, &err) == LDR_TOO_LONG && text == NULL);
 	memset(json, '[', n);
-	CHECK(ldr_schema_trim(json, n, wanted, &w, &text, &err) == LDR_BAD_JSON && text == NULL);
+	CHECK(trim(json, n, wanted, &w, &text, &err) == LDR_BAD_JSON && text == NULL);
 	free(json);
 }
 
@@ -166,7 +179,7 @@ test_many(void)
 	}
 	strcpy(at, "}}");
 	strcpy(wat, "}}");
-	CHECK_INT(ldr_schema_trim(json, strlen(json), keep_even, &asked, &text, &err), LDR_OK);
+	CHECK_INT(trim(json, strlen(json), keep_even, &asked, &text, &err), LDR_OK);
 	CHECK(text != NULL && strcmp(text, want) == 0);
 	CHECK_INT(asked, n);
 	free(text);
@@ -200,13 +213,55 @@ test_no_memory(void)
 		char	   *text;
 
 		calls_left = n;
-		status = ldr_schema_trim(json, strlen(json), wanted, &w, &text, &err);
+		status = trim(json, strlen(json), wanted, &w, &text, &err);
 		CHECK_MSG((text != NULL) == (status == LDR_OK) && err.status == status,
 				  "memory for %d: status %d (%s)", n, status, err.message);
 		free(text);
 	}
 	CHECK_INT(status, LDR_OK);
 	json_set_alloc_funcs(old_malloc, old_free);
+}
+
+static bool
+keep_all(const char *table, void *arg)
+{
+	(void) table;
+	(void) arg;
+	return true;
+}
+
+/* Versions and the order of keys make no other content; anything else does. */
+static void
+test_content(void)
+{
+	static const struct
+	{
+		const char *json;
+		bool		same;
+	}			cases[] = {
+		{"{\"version\":1,\"tables\":{\"a\":{\"x\":1,\"y\":2}},\"name\":\"s\"}", true},
+		{"{\"version\":2,\"version_hash\":\"h\",\"imported_version_hash\":null,"
+		"\"previous_hashes\":[1],\"name\":\"s\",\"tables\":{\"a\":{\"y\":2,\"x\":1}}}", true},
+		{"{\"tables\":{\"a\":{\"x\":1,\"y\":3}},\"name\":\"s\"}", false},
+		{"{\"tables\":{\"a\":{\"x\":1,\"y\":2}},\"name\":\"t\"}", false}
+	};
+	char	   *first = NULL;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		LdrError	err = {0};
+		char	   *text;
+		char	   *content;
+
+		CHECK_INT(ldr_schema_trim(cases[i].json, strlen(cases[i].json), keep_all, NULL, &text,
+								  &content, &err), LDR_OK);
+		if (i == 0)
+			first = strdup(content);
+		CHECK_MSG((strcmp(first, content) == 0) == cases[i].same, "case %zu", i);
+		free(text);
+		free(content);
+	}
+	free(first);
 }
 
 int
@@ -217,5 +272,6 @@ main(void)
 	test_bloated();
 	test_many();
 	test_no_memory();
+	test_content();
 	return unit_report("test_trim");
 }
