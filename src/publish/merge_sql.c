@@ -130,8 +130,8 @@ ldr_sql_match_nulls(List *columns, const char *target, const char *staged)
 		LdrExpr		d = ldr_target(column, target);
 		LdrExpr		s = ldr_staged(column, staged);
 
-		sql = ldr_sql_and(sql, column->schema->nullable ? ldr_sql_same(d, s) :
-						  ldr_sql_equal(d, s));
+		sql = ldr_sql_and(sql, column->nullable || column->staging_nullable ?
+						  ldr_sql_same(d, s) : ldr_sql_equal(d, s));
 	}
 	return sql;
 }
@@ -160,8 +160,9 @@ ldr_sql_image(const LdrChainTable *table, char **target, char **staged)
 	initStringInfo(&s);
 	for (int i = 0; i < table->ncolumns; i++)
 		sql_image_column(&table->columns[i], &d, &s);
-	*target = psprintf("ROW(%s)", d.data);
-	*staged = psprintf("ROW(%s)", s.data);
+	/* the cast keeps the grammar from comparing two ROWs column by column */
+	*target = psprintf("ROW(%s)::pg_catalog.record", d.data);
+	*staged = psprintf("ROW(%s)::pg_catalog.record", s.data);
 }
 
 char *

@@ -118,7 +118,7 @@ extern char *ldr_sql_type(Oid type);
 /* All key columns of a target's row and a staged row are equal. */
 extern char *ldr_sql_match(List *columns, const char *target, const char *staged);
 
-/* Like that, where NULL matches NULL if the schema lets the column be NULL. */
+/* Like that, where NULL matches NULL if a column can be NULL. */
 extern char *ldr_sql_match_nulls(List *columns, const char *target, const char *staged);
 
 /*
