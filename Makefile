@@ -23,6 +23,7 @@ REGRESS = \
 	basic \
 	refuse \
 	data \
+	replace \
 	control \
 	readme \
 	clean
