@@ -23,8 +23,8 @@ REGRESS = \
 	basic \
 	refuse \
 	data \
-	replace \
 	control \
+	replace \
 	readme \
 	clean
 ENCODING = UTF8

@@ -2,6 +2,7 @@
 SET client_min_messages = error;
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
+SELECT test.forget();	-- what other scripts have loaded
 CREATE VIEW test.replaced AS
 SELECT p.load_id, t.table_name AS "table", t.disposition, t.strategy, t.stage, t.sink, t.reason, t.rows_read AS read,
 	t.rows_inserted AS inserted, t.rows_updated AS updated, t.rows_deleted AS deleted

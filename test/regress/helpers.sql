@@ -163,7 +163,7 @@ CREATE FUNCTION test.hold() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_loc
 CREATE FUNCTION test.release() RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_unlock(4711)';
 
 -- Between two specs: no packages, no datasets of theirs.
-CREATE FUNCTION test.forget(VARIADIC datasets text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION test.forget(VARIADIC datasets text[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	dataset text;
 BEGIN
