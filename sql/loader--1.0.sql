@@ -184,7 +184,7 @@ COMMENT ON VIEW loader.packages IS 'packages, one row each';
 
 CREATE VIEW loader.jobs WITH (security_barrier) AS
 SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
-	CASE WHEN j.state = 'new' AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
+	CASE WHEN j.state = 'new' AND p.state IN ('new', 'loading') AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
 			AND CASE WHEN r.is_coordinator THEN j.ordinal <= r.job_ordinal ELSE j.ordinal = r.job_ordinal END)
 		THEN 'running' ELSE j.state END AS state,
 	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception, j.kind

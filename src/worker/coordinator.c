@@ -202,21 +202,22 @@ coordinator_may_resume(LdrPackage *package)
 	return may;
 }
 
-/* Jobs in transactions of their own, by this process and by helpers. */
+/* An error ends the attempt, so it ends our helpers first: none of them may commit after it. */
 static void
-coordinator_run_jobs(LdrRun *run, bool staged_only)
+coordinator_stop_helpers(BackgroundWorkerHandle **helpers, int n)
 {
-	int			workers = run->options->workers > 0 ? run->options->workers : ldr_workers;
-	int			n = Min(workers, list_length(run->jobs)) - 1;
-	BackgroundWorkerHandle **helpers = palloc0(sizeof(BackgroundWorkerHandle *) * Max(n, 1));
-	LdrWorkerArg arg = {0};
-
-	arg.kind = LDR_JOB_WORKER;
-	arg.db = MyDatabaseId;
-	arg.role = run->package->role;
-	arg.package_id = run->package->package_id;
 	for (int i = 0; i < n; i++)
-		helpers[i] = ldr_worker_start(&arg);
+		if (helpers[i])
+			TerminateBackgroundWorker(helpers[i]);
+	for (int i = 0; i < n; i++)
+		if (helpers[i])
+			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
+}
+
+/* Our own share of the jobs, and then all that helpers leave. */
+static void
+coordinator_share_jobs(LdrRun *run, bool staged_only, BackgroundWorkerHandle **helpers, int n)
+{
 	ldr_jobs_run(run, staged_only);
 	for (int i = 0; i < n; i++)
 		if (helpers[i])
@@ -235,6 +236,33 @@ coordinator_run_jobs(LdrRun *run, bool staged_only)
 	}
 	/* what a helper left unfinished, because it died or found no slot */
 	ldr_jobs_run(run, staged_only);
+}
+
+/* Jobs in transactions of their own, by this process and by helpers. */
+static void
+coordinator_run_jobs(LdrRun *run, bool staged_only)
+{
+	int			workers = run->options->workers > 0 ? run->options->workers : ldr_workers;
+	int			n = Min(workers, list_length(run->jobs)) - 1;
+	BackgroundWorkerHandle **helpers = palloc0(sizeof(BackgroundWorkerHandle *) * Max(n, 1));
+	LdrWorkerArg arg = {0};
+
+	arg.kind = LDR_JOB_WORKER;
+	arg.db = MyDatabaseId;
+	arg.role = run->package->role;
+	arg.package_id = run->package->package_id;
+	PG_TRY();
+	{
+		for (int i = 0; i < n; i++)
+			helpers[i] = ldr_worker_start(&arg);
+		coordinator_share_jobs(run, staged_only, helpers, n);
+	}
+	PG_CATCH();
+	{
+		coordinator_stop_helpers(helpers, n);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 /* The error of a job that failed in a transaction of its own is that of its atomic package. */
