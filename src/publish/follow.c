@@ -172,6 +172,17 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 	}
 }
 
+/* The heap that was filled for a table of the plan. */
+static LdrStage *
+follow_heap(LdrRun *run, const LdrPlanTable *t)
+{
+	LdrStage   *heap = ldr_stage_heap(run, t->table->name);
+
+	if (heap == NULL)
+		elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
+	return heap;
+}
+
 /*
  * Make all swaps of the plan ready, with a lock that keeps DDL and VACUUM away from their targets,
  * but neither readers nor writers. A List of LdrSwap.
@@ -179,15 +190,20 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 List *
 ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
 {
-	List	   *relids = NIL;
+	List	   *targets = NIL;
+	List	   *heaps = NIL;
 	List	   *swaps = NIL;
 
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP)
-			relids = lappend_oid(relids, plan->tables[i].relid);
-	if (relids == NIL)
+		{
+			targets = lappend_oid(targets, plan->tables[i].relid);
+			heaps = lappend_oid(heaps, follow_heap(run, &plan->tables[i])->relation);
+		}
+	if (targets == NIL)
 		return NIL;
-	(void) ldr_lock_tables(relids, ShareUpdateExclusiveLock);
+	(void) ldr_lock_tables(targets, ShareUpdateExclusiveLock);
+	(void) ldr_lock_tables(heaps, AccessExclusiveLock); /* pg_dump may have one for a while */
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		const LdrPlanTable *t = &plan->tables[i];
@@ -195,9 +211,7 @@ ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
 
 		if (t->way != LDR_WAY_SWAP)
 			continue;
-		heap = ldr_stage_heap(run, t->table->name);
-		if (heap == NULL)
-			elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
+		heap = follow_heap(run, t);
 		swaps = lappend(swaps, ldr_swap_prepare(t->relid, heap->relation, heap->fingerprint));
 		ldr_run_stats(run, t->table)->swapped = t->relid;
 		ldr_stage_delete(heap->relation);

@@ -16,13 +16,16 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -99,6 +102,26 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
 	return tables;
 }
 
+/*
+ * The names of staging tables are no secret: somebody may have made them first, with triggers that
+ * would run as this role. Besides, only an owner may empty and analyze a table.
+ */
+static void
+stage_check_owners(const LdrPlan *staging)
+{
+	for (int i = 0; i < staging->ntables; i++)
+	{
+		const LdrPlanTable *t = &staging->tables[i];
+
+		if (!ldr_is_owner(t->relid, GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be owner of staging table %s",
+							quote_qualified_identifier(staging->dataset, t->table->name)),
+					 errhint("Drop it, or choose another staging_dataset_name_layout.")));
+	}
+}
+
 /* Empty the staging tables that were not this package's until now, and make them its own. */
 static void
 stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, List *stages)
@@ -106,6 +129,7 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 	StringInfoData sql;
 	List	   *relids = NIL;
 
+	stage_check_owners(staging);
 	initStringInfo(&sql);
 	for (int i = 0; i < plan->ntables; i++)
 	{
@@ -149,11 +173,12 @@ stage_heap_fits(const LdrStage *heap, const LdrPlanTable *t)
 	return fits;
 }
 
+/* Without waiting: one that pg_dump has locked, say, stays on record for the next sweep. */
 static void
-stage_drop_heap(const LdrStage *heap)
+stage_let_go(const LdrStage *stage)
 {
-	ldr_swap_drop(heap->relation);
-	ldr_stage_delete(heap->relation);
+	if (strcmp(stage->kind, LDR_STAGE_SWAP) != 0 || ldr_swap_try_drop(stage->relation))
+		ldr_stage_delete(stage->relation);
 }
 
 /* Let go of what this package has staged and the plan does not want, or not so. */
@@ -173,9 +198,8 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 			continue;
 		ldr_job_unstage(run->package->package_id, stage->table_name);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+			ldr_swap_drop(stage->relation);
+		ldr_stage_delete(stage->relation);
 	}
 }
 
@@ -360,10 +384,7 @@ ldr_stage_release(int64 package_id)
 		LdrStage   *stage = lfirst(lc);
 
 		ldr_job_unstage(package_id, stage->table_name);
-		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+		stage_let_go(stage);
 	}
 }
 
@@ -395,12 +416,9 @@ ldr_stage_sweep(void)
 		if (!ldr_package_lock(stage->package_id, false, false) ||
 			!ldr_stage_is_orphan(stage->relation))
 			continue;
-		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+		stage_let_go(stage);
 	}
 	foreach(lc, ldr_swap_heaps())
 		if (!ldr_stage_exists(lfirst_oid(lc)) && !list_member_oid(owned, lfirst_oid(lc)))
-			ldr_swap_drop(lfirst_oid(lc));
+			(void) ldr_swap_try_drop(lfirst_oid(lc));
 }

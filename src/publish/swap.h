@@ -71,8 +71,12 @@ extern void ldr_swap_exchange(LdrSwap *swap);
 /* After the commit, in a transaction of its own: tell pgstat how many rows there are now. */
 extern void ldr_swap_report(Oid target);
 
-/* Drop a swap heap that is not needed any more, whoever owns it. No error if it has gone. */
+/*
+ * Drop a swap heap that is not needed any more, whoever owns it. No error if it has gone. The second
+ * does not wait: false if somebody (pg_dump, say) has it locked.
+ */
 extern void ldr_swap_drop(Oid heap);
+extern bool ldr_swap_try_drop(Oid heap);
 
 /* OIDs of all tables in schema loader_swap. */
 extern List *ldr_swap_heaps(void);

@@ -354,6 +354,15 @@ ldr_swap_drop(Oid heap)
 	performDeletion(&object, DROP_CASCADE, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY);
 }
 
+bool
+ldr_swap_try_drop(Oid heap)
+{
+	if (!ConditionalLockRelationOid(heap, AccessExclusiveLock))
+		return false;
+	ldr_swap_drop(heap);
+	return true;
+}
+
 List *
 ldr_swap_heaps(void)
 {
