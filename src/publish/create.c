@@ -223,25 +223,49 @@ ldr_create_tables(LdrRun *run)
 	return plan;
 }
 
+/*
+ * The names of staging tables are no secret: somebody may have made them first, with triggers that
+ * would run as this role. Besides, only an owner may empty and analyze a table.
+ */
+static void
+create_check_staging(const LdrPlan *staging)
+{
+	for (int i = 0; i < staging->ntables; i++)
+	{
+		const LdrPlanTable *t = &staging->tables[i];
+
+		if (!ldr_is_owner(t->relid, GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be owner of staging table %s",
+							quote_qualified_identifier(staging->dataset, t->table->name)),
+					 errhint("Drop it, or choose another staging_dataset_name_layout.")));
+	}
+}
+
 LdrPlan *
 ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 {
-	LdrPlan    *staging = ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
+	const LdrSchema *schema = run->dir->schema;
+	char	   *name = ldr_run_staging(run);
+	LdrPlan    *staging = ldr_plan_staging(schema, name, tables);
 	LdrPlanDrop *drops = palloc0(sizeof(LdrPlanDrop) * Max(plan->ndrops, 1));
 	int			ndrops = 0;
 
 	if (create_is_first(staging))
-		ldr_lock_dataset(ldr_run_staging(run), LDR_DATASET_CREATE);
+		ldr_lock_dataset(name, LDR_DATASET_CREATE);
 	for (int i = 0; i < plan->ndrops && OidIsValid(staging->namespace); i++)
 	{
 		drops[ndrops].name = plan->drops[i].name;
 		drops[ndrops].relid = get_relname_relid(drops[ndrops].name, staging->namespace);
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
-	create_drop(run, ldr_run_staging(run), drops, ndrops);
+	create_drop(run, name, drops, ndrops);
+	create_all(run, ldr_plan_staging(schema, name, tables));
+	staging = ldr_plan_staging(schema, name, tables);
+	create_check_staging(staging);
 	if (ndrops > 0)
-		ldr_system_forget_versions(run->dir->schema, ldr_run_staging(run));
-	create_all(run, ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables));
+		ldr_system_forget_versions(schema, name);
 	ldr_system_record_staging(run, tables);
-	return ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
+	return staging;
 }

