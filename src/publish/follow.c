@@ -75,7 +75,10 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 		if (chain[i]->way == way)
+		{
+			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
+		}
 	merge->dataset = plan->dataset;
 	merge->staging = ldr_run_staging(run);
 	merge->created_at = run->dir->state->created_at;

@@ -8,7 +8,8 @@
  *	dataset to create (only the first time)
  *	RowExclusiveLock on what gets or loses rows, in OID order
  *	ShareUpdateExclusiveLock on what is swapped: from here no DDL, while readers and writers go on
- *	dataset to record and AccessExclusiveLock on what is swapped: all of these or none, last
+ *	dataset to record and AccessExclusiveLock on what is swapped or dropped: all of these or none,
+ *	last
  *
  * Under the last ones only a handful of catalog updates is left, and a commit whose WAL is
  * flushed but for these.
@@ -224,7 +225,7 @@ static void
 publish_finish(LdrRun *run, LdrPlan *plan)
 {
 	List	   *swaps;
-	List	   *strong = NIL;
+	List	   *strong = ldr_create_dropped(plan);
 	ListCell   *lc;
 	int64		wait_us;
 	TimestampTz locked_at;
@@ -240,13 +241,14 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	ldr_stage_release_staging(run->package->package_id);
 	foreach(lc, swaps)
 		strong = list_concat(strong, ldr_swap_relations(lfirst(lc)));
-	if (swaps != NIL)
+	if (strong != NIL)
 		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
 
 	wait_us = ldr_lock_for_publish(run->package->dataset, strong);
 	locked_at = GetCurrentTimestamp();
 	foreach(lc, swaps)
 		ldr_swap_exchange(lfirst(lc));
+	ldr_create_finish_drops(run, plan);
 	publish_record(run);
 	ldr_xact_commit();
 	if (swaps != NIL)
