@@ -421,6 +421,8 @@ swap_rename_toast(LdrSwap *swap)
 void
 ldr_swap_exchange(LdrSwap *swap)
 {
+	/* GRANT takes no lock; what it has committed by now is seen. */
+	AcceptInvalidationMessages();
 	swap_table(swap);
 	ldr_swap_drop(swap->table.heap);
 	swap_rename_toast(swap);

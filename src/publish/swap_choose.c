@@ -183,6 +183,15 @@ choose_actions(Relation target)
 	return NULL;
 }
 
+Node *
+ldr_swap_index_node(Relation index, AttrNumber column)
+{
+	bool		isnull;
+	Datum		node = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, column, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(node));
+}
+
 /*
  * Does the index look at the row as a whole? Its copy would depend on the row type of the target,
  * and nobody could drop the target then.
@@ -192,8 +201,8 @@ choose_uses_whole_row(Relation index)
 {
 	Bitmapset  *columns = NULL;
 
-	pull_varattnos((Node *) RelationGetIndexExpressions(index), 1, &columns);
-	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
+	pull_varattnos(ldr_swap_index_node(index, Anum_pg_index_indexprs), 1, &columns);
+	pull_varattnos(ldr_swap_index_node(index, Anum_pg_index_indpred), 1, &columns);
 	return bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
@@ -239,13 +248,6 @@ ldr_swap_choose(Relation target, const char **reason)
 	return *reason ? LDR_REPLACE_REFILL : LDR_REPLACE_SWAP;
 }
 
-char *
-ldr_swap_expression(Datum node, bool isnull)
-{
-	/* There and back, as what was copied once has lost the places. */
-	return isnull ? pstrdup("") : nodeToString(stringToNode(TextDatumGetCString(node)));
-}
-
 /* One key column of an index, as pg_index and pg_attribute have it. */
 static void
 choose_add_index_column(StringInfo buf, Relation index, int i, oidvector *classes,
@@ -269,7 +271,6 @@ ldr_swap_index_key(Relation index)
 	Form_pg_index form = index->rd_index;
 	HeapTuple	tuple = index->rd_indextuple;
 	StringInfoData buf;
-	Datum		datum;
 	bool		isnull;
 	oidvector  *classes;
 	int2vector *options;
@@ -283,10 +284,10 @@ ldr_swap_index_key(Relation index)
 															 Anum_pg_index_indoption, &isnull));
 	for (int i = 0; i < form->indnatts; i++)
 		choose_add_index_column(&buf, index, i, classes, options);
-	datum = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indexprs, &isnull);
-	appendStringInfo(&buf, " %s", ldr_swap_expression(datum, isnull));
-	datum = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indpred, &isnull);
-	appendStringInfo(&buf, " %s", ldr_swap_expression(datum, isnull));
+	/* Written anew, as what was copied once has lost the places in the source. */
+	appendStringInfo(&buf, " %s %s",
+					 nodeToString(ldr_swap_index_node(index, Anum_pg_index_indexprs)),
+					 nodeToString(ldr_swap_index_node(index, Anum_pg_index_indpred)));
 	return buf.data;
 }
 

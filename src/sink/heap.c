@@ -137,16 +137,17 @@ heap_open(LdrSink *sink)
 }
 
 static bool
-heap_is_generated(HeapSinkState *state, AttrNumber attnum)
+heap_is_generated(LdrSink *sink, AttrNumber attnum)
 {
-	return TupleDescAttr(state->desc, attnum - 1)->attgenerated != '\0';
+	/* The slots' descriptor does not say so. */
+	return TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attgenerated != '\0';
 }
 
 /* A generated column cannot be filled by a row, as INSERT has it. */
 static void
-heap_refuse_generated(HeapSinkState *state, AttrNumber attnum)
+heap_refuse_generated(LdrSink *sink, AttrNumber attnum)
 {
-	const char *name = NameStr(TupleDescAttr(state->desc, attnum - 1)->attname);
+	const char *name = NameStr(TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attname);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_GENERATED_ALWAYS),
@@ -163,7 +164,7 @@ heap_set_default(LdrSink *sink, AttrNumber attnum)
 	bool		is_volatile = false;
 
 	slot->tts_isnull[attnum - 1] = true;
-	if (heap_is_generated(state, attnum))
+	if (heap_is_generated(sink, attnum))
 		return false;			/* computed when the others are there, if it is stored */
 	slot->tts_values[attnum - 1] = ldr_default_value(state->defaults, attnum, sink->batch_cxt,
 													 &slot->tts_isnull[attnum - 1], &is_volatile);
@@ -224,8 +225,8 @@ heap_put(LdrSink *sink)
 	{
 		if (sink->absent[sink->attnums[i] - 1])
 			write_now |= heap_set_default(sink, sink->attnums[i]);
-		else if (heap_is_generated(state, sink->attnums[i]))
-			heap_refuse_generated(state, sink->attnums[i]);
+		else if (heap_is_generated(sink, sink->attnums[i]))
+			heap_refuse_generated(sink, sink->attnums[i]);
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(sink->rel);
