@@ -19,11 +19,14 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/storage.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -250,6 +253,32 @@ heap_put(LdrSink *sink)
 		sink->slot = heap_next_slot(sink);
 }
 
+/*
+ * The server may extend a table by more pages than it needs, and nobody else will fill them in a
+ * swap heap: cut them off, or each of many files would leave some. Caller holds no buffer of it.
+ */
+static void
+heap_trim(Relation into)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(into);
+	BlockNumber used = nblocks;
+
+	while (used > 0)
+	{
+		Buffer		buffer = ReadBuffer(into, used - 1);
+		bool		is_new;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		is_new = PageIsNew(BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		if (!is_new)
+			break;
+		used--;
+	}
+	if (used < nblocks)
+		RelationTruncate(into, used);
+}
+
 static void
 heap_close(LdrSink *sink)
 {
@@ -257,6 +286,8 @@ heap_close(LdrSink *sink)
 
 	FreeBulkInsertState(state->bistate);
 	table_finish_bulk_insert(state->into, state->options);
+	if (sink->into)
+		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)
 		ExecClearTuple(state->slots[i]);
 	ExecCloseResultRelations(state->estate);
