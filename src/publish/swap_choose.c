@@ -12,9 +12,8 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
-#include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
-#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
@@ -22,6 +21,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_trigger.h"
+#include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
@@ -206,6 +206,25 @@ choose_uses_whole_row(Relation index)
 	return bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
+/*
+ * The storage of an index moves to another OID. The server's own access methods, and those of
+ * extensions that are named here, do not note it in there or keep files of their own beside it.
+ */
+static bool
+choose_can_move(Oid access_method)
+{
+	static const char *const known[] = {"bloom", "hnsw", "ivfflat"};
+	const char *name;
+
+	if (access_method < FirstNormalObjectId)
+		return true;
+	name = get_am_name(access_method);
+	for (int i = 0; name != NULL && i < lengthof(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return false;
+}
+
 static const char *
 choose_indexes(Relation target)
 {
@@ -221,6 +240,8 @@ choose_indexes(Relation target)
 			reason = "table has an invalid index";
 		else if (choose_uses_whole_row(index))
 			reason = "table has an index on the whole row";
+		else if (!choose_can_move(index->rd_rel->relam))
+			reason = "table has an index of an unknown access method";
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "access/table.h"
@@ -27,7 +26,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/toasting.h"
-#include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"

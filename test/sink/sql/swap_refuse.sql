@@ -60,6 +60,11 @@ CREATE UNIQUE INDEX CONCURRENTLY ON m_invalid (a);
 CREATE TABLE n_whole_row (a int);
 CREATE FUNCTION whole(n_whole_row) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT ($1).a';
 CREATE INDEX ON n_whole_row (whole(n_whole_row));
+CREATE ACCESS METHOD regress_swap_index TYPE INDEX HANDLER hashhandler;
+CREATE OPERATOR CLASS regress_swap_ops DEFAULT FOR TYPE int USING regress_swap_index AS
+	OPERATOR 1 =, FUNCTION 1 hashint4(int);
+CREATE TABLE n_index_method (a int);
+CREATE INDEX ON n_index_method USING regress_swap_index (a);
 CREATE TABLE o_deferrable (a int PRIMARY KEY DEFERRABLE);
 CREATE TABLE p_published (a int);
 CREATE PUBLICATION regress_swap_p FOR TABLE p_published;
@@ -213,4 +218,5 @@ SELECT * FROM stale;
 DROP SCHEMA test CASCADE;
 DROP FOREIGN DATA WRAPPER regress_swap_fdw CASCADE;
 DROP ACCESS METHOD regress_swap_am;
+DROP ACCESS METHOD regress_swap_index CASCADE;
 DROP ROLE regress_swap_owner, regress_swap_other;
