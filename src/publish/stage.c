@@ -300,6 +300,7 @@ stage_fill_heap(LdrRun *run, const char *table_name)
 			ldr_run_job(run, job, stage.target, stage.relation);
 	}
 	ldr_swap_complete(target, stage.relation);
+	ldr_progress_show();		/* building indexes has counters of its own */
 	table_close(target, NoLock);
 }
 

@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "access/toast_internals.h"
 #include "access/xact.h"
-#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
 #include "catalog/indexing.h"
@@ -33,11 +32,9 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_statistic.h"
 #include "commands/tablecmds.h"
-#include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -421,6 +418,8 @@ swap_rename_toast(LdrSwap *swap)
 void
 ldr_swap_exchange(LdrSwap *swap)
 {
+	/* GRANT takes no lock; what it has committed by now is seen. */
+	AcceptInvalidationMessages();
 	swap_table(swap);
 	ldr_swap_drop(swap->table.heap);
 	swap_rename_toast(swap);
@@ -441,6 +440,7 @@ ldr_swap_report(Oid target)
 	ldr_report_analyze(rel, (PgStat_Counter) Max(rel->rd_rel->reltuples, 0));
 	extended = RelationGetStatExtList(rel) != NIL;
 	relation_close(rel, AccessShareLock);
-	if (extended)
+	/* whoever has this lock now is likely to do just that, and we are not here to wait */
+	if (extended && ConditionalLockRelationOid(target, ShareUpdateExclusiveLock))
 		ldr_swap_analyze(target);
 }
