@@ -123,7 +123,6 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		stage.table_name = t->table->name;
 		stage.kind = LDR_STAGE_STAGING;
 		ldr_stage_insert(&stage);
-		ldr_job_unstage(run->package->package_id, t->table->name);
 		relids = lappend_oid(relids, stage.relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
 						 quote_qualified_identifier(ldr_run_staging(run), t->table->name));
@@ -172,7 +171,7 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 		if (kind && strcmp(kind, stage->kind) == 0 &&
 			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
 			continue;
-		ldr_job_unstage(run->package->package_id, stage->table_name);
+		ldr_job_restage(run->package->package_id, stage->table_name, InvalidOid);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
 			ldr_swap_drop(stage->relation);
 		ldr_stage_delete(stage->relation);
@@ -214,10 +213,21 @@ stage_record(LdrRun *run, const LdrPlan *plan)
 
 /* The jobs as they are now, for the rest of the attempt. */
 static void
-stage_reread_jobs(LdrRun *run)
+stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *stages = ldr_stage_list(run->package->package_id);
 	MemoryContext old;
 
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		const char *kind = ldr_way_stage(t->way);
+		const LdrStage *stage = kind ? stage_find(stages, kind, t->table->name) : NULL;
+
+		if (kind)
+			ldr_job_restage(run->package->package_id, t->table->name,
+							stage ? stage->relation : InvalidOid);
+	}
 	ldr_job_recheck(run->package->package_id, run->package->dataset);
 	old = MemoryContextSwitchTo(run->cxt);
 	run->jobs = ldr_job_list(run->package->package_id, false);
@@ -235,7 +245,7 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
 	stage_record(run, plan);
-	stage_reread_jobs(run);
+	stage_reread_jobs(run, plan);
 }
 
 /*
@@ -360,7 +370,7 @@ ldr_stage_release(int64 package_id)
 	{
 		LdrStage   *stage = lfirst(lc);
 
-		ldr_job_unstage(package_id, stage->table_name);
+		ldr_job_restage(package_id, stage->table_name, InvalidOid);
 		stage_let_go(stage);
 	}
 }
