@@ -24,6 +24,7 @@ REGRESS = \
 	refuse \
 	data \
 	control \
+	replace \
 	readme \
 	clean
 ENCODING = UTF8

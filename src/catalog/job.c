@@ -126,7 +126,7 @@ ldr_job_delete(int64 package_id)
  * Claim the oldest unfinished job of the package by a row lock, which ends with this transaction
  * or with this process; with staged_only, of those whose rows wait for publish elsewhere, and none
  * after one has failed. A table that is replaced by a swap heap is one piece of work: its first
- * job stands for all. NULL if there is none that nobody works on.
+ * job that has not failed stands for all. NULL if there is none that nobody works on.
  */
 LdrJob *
 ldr_job_claim(int64 package_id, bool staged_only)
@@ -145,7 +145,7 @@ ldr_job_claim(int64 package_id, bool staged_only)
 						"AND NOT (t.stage IS NOT DISTINCT FROM 'swap heap' AND EXISTS "
 						"(SELECT FROM loader.job e WHERE e.package_id = $1 "
 						"AND e.table_name = j.table_name AND e.kind = 'load' "
-						"AND e.ordinal < j.ordinal)) "
+						"AND e.state <> 'failed' AND e.ordinal < j.ordinal)) "
 						"ORDER BY j.ordinal LIMIT 1 FOR UPDATE OF j SKIP LOCKED",
 						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;

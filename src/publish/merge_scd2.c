@@ -9,11 +9,14 @@
 
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "publish/merge_sql.h"
+
+#define SCD2_SHOWN 64			/* bytes of a wrong moment in a message */
 
 /* The columns that scd2 fills or looks at, and what it writes. */
 typedef struct Scd2
@@ -67,17 +70,48 @@ scd2_literal(const char *text)
 	return quote_literal_cstr(utc);
 }
 
-/* Only what is a date: the server would also take "now" and "tomorrow". */
+static void
+__attribute__((noreturn))
+scd2_no_moment(const LdrChain *chain, const char *text, const char *what)
+{
+	int			shown = pg_mbcliplen(text, strlen(text), SCD2_SHOWN);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid %s of table \"%s\": \"%s\"", what, chain->tables[0].schema->name,
+					pnstrdup(text, shown)),
+			 errhint("It must be a date and time in ISO format.")));
+}
+
+/*
+ * Only what is a date: the server would also take "now" and "tomorrow". What it does not take is
+ * an error of the hint, not of somebody's settings.
+ */
 static char *
 scd2_moment(const LdrChain *chain, const char *text, const char *what)
 {
+	MemoryContext cxt = CurrentMemoryContext;
+	char	   *volatile literal = NULL;
+
 	if (text[0] < '0' || text[0] > '9')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid %s of table \"%s\": \"%s\"", what,
-						chain->tables[0].schema->name, text),
-				 errhint("It must be a date and time in ISO format.")));
-	return scd2_literal(text);
+		scd2_no_moment(chain, text, what);
+	PG_TRY();
+	{
+		literal = scd2_literal(text);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			ReThrowError(error);
+		FlushErrorState();
+		scd2_no_moment(chain, text, what);
+	}
+	PG_END_TRY();
+	return literal;
 }
 
 static Scd2

@@ -341,6 +341,22 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 	return job != NULL;
 }
 
+/* What was new when its jobs ran has got its rows from them: now it is no longer, and still full. */
+static void
+publish_keep_filled(const LdrRun *run, LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrPlanTable *t = &plan->tables[i];
+
+		if (!t->has_jobs || t->way == LDR_WAY_MERGE || ldr_way_stage(t->way) == NULL ||
+			ldr_package_table_stage(run->package->package_id, t->table->name) != NULL)
+			continue;
+		t->way = LDR_WAY_APPEND;
+		t->reason = NULL;
+	}
+}
+
 /* The ways are those that were chosen before the jobs ran, or the package is tried again. */
 void
 ldr_publish_end(LdrRun *run)
@@ -352,6 +368,7 @@ ldr_publish_end(LdrRun *run)
 		return;
 	plan = ldr_run_plan(run);
 	ldr_ways_choose(plan, run->options);
+	publish_keep_filled(run, plan);
 	ldr_stage_check(run, plan);
 	publish_lock(publish_written(plan));
 	for (int i = 0; i < plan->ntables; i++)

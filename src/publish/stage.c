@@ -234,6 +234,19 @@ stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * A heap that is not there yet gets the rows of all jobs, also of those that put them into the
+ * table itself in an earlier attempt, when that was new.
+ */
+static void
+stage_prepare_heaps(LdrRun *run, const LdrPlan *plan, List *stages)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].way == LDR_WAY_SWAP &&
+			stage_find(stages, LDR_STAGE_SWAP, plan->tables[i].table->name) == NULL)
+			ldr_job_unstage(run->package->package_id, plan->tables[i].table->name);
+}
+
 void
 ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 {
@@ -241,6 +254,7 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *tables = stage_tables(run, plan);
 
 	stage_drop_unfit(run, plan, stages);
+	stage_prepare_heaps(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
@@ -286,13 +300,17 @@ stage_relation(const char *dataset, const char *name)
 	return relid;
 }
 
-/* All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. */
+/*
+ * All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. A package that
+ * is not atomic may go on without those that have failed.
+ */
 static void
 stage_fill_heap(LdrRun *run, const char *table_name)
 {
 	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
 									AccessShareLock);
 	LdrStage	stage = {0};
+	LdrJob	   *last = NULL;
 	ListCell   *lc;
 
 	stage.package_id = run->package->package_id;
@@ -306,11 +324,17 @@ stage_fill_heap(LdrRun *run, const char *table_name)
 	{
 		LdrJob	   *job = lfirst(lc);
 
-		if (strcmp(job->table_name, table_name) == 0)
+		if (strcmp(job->table_name, table_name) == 0 &&
+			(run->options->atomic || strcmp(job->state, "failed") != 0))
+		{
 			ldr_run_job(run, job, stage.target, stage.relation);
+			last = job;
+		}
 	}
+	run->job = last;			/* whose rows an index may refuse */
 	ldr_swap_complete(target, stage.relation);
 	ldr_progress_show();		/* building indexes has counters of its own */
+	run->job = NULL;
 	table_close(target, NoLock);
 }
 
