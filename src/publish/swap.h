@@ -24,8 +24,8 @@ typedef enum LdrReplaceWay
 
 /*
  * How the target can be replaced by the current role, and why not by a swap (*reason, a phrase for
- * loader_plan and events; NULL for a swap). Caller holds any lock on it. ldr_swap_prepare and
- * ldr_swap_exchange ask again, under the locks.
+ * loader_plan and events; NULL for a swap). Caller holds any lock on it. The answer is looked for
+ * again when the table is locked: see ldr_swap_recheck.
  */
 extern LdrReplaceWay ldr_swap_choose(Relation target, const char **reason);
 
