@@ -371,8 +371,9 @@ ldr_publish_end(LdrRun *run)
 	publish_keep_filled(run, plan);
 	ldr_stage_check(run, plan);
 	publish_lock(publish_written(plan));
+	/* tables without jobs, and those all of whose jobs have failed */
 	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
+		if (plan->tables[i].way == LDR_WAY_SWAP)
 			ldr_stage_empty_heap(run, &plan->tables[i]);
 	publish_finish(run, plan);
 }
