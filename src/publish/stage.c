@@ -234,19 +234,6 @@ stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * A heap that is not there yet gets the rows of all jobs, also of those that put them into the
- * table itself in an earlier attempt, when that was new.
- */
-static void
-stage_prepare_heaps(LdrRun *run, const LdrPlan *plan, List *stages)
-{
-	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].way == LDR_WAY_SWAP &&
-			stage_find(stages, LDR_STAGE_SWAP, plan->tables[i].table->name) == NULL)
-			ldr_job_unstage(run->package->package_id, plan->tables[i].table->name);
-}
-
 void
 ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 {
@@ -254,7 +241,6 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *tables = stage_tables(run, plan);
 
 	stage_drop_unfit(run, plan, stages);
-	stage_prepare_heaps(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
