@@ -66,15 +66,15 @@ ldr_run_stats(LdrRun *run, const LdrSchemaTable *table)
 	return stats;
 }
 
+/* object is what the event is of: the change's table, or the one whose name that will have. */
 static void
-create_change(LdrRun *run, const char *dataset, const LdrChange *change)
+create_change(LdrRun *run, const char *dataset, const LdrChange *change, const char *object)
 {
 	char	   *sql = ldr_change_sql(dataset, change, run->options->create_indexes);
 
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
-			  : "add column",
-			  change->table->name, "%s", sql);
+			  : "add column", object, "%s", sql);
 }
 
 /*
@@ -89,7 +89,7 @@ create_provisional(LdrRun *run, const char *dataset, LdrPlanTable *t, const LdrP
 
 	t->made_as = psprintf("loader_new_%u", drop->relid);
 	renamed.name = (char *) t->made_as;
-	create_change(run, dataset, &change);
+	create_change(run, dataset, &change, t->table->name);
 }
 
 /* Only an owner may have a strong lock: ask before waiting for it. */
@@ -133,7 +133,7 @@ ldr_migrate(LdrRun *run)
 			for (int c = 0; c < t->nchanges; c++)
 				if (ldr_change_migrates(&t->changes[c]) && list_member_oid(relids, t->relid))
 				{
-					create_change(run, plan->dataset, &t->changes[c]);
+					create_change(run, plan->dataset, &t->changes[c], t->table->name);
 					changed = true;
 				}
 			if (!changed)
@@ -283,7 +283,7 @@ create_all(LdrRun *run, LdrPlan *plan)
 			if (drop && t->changes[c].kind == LDR_CREATE_TABLE)
 				create_provisional(run, plan->dataset, t, drop);
 			else if (t->changes[c].kind != LDR_KEEP_TYPE)
-				create_change(run, plan->dataset, &t->changes[c]);
+				create_change(run, plan->dataset, &t->changes[c], t->table->name);
 	}
 	/* index expressions and the like look with the active snapshot: let it see the new tables */
 	PopActiveSnapshot();
