@@ -25,6 +25,7 @@ REGRESS = \
 	data \
 	control \
 	replace \
+	merge \
 	readme \
 	clean
 ENCODING = UTF8
