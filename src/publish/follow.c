@@ -137,18 +137,34 @@ follow_rows_inserted(LdrRun *run, const LdrSchemaTable *root, int64 *read)
 	return inserted;
 }
 
-/* Tables that a refresh has emptied, whose chains no job follows. */
+static bool
+follow_has_job(const LdrRun *run, const LdrSchemaTable *root)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->followups)
+		if (strcmp(((LdrJob *) lfirst(lc))->table_name, root->name) == 0)
+			return true;
+	return false;
+}
+
+/* Tables that a refresh has emptied, whose chains no job follows: appended to, or without rows. */
 static void
 follow_truncated(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *roots = NIL;
+	ListCell   *lc;
+
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		const LdrPlanTable *t = &plan->tables[i];
 
-		if (t->truncated && t->table->root->disposition == LDR_APPEND &&
+		if (t->truncated && !follow_has_job(run, t->table->root) &&
 			(t->way == LDR_WAY_EMPTY || t->way == LDR_WAY_DIFF || t->way == LDR_WAY_REFILL))
-			follow_chain(run, plan, t->table->root);
+			roots = list_append_unique_ptr(roots, t->table->root);
 	}
+	foreach(lc, roots)
+		follow_chain(run, plan, lfirst(lc));
 }
 
 void
