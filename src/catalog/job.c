@@ -239,6 +239,19 @@ ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+/* The same for rows that are in a table which is to be dropped. */
+void
+ldr_job_lost(int64 package_id, Oid relid)
+{
+	Oid			types[] = {INT8OID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
+
+	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
+						"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
+						"AND state = 'completed'",
+						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
 typedef struct JobFailure
 {
 	char	   *sqlstate;

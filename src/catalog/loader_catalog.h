@@ -161,6 +161,7 @@ extern int	ldr_job_last(int64 package_id);
 extern void ldr_job_delete(int64 package_id);
 extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
 extern void ldr_job_restage(int64 package_id, const char *table_name, Oid relation);
+extern void ldr_job_lost(int64 package_id, Oid relid);
 extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);

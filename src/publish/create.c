@@ -30,12 +30,15 @@
 LdrPlan *
 ldr_run_plan(const LdrRun *run)
 {
+	LdrPackageState state = *run->dir->state;
 	List	   *names = NIL;
 	ListCell   *lc;
 
 	foreach(lc, run->jobs)
 		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	return ldr_plan_make(run->dir->schema, run->dir->state, run->package->dataset, names);
+	if (run->dropped)
+		state.ndropped = 0;
+	return ldr_plan_make(run->dir->schema, &state, run->package->dataset, names);
 }
 
 char *
@@ -264,9 +267,12 @@ create_replaces(const LdrPlan *plan, const LdrPlanTable *t)
 	return NULL;
 }
 
-/* The schema and the tables of a plan, as far as they are not there. */
+/*
+ * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
+ * be.
+ */
 static void
-create_all(LdrRun *run, LdrPlan *plan)
+create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
@@ -277,7 +283,7 @@ create_all(LdrRun *run, LdrPlan *plan)
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
-		const LdrPlanDrop *drop = create_replaces(plan, t);
+		const LdrPlanDrop *drop = drops_later ? create_replaces(plan, t) : NULL;
 
 		for (int c = 0; c < t->nchanges; c++)
 			if (drop && t->changes[c].kind == LDR_CREATE_TABLE)
@@ -306,16 +312,14 @@ ldr_create_tables(LdrRun *run)
 		plan = ldr_run_plan(run);
 	}
 	/* ways before the tables are made: what is new needs no replacing */
-	ldr_ways_choose(plan, run->options);
+	if (run->options->atomic)
+		ldr_ways_choose(plan, run->options);
 	for (int i = 0; i < plan->ndrops; i++)
 		create_check_owner(plan->drops[i].relid);
+	/* otherwise this transaction is short, and jobs go by names */
 	if (!run->options->atomic)
-	{
-		/* this transaction is short, and jobs go by names */
 		create_drop(run, plan->dataset, plan->drops, plan->ndrops);
-		plan->ndrops = 0;
-	}
-	create_all(run, plan);
+	create_all(run, plan, run->options->atomic);
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
@@ -324,6 +328,9 @@ ldr_create_tables(LdrRun *run)
 			t->relid = get_relname_relid(t->made_as ? t->made_as : t->table->name,
 										 get_namespace_oid(plan->dataset, false));
 	}
+	/* those who come later, at the end or after a failure, find all tables there: so choose by that */
+	if (!run->options->atomic)
+		ldr_ways_choose(plan, run->options);
 	return plan;
 }
 
@@ -365,7 +372,7 @@ ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
 	create_drop(run, name, drops, ndrops);
-	create_all(run, ldr_plan_staging(schema, name, tables));
+	create_all(run, ldr_plan_staging(schema, name, tables), false);
 	staging = ldr_plan_staging(schema, name, tables);
 	create_check_staging(staging);
 	if (ndrops > 0)

@@ -303,6 +303,7 @@ ldr_publish_tables(LdrRun *run)
 	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
+	run->dropped = true;
 	return true;
 }
 

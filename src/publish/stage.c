@@ -240,6 +240,8 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *stages = ldr_stage_list(run->package->package_id);
 	List	   *tables = stage_tables(run, plan);
 
+	for (int i = 0; i < plan->ndrops; i++)
+		ldr_job_lost(run->package->package_id, plan->drops[i].relid);
 	stage_drop_unfit(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))

@@ -218,6 +218,9 @@ ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 	heap_rel = swap_open_heap(target, heap);
 	if (ldr_swap_choose(target_rel, &reason) != LDR_REPLACE_SWAP)
 		swap_stale(target, reason);
+	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
+	if (ldr_relation_is_new(target_rel))
+		swap_stale(target, "the storage of the table");
 	if (ldr_swap_fingerprint(target_rel) != fingerprint)
 		swap_stale(target, "columns, constraints or indexes of the table");
 
@@ -288,7 +291,7 @@ swap_class_fields(Form_pg_class a, Form_pg_class b)
 
 /*
  * Note for both in the relcache whose storage is of this transaction: what it need not log. The
- * target's is not, see ldr_swap_choose; the heap's is if the heap is.
+ * target's is not, see ldr_swap_prepare; the heap's is if the heap is.
  */
 static void
 swap_new_storage(Relation target, Relation heap)

@@ -118,9 +118,6 @@ choose_kind(Relation target)
 		return "table inherits from another";
 	if (choose_is_distributed(target))
 		return "table is distributed";
-	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
-	if (ldr_relation_is_new(target))
-		return "table is new in this transaction";
 	return NULL;
 }
 
