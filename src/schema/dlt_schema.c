@@ -7,9 +7,11 @@
  */
 #include "json.h"
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "schema/names.h"
 
@@ -159,6 +161,31 @@ dlt_copy_filled(DltParse *p, json_t *object, const char *key, char **out)
 	return dlt_copy(p, object, key, out);
 }
 
+/*
+ * A moment: ISO text, or a number, which for dlt is seconds since 1970 in UTC and becomes such text.
+ * Whether the text is a moment is found out by whoever needs it.
+ */
+static LdrStatus
+dlt_moment(DltParse *p, json_t *object, const char *key, char **out)
+{
+	json_t	   *value = json_object_get(object, key);
+	double		seconds = json_number_value(value);
+	time_t		whole = (time_t) floor(seconds);
+	struct tm	tm;
+	char		text[64];
+	size_t		len;
+
+	if (!json_is_number(value))
+		return dlt_copy(p, object, key, out);
+	/* years 1 to 9999 */
+	if (!(seconds >= -62135596800.0 && seconds < 253402300800.0) || gmtime_r(&whole, &tm) == NULL)
+		return dlt_wrong(p, key, "a moment between the years 1 and 9999");
+	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + len, sizeof(text) - len, ".%06dZ", (int) ((seconds - whole) * 1000000));
+	*out = strdup(text);
+	return *out == NULL ? dlt_no_memory(p) : LDR_OK;
+}
+
 /* A text that must be there and not be empty, copied. */
 static LdrStatus
 dlt_required_text(DltParse *p, json_t *object, const char *key, char **out)
@@ -293,8 +320,8 @@ dlt_column(DltParse *p, const char *name, json_t *object, LdrSchemaColumn *colum
 		(status = dlt_flags(p, object, dlt_column_flags, DLT_COUNT(dlt_column_flags),
 							column)) == LDR_OK &&
 		(status = dlt_column_dedup_sort(p, object, column)) == LDR_OK &&
-		(status = dlt_copy(p, object, "x-active-record-timestamp",
-						   &column->active_timestamp)) == LDR_OK)
+		(status = dlt_moment(p, object, "x-active-record-timestamp",
+							 &column->active_timestamp)) == LDR_OK)
 		status = dlt_size(p, object, "x-postgres-srid", DLT_DEFAULT_SRID, &column->srid);
 	p->column = NULL;
 	return status;
@@ -363,8 +390,8 @@ dlt_table_merge(DltParse *p, json_t *object, LdrSchemaTable *table)
 								  &table->source_filter)) != LDR_OK ||
 		(status = dlt_copy_filled(p, object, "x-merge-destination-scope",
 								  &table->destination_scope)) != LDR_OK ||
-		(status = dlt_copy(p, object, "x-boundary-timestamp",
-						   &table->boundary_timestamp)) != LDR_OK)
+		(status = dlt_moment(p, object, "x-boundary-timestamp",
+							 &table->boundary_timestamp)) != LDR_OK)
 		return status;
 	return dlt_flags(p, object, dlt_table_flags, DLT_COUNT(dlt_table_flags), table);
 }

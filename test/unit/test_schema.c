@@ -130,7 +130,10 @@ static const DocumentCase documents[] = {
 	{TABLE("\"x-merge-source-filter\":\"a\\u0000b\","), LDR_BAD_JSON, NULL},
 	{TABLE("\"x-merge-destination-scope\":{},"), LDR_BAD_SCHEMA,
 	"\"x-merge-destination-scope\" of table \"t\" must be a string"},
-	{TABLE("\"x-boundary-timestamp\":1700000000,"), LDR_BAD_SCHEMA,
+	{TABLE("\"x-boundary-timestamp\":1700000000,"), LDR_OK, NULL},
+	{TABLE("\"x-boundary-timestamp\":1e18,"), LDR_BAD_SCHEMA,
+	"\"x-boundary-timestamp\" of table \"t\" must be a moment"},
+	{TABLE("\"x-boundary-timestamp\":[1],"), LDR_BAD_SCHEMA,
 	"\"x-boundary-timestamp\" of table \"t\" must be a string"},
 	{TABLE("\"x-merge-skip-unchanged-rows\":\"true\","), LDR_BAD_SCHEMA,
 	"\"x-merge-skip-unchanged-rows\" of table \"t\" must be true or false"},
@@ -140,8 +143,7 @@ static const DocumentCase documents[] = {
 	"\"x-row-version\" of column \"c\" of table \"t\" must be true or false"},
 	{COLUMN("\"x-valid-from\":\"yes\""), LDR_BAD_SCHEMA, "\"x-valid-from\" of column \"c\""},
 	{COLUMN("\"x-valid-to\":{}"), LDR_BAD_SCHEMA, "\"x-valid-to\" of column \"c\""},
-	{COLUMN("\"x-active-record-timestamp\":9.5"), LDR_BAD_SCHEMA,
-	"\"x-active-record-timestamp\" of column \"c\" of table \"t\" must be a string"},
+	{COLUMN("\"x-active-record-timestamp\":9.5"), LDR_OK, NULL},
 	{COLUMN("\"x-active-record-timestamp\":false"), LDR_BAD_SCHEMA,
 	"\"x-active-record-timestamp\""},
 	{COLUMN("\"x-active-record-timestamp\":\"9999\\u0000\""), LDR_BAD_JSON, NULL},
@@ -303,6 +305,34 @@ test_merge_hints(void)
 		check_text(t->boundary_timestamp, i == 0 ? NULL : "");
 	}
 	ldr_schema_free(s);
+}
+
+/* A number is seconds since 1970, as for dlt. */
+static void
+test_moments(void)
+{
+	static const struct
+	{
+		const char *json;
+		const char *moment;
+	}			cases[] = {
+		{TABLE("\"x-boundary-timestamp\":1700000000,"), "2023-11-14T22:13:20.000000Z"},
+		{TABLE("\"x-boundary-timestamp\":1700000000.5,"), "2023-11-14T22:13:20.500000Z"},
+		{TABLE("\"x-boundary-timestamp\":-1.25,"), "1969-12-31T23:59:58.750000Z"},
+		{TABLE("\"x-boundary-timestamp\":253402300799,"), "9999-12-31T23:59:59.000000Z"}
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		LdrError	err;
+		LdrStatus	status;
+		LdrSchema  *s = parse(cases[i].json, &status, &err);
+
+		if (!CHECK_MSG(s != NULL, "%s", err.message))
+			continue;
+		check_text(ldr_schema_table(s, "t")->boundary_timestamp, cases[i].moment);
+		ldr_schema_free(s);
+	}
 }
 
 /* Only true says that a table has seen data; for dlt, too, anything else does not. */
@@ -625,6 +655,7 @@ main(void)
 	test_documents();
 	test_tables();
 	test_merge_hints();
+	test_moments();
 	test_seen_data();
 	test_cut();
 	test_line();
