@@ -9,7 +9,9 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "locks.h"
@@ -125,6 +127,20 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	return merge;
 }
 
+/*
+ * The statements hash all of what is staged, whole rows of it, and join that with all of the
+ * target: as much memory as for an index, else large targets would go to disk and back.
+ */
+static void
+follow_set_memory(void)
+{
+	char		kilobytes[32];
+
+	snprintf(kilobytes, sizeof(kilobytes), "%d", Max(work_mem, maintenance_work_mem));
+	(void) set_config_option("work_mem", kilobytes, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
 /* Replace or merge what is staged of one chain. */
 static void
 follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
@@ -194,8 +210,10 @@ follow_truncated(LdrRun *run, const LdrPlan *plan)
 void
 ldr_follow(LdrRun *run, const LdrPlan *plan)
 {
+	int			nest = NewGUCNestLevel();
 	ListCell   *lc;
 
+	follow_set_memory();
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
 	follow_truncated(run, plan);
 	foreach(lc, run->followups)
@@ -213,6 +231,7 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 						  read, inserted, run->job_started_at);
 		run->job = NULL;
 	}
+	AtEOXact_GUC(true, nest);
 }
 
 /*
