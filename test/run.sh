@@ -173,6 +173,21 @@ step_oracle()
 		--copy-to "$work/oracle"
 }
 
+# The same where jobs commit one by one, and where everything is staged by transactions before.
+step_oracle_ways()
+{
+	need_server
+	local python rc=0
+	need_python
+	new_database oracle_ways || return
+	export PYTHON=$python
+	timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
+		--sql 'CALL loader_run(%s, dataset => %s, atomic => false{options})' || rc=1
+	PGOPTIONS='-c loader.small_package=0' timeout -k 10 600 test/oracle/run.sh \
+		--dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
+	return $rc
+}
+
 step_other_servers()
 {
 	local python
@@ -190,5 +205,6 @@ run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step oracle "comparison with what dlt's own loader left"
+run_step oracle_ways 'the same, by job and staged'
 run_step other_servers 'other servers'
 summary

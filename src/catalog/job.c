@@ -126,7 +126,7 @@ ldr_job_delete(int64 package_id)
  * Claim the oldest unfinished job of the package by a row lock, which ends with this transaction
  * or with this process; with staged_only, of those whose rows wait for publish elsewhere, and none
  * after one has failed. A table that is replaced by a swap heap is one piece of work: its first
- * job stands for all. NULL if there is none that nobody works on.
+ * job that has not failed stands for all. NULL if there is none that nobody works on.
  */
 LdrJob *
 ldr_job_claim(int64 package_id, bool staged_only)
@@ -145,7 +145,7 @@ ldr_job_claim(int64 package_id, bool staged_only)
 						"AND NOT (t.stage IS NOT DISTINCT FROM 'swap heap' AND EXISTS "
 						"(SELECT FROM loader.job e WHERE e.package_id = $1 "
 						"AND e.table_name = j.table_name AND e.kind = 'load' "
-						"AND e.ordinal < j.ordinal)) "
+						"AND e.state <> 'failed' AND e.ordinal < j.ordinal)) "
 						"ORDER BY j.ordinal LIMIT 1 FOR UPDATE OF j SKIP LOCKED",
 						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;
@@ -215,15 +215,39 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
-/* Rows of the table's jobs that waited for publish are no longer there: all over again. */
+/*
+ * The table's jobs have to put their rows into that relation (InvalidOid: nowhere that there is yet):
+ * those that have put them elsewhere become new. Rows in the table itself, of jobs that committed
+ * one by one before it had to be replaced, are replaced with it.
+ */
 void
-ldr_job_unstage(int64 package_id, const char *table_name)
+ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 {
-	Oid			types[] = {INT8OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name)};
+	Oid			types[] = {INT8OID, TEXTOID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
+	ObjectIdGetDatum(relation)};
+
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'new', relation = NULL, finished_at = NULL "
+							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		/* what they counted is counted again */
+		ldr_catalog_execute("UPDATE loader.package_table "
+							"SET rows_read = 0, rows_inserted = 0, bytes = 0 "
+							"WHERE package_id = $1 AND table_name = $2",
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* The same for rows that are in a table which is to be dropped. */
+void
+ldr_job_lost(int64 package_id, Oid relid)
+{
+	Oid			types[] = {INT8OID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
 
 	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
-						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+						"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
 						"AND state = 'completed'",
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }

@@ -160,7 +160,8 @@ extern List *ldr_job_list(int64 package_id, bool followup);
 extern int	ldr_job_last(int64 package_id);
 extern void ldr_job_delete(int64 package_id);
 extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
-extern void ldr_job_unstage(int64 package_id, const char *table_name);
+extern void ldr_job_restage(int64 package_id, const char *table_name, Oid relation);
+extern void ldr_job_lost(int64 package_id, Oid relid);
 extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
@@ -177,6 +178,8 @@ extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, 
 /* package_table.c */
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
 extern char *ldr_package_table_stage(int64 package_id, const char *table_name);
+extern void ldr_package_table_chain_rows(int64 package_id, const char *chain, int64 *read,
+										 int64 *inserted);
 
 /* stage.c */
 extern void ldr_stage_insert(const LdrStage *stage);

@@ -75,7 +75,10 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 		if (chain[i]->way == way)
+		{
+			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
+		}
 	merge->dataset = plan->dataset;
 	merge->staging = ldr_run_staging(run);
 	merge->created_at = run->dir->state->created_at;
@@ -115,46 +118,48 @@ follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 	}
 }
 
-static int64
-follow_rows_inserted(LdrRun *run, const LdrSchemaTable *root, int64 *read)
+/* Of the whole chain: by jobs that have committed, and by this transaction. */
+static void
+follow_count_rows(LdrRun *run, const LdrSchemaTable *root, int64 *read, int64 *inserted)
 {
-	int64		inserted = 0;
 	ListCell   *lc;
 
-	*read = 0;
+	ldr_package_table_chain_rows(run->package->package_id, root->name, read, inserted);
 	foreach(lc, run->stats)
 	{
 		const LdrTableStats *stats = lfirst(lc);
 
 		if (strcmp(stats->chain, root->name) != 0)
 			continue;
-		inserted += stats->rows_inserted;
+		*inserted += stats->rows_inserted;
 		*read += stats->rows_read;
 	}
-	return inserted;
 }
 
-/* Tables that a refresh has emptied, whose chains no job follows. */
-static void
-follow_truncated(LdrRun *run, const LdrPlan *plan)
+/* Roots of tables that a refresh has emptied, as far as they are not among those that jobs follow. */
+List *
+ldr_follow_truncated(const LdrPlan *plan, List *followed)
 {
-	for (int i = 0; i < plan->ntables; i++)
-	{
-		const LdrPlanTable *t = &plan->tables[i];
+	List	   *roots = NIL;
 
-		if (t->truncated && t->table->root->disposition == LDR_APPEND &&
-			(t->way == LDR_WAY_EMPTY || t->way == LDR_WAY_DIFF || t->way == LDR_WAY_REFILL))
-			follow_chain(run, plan, t->table->root);
-	}
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].truncated && !list_member_ptr(followed, plan->tables[i].table->root))
+			roots = list_append_unique_ptr(roots, plan->tables[i].table->root);
+	return roots;
 }
 
 void
 ldr_follow(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *followed = NIL;
 	ListCell   *lc;
 
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
-	follow_truncated(run, plan);
+	foreach(lc, run->followups)
+		followed = lappend(followed, ldr_schema_table(run->dir->schema,
+													  ((LdrJob *) lfirst(lc))->table_name));
+	foreach(lc, ldr_follow_truncated(plan, followed))
+		follow_chain(run, plan, lfirst(lc));
 	foreach(lc, run->followups)
 	{
 		LdrJob	   *job = lfirst(lc);
@@ -165,7 +170,7 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 
 		ldr_run_job_begin(run, job);
 		follow_chain(run, plan, root);
-		inserted = follow_rows_inserted(run, root, &read);
+		follow_count_rows(run, root, &read, &inserted);
 		ldr_job_completed(run->package->package_id, job->ordinal, t ? t->relid : InvalidOid,
 						  read, inserted, run->job_started_at);
 		run->job = NULL;

@@ -31,7 +31,8 @@ chain_table(const LdrMerge *merge, LdrMergeTable *counts, LdrChainTable *table)
 
 	table->schema = schema;
 	table->counts = counts;
-	table->target = quote_qualified_identifier(merge->dataset, schema->name);
+	table->target = quote_qualified_identifier(merge->dataset, counts->made_as ? counts->made_as
+											   : schema->name);
 	table->staging = quote_qualified_identifier(merge->staging, schema->name);
 	table->columns = palloc0(sizeof(LdrChainColumn) * (schema->ncolumns + 1));
 	for (int i = 0; i < schema->ncolumns; i++)
@@ -125,7 +126,9 @@ ldr_chain_look(LdrChain *chain)
 		const char *name = table->schema->name;
 		Oid			from = OidIsValid(staging) ? get_relname_relid(name, staging) : InvalidOid;
 
-		table->relid = OidIsValid(target) ? get_relname_relid(name, target) : InvalidOid;
+		if (OidIsValid(target))
+			table->relid = get_relname_relid(table->counts->made_as ? table->counts->made_as : name,
+											 target);
 		for (int c = 0; c < table->ncolumns; c++)
 			chain_look_column(table->relid, from, &table->columns[c]);
 		if (OidIsValid(table->relid) && !chain->merge->dry_run)

@@ -201,8 +201,15 @@ ldr_sql_assignments(const LdrChainTable *table)
 
 	initStringInfo(&sql);
 	for (int i = 0; i < table->ncolumns; i++)
-		appendStringInfo(&sql, "%s%s = s.%s", i > 0 ? ", " : "", table->columns[i].name,
-						 table->columns[i].name);
+	{
+		const LdrChainColumn *column = &table->columns[i];
+
+		/* rows match by it, so it has the value; and the server lets nobody set it */
+		if (column->identity_always && column->schema->primary_key && table->ncolumns > 1 &&
+			table->schema->root == table->schema)
+			continue;
+		appendStringInfo(&sql, "%s%s = s.%s", sql.len > 0 ? ", " : "", column->name, column->name);
+	}
 	return sql.data;
 }
 

@@ -123,7 +123,6 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		stage.table_name = t->table->name;
 		stage.kind = LDR_STAGE_STAGING;
 		ldr_stage_insert(&stage);
-		ldr_job_unstage(run->package->package_id, t->table->name);
 		relids = lappend_oid(relids, stage.relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
 						 quote_qualified_identifier(ldr_run_staging(run), t->table->name));
@@ -172,7 +171,7 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 		if (kind && strcmp(kind, stage->kind) == 0 &&
 			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
 			continue;
-		ldr_job_unstage(run->package->package_id, stage->table_name);
+		ldr_job_restage(run->package->package_id, stage->table_name, InvalidOid);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
 			ldr_swap_drop(stage->relation);
 		ldr_stage_delete(stage->relation);
@@ -214,10 +213,21 @@ stage_record(LdrRun *run, const LdrPlan *plan)
 
 /* The jobs as they are now, for the rest of the attempt. */
 static void
-stage_reread_jobs(LdrRun *run)
+stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *stages = ldr_stage_list(run->package->package_id);
 	MemoryContext old;
 
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		const char *kind = ldr_way_stage(t->way);
+		const LdrStage *stage = kind ? stage_find(stages, kind, t->table->name) : NULL;
+
+		if (kind)
+			ldr_job_restage(run->package->package_id, t->table->name,
+							stage ? stage->relation : InvalidOid);
+	}
 	ldr_job_recheck(run->package->package_id, run->package->dataset);
 	old = MemoryContextSwitchTo(run->cxt);
 	run->jobs = ldr_job_list(run->package->package_id, false);
@@ -230,12 +240,14 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *stages = ldr_stage_list(run->package->package_id);
 	List	   *tables = stage_tables(run, plan);
 
+	for (int i = 0; i < plan->ndrops; i++)
+		ldr_job_lost(run->package->package_id, plan->drops[i].relid);
 	stage_drop_unfit(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
 	stage_record(run, plan);
-	stage_reread_jobs(run);
+	stage_reread_jobs(run, plan);
 }
 
 /*
@@ -276,13 +288,17 @@ stage_relation(const char *dataset, const char *name)
 	return relid;
 }
 
-/* All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. */
+/*
+ * All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. A package that
+ * is not atomic may go on without those that have failed.
+ */
 static void
 stage_fill_heap(LdrRun *run, const char *table_name)
 {
 	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
 									AccessShareLock);
 	LdrStage	stage = {0};
+	LdrJob	   *last = NULL;
 	ListCell   *lc;
 
 	stage.package_id = run->package->package_id;
@@ -296,10 +312,17 @@ stage_fill_heap(LdrRun *run, const char *table_name)
 	{
 		LdrJob	   *job = lfirst(lc);
 
-		if (strcmp(job->table_name, table_name) == 0)
+		if (strcmp(job->table_name, table_name) == 0 &&
+			(run->options->atomic || strcmp(job->state, "failed") != 0))
+		{
 			ldr_run_job(run, job, stage.target, stage.relation);
+			last = job;
+		}
 	}
+	run->job = last;			/* whose rows an index may refuse */
 	ldr_swap_complete(target, stage.relation);
+	ldr_progress_show();		/* building indexes has counters of its own */
+	run->job = NULL;
 	table_close(target, NoLock);
 }
 
@@ -359,7 +382,7 @@ ldr_stage_release(int64 package_id)
 	{
 		LdrStage   *stage = lfirst(lc);
 
-		ldr_job_unstage(package_id, stage->table_name);
+		ldr_job_restage(package_id, stage->table_name, InvalidOid);
 		stage_let_go(stage);
 	}
 }

@@ -273,13 +273,16 @@ coordinator_check_jobs(LdrRun *run, bool staged_only)
 	if (unfinished > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("%d jobs of the package are not finished", unfinished)));
+				 errmsg_plural("%d job of the package is not finished",
+							   "%d jobs of the package are not finished", unfinished,
+							   unfinished)));
 	if (failed > 0 && !run->options->complete_with_failed_jobs)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("%d jobs of the package failed", failed),
-				 errdetail("The other jobs are loaded, since the package is not atomic; the load "
-						   "is not recorded."),
+				 errmsg_plural("%d job of the package failed", "%d jobs of the package failed",
+							   failed, failed),
+				 errdetail("What other jobs append is in their tables, since the package is not "
+						   "atomic. Nothing is replaced or merged, and the load is not recorded."),
 				 errhint("See loader.jobs for their errors; loader_resume runs the failed jobs "
 						 "again.")));
 }
@@ -370,11 +373,19 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 {
 	int64		id = run->package->package_id;
 	const char *job_id = run->job ? run->job->job_id : NULL;
+	LdrPackage *package;
 	bool		cancelled;
 	bool		again;
 	const char *state;
 
 	ldr_xact_begin();
+	package = ldr_package_get(id, true);
+	if (package && strcmp(package->state, "loaded") == 0)
+	{
+		/* what comes after the commit has failed; the log has it */
+		ldr_xact_commit();
+		return false;
+	}
 	cancelled = ldr_package_cancel_requested(id) || edata->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
 	state = cancelled ? "cancelled" : "failed";
@@ -411,6 +422,9 @@ coordinator_try(LdrRun *run, int attempt)
 		edata = CopyErrorData();
 		EmitErrorReport();
 		FlushErrorState();
+		/* the job may live in the transaction's memory, which the abort frees */
+		if (run->job)
+			run->job = ldr_job_copy(run->job);
 		ldr_xact_abort();
 		MemoryContextSwitchTo(run->cxt);
 		ldr_progress_rewind();
