@@ -67,17 +67,43 @@ scd2_literal(const char *text)
 	return quote_literal_cstr(utc);
 }
 
+static void
+__attribute__((noreturn))
+scd2_bad_moment(const LdrChain *chain, const char *text, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid %s of table \"%s\": \"%s\"", what, chain->tables[0].schema->name,
+					text),
+			 errhint("It must be a date and time in ISO format.")));
+}
+
 /* Only what is a date: the server would also take "now" and "tomorrow". */
 static char *
 scd2_moment(const LdrChain *chain, const char *text, const char *what)
 {
+	MemoryContext cxt = CurrentMemoryContext;
+	char	   *volatile literal = NULL;
+
 	if (text[0] < '0' || text[0] > '9')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid %s of table \"%s\": \"%s\"", what,
-						chain->tables[0].schema->name, text),
-				 errhint("It must be a date and time in ISO format.")));
-	return scd2_literal(text);
+		scd2_bad_moment(chain, text, what);
+	PG_TRY();
+	{
+		literal = scd2_literal(text);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			ReThrowError(error);
+		FlushErrorState();
+		scd2_bad_moment(chain, text, what);
+	}
+	PG_END_TRY();
+	return literal;
 }
 
 static Scd2
