@@ -92,6 +92,20 @@ step_sink()
 	return $rc
 }
 
+step_merge()
+{
+	[ -f test/merge/Makefile ] || skip_step "test/merge/Makefile is not here"
+	need_server
+	local rc
+	build_and_install test/merge || return
+	limit=300 make_here -C test/merge installcheck >"$work/merge.log" 2>&1
+	rc=$?
+	uninstall_test loader_merge_test
+	count_regress "$work/merge.log"
+	[ ! -f test/merge/regression.diffs ] || head -n 300 test/merge/regression.diffs
+	return $rc
+}
+
 # An extension that was made for a test does not stay in the server's directories.
 uninstall_test()
 {
@@ -201,6 +215,7 @@ run_step unit 'unit tests, under sanitizers'
 run_step fuzz_corpus 'fuzz corpus, replayed'
 run_step convert 'converters against the server'
 run_step sink 'sinks against the server'
+run_step merge 'merges and replaces by SQL against the server'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'

@@ -301,12 +301,12 @@ ldr_chain_counts(LdrChain *chain, const char *sql, int n, int64 *counts)
 }
 
 bool
-ldr_chain_has_duplicates(LdrChain *chain, const char *from, List *columns)
+ldr_chain_has_duplicates(LdrChain *chain, const char *from, const char *keys)
 {
 	return ldr_chain_finds(chain,
 						   psprintf("SELECT 1 FROM %s GROUP BY %s HAVING pg_catalog.count(*) "
 									"OPERATOR(pg_catalog.>) 1 LIMIT 1",
-									from, ldr_sql_columns(columns, "s")));
+									from, keys));
 }
 
 /* --- temporary tables of keys ------------------------------------------------------------------ */

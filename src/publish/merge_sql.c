@@ -10,6 +10,7 @@
 #include "catalog/pg_operator.h"
 #include "lib/stringinfo.h"
 #include "nodes/value.h"
+#include "parser/parse_coerce.h"
 #include "parser/parse_oper.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -190,6 +191,25 @@ ldr_sql_columns(List *columns, const char *alias)
 
 		appendStringInfo(&sql, "%s%s%s%s", sql.len > 0 ? ", " : "", alias ? alias : "",
 						 alias ? "." : "", column->name);
+	}
+	return sql.data;
+}
+
+char *
+ldr_sql_comparable(List *columns)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	foreach(lc, columns)
+	{
+		LdrChainColumn *column = lfirst(lc);
+
+		appendStringInfo(&sql, "%ss.%s", sql.len > 0 ? ", " : "", column->name);
+		if (OidIsValid(column->type) && OidIsValid(column->staging_type) &&
+			!IsBinaryCoercible(column->staging_type, getBaseType(column->type)))
+			appendStringInfo(&sql, "::%s", ldr_sql_type(getBaseType(column->type)));
 	}
 	return sql.data;
 }

@@ -104,7 +104,8 @@ upsert_check_duplicates(Upsert *u)
 	LdrChainTable *table = u->table;
 	const char *acts = u->changed;
 
-	if (!ldr_chain_has_duplicates(u->chain, upsert_source(u, "s"), u->keys))
+	if (!ldr_chain_has_duplicates(u->chain, upsert_source(u, "s"),
+								  ldr_sql_comparable(u->keys)))
 		return;
 	if (acts && u->deleted)
 		acts = psprintf("(%s OR %s)", u->deleted, acts);
