@@ -119,6 +119,7 @@ CREATE TABLE loader.reject (
 	raw			text
 );
 CREATE INDEX reject_package ON loader.reject (package_id, job_id, line);
+ALTER TABLE loader.reject REPLICA IDENTITY FULL;	-- it has no key, and a publication of all tables would forbid to delete
 
 CREATE TABLE loader.event (
 	event_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
