@@ -67,8 +67,12 @@ ways_choose(LdrPlanTable *t, const LdrOptions *options)
 	if (!OidIsValid(t->relid))
 		return;
 	t->way = ways_replace(t);
-	if (t->way == LDR_WAY_SWAP && t->strategy && strcmp(t->strategy, "diff") == 0)
+	/* asked for by name: whether the table could be swapped does not matter */
+	if (t->strategy && strcmp(t->strategy, "diff") == 0)
+	{
 		t->way = LDR_WAY_DIFF;
+		t->reason = NULL;
+	}
 	if (!t->has_jobs && t->way != LDR_WAY_SWAP)
 		t->way = LDR_WAY_EMPTY;
 }

@@ -159,6 +159,17 @@ BEGIN
 	END LOOP;
 	RETURN NEW;
 END $$;
+-- The same as a condition, for the CHECK of a table that is not swapped if it has triggers.
+CREATE FUNCTION test.waits() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE NOT pg_try_advisory_xact_lock_shared(4711) LOOP
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+	RETURN true;
+END $$;
+-- Is somebody held up by one of them?
+CREATE FUNCTION test.is_held() RETURNS boolean LANGUAGE sql AS
+$$ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ '^loader' AND wait_event = 'PgSleep' AND datname = current_database()) $$;
 CREATE FUNCTION test.hold() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(4711)';
 CREATE FUNCTION test.release() RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_unlock(4711)';
 
