@@ -247,18 +247,35 @@ ldr_sql_where(const char *condition)
 	return condition ? psprintf(" WHERE %s", condition) : pstrdup("");
 }
 
-char *
-ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition)
+/* The columns that an INSERT fills. */
+static char *
+sql_filled(const LdrChainTable *table)
 {
-	List	   *columns = ldr_chain_columns(table, LDR_HINT_ANY);
 	const char *overriding = "";
 
 	for (int i = 0; i < table->ncolumns; i++)
 		if (table->columns[i].identity_always)
 			overriding = " OVERRIDING SYSTEM VALUE";
-	return psprintf("INSERT INTO %s (%s)%s SELECT %s FROM %s%s", table->target,
-					ldr_sql_columns(columns, NULL), overriding, ldr_sql_columns(columns, "s"),
-					from, ldr_sql_where(condition));
+	return psprintf("(%s)%s", ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), NULL),
+					overriding);
+}
+
+char *
+ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition)
+{
+	return psprintf("INSERT INTO %s %s SELECT %s FROM %s%s", table->target, sql_filled(table),
+					ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), "s"), from,
+					ldr_sql_where(condition));
+}
+
+char *
+ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from, const char *changed)
+{
+	return psprintf("MERGE INTO %s d USING %s ON %s WHEN MATCHED AND %s THEN UPDATE SET %s "
+					"WHEN NOT MATCHED THEN INSERT %s VALUES (%s)", table->target, from,
+					ldr_sql_match(keys, "d", "s"), changed, ldr_sql_assignments(table),
+					sql_filled(table),
+					ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), "s"));
 }
 
 /* --- marks and sources ------------------------------------------------------------------------- */

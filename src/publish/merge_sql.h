@@ -32,6 +32,7 @@ typedef struct LdrChainTable
 	LdrChainColumn *columns;	/* those that have a type */
 	int			ncolumns;
 	bool		update_triggers;	/* an update can do more, or less, than it says */
+	bool		plain;			/* the same for all else: no triggers, rules, policies, children */
 } LdrChainTable;
 
 typedef struct LdrChain
@@ -163,6 +164,10 @@ extern char *ldr_sql_kept(const LdrChainTable *table, const char *alias);
 
 /* INSERT INTO target (columns) SELECT columns FROM from [WHERE condition]; condition may be NULL. */
 extern char *ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition);
+
+/* MERGE by the keys from the FROM item with alias s: changed rows are updated, new ones inserted. */
+extern char *ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from,
+						   const char *changed);
 
 /* a AND b, where NULL is no condition. */
 extern char *ldr_sql_and(const char *a, const char *b);
