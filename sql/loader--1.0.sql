@@ -119,6 +119,7 @@ CREATE TABLE loader.reject (
 	raw			text
 );
 CREATE INDEX reject_package ON loader.reject (package_id, job_id, line);
+ALTER TABLE loader.reject REPLICA IDENTITY FULL;	-- it has no key, and a publication of all tables would forbid to delete
 
 CREATE TABLE loader.event (
 	event_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -269,7 +270,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
-'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package or bad argument, 0A000 not supported';
+'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
@@ -296,7 +297,7 @@ CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_stra
 AS 'MODULE_PATHNAME', 'loader_run'
 LANGUAGE C;
 COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) IS
-'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails. Commits inside, so not in a transaction block (25001)';
+'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails, such as 21000 several rows would change the same one, 55P03 locks could not be had in time, 22xxx and 23xxx bad data. Commits inside, so not in a transaction block (25001)';
 
 CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
 RETURNS text
@@ -332,7 +333,7 @@ RETURNS TABLE (step integer, action text, object text, detail text)
 AS 'MODULE_PATHNAME', 'loader_plan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
-'what loading the package would do, step by step: DDL, bytes and rows per job, sink per table, locks and who holds them; changes nothing';
+'what loading the package would do, step by step: DDL, locks and who holds them, bytes and rows per job, how each chain of tables is replaced (and why not by a swap) or merged, with the statements; changes nothing';
 
 CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,

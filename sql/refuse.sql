@@ -364,6 +364,7 @@ SELECT * FROM test.refuse('1.1', $$, dataset => 'd', staging_dataset_name_layout
 SELECT * FROM test.refuse('1.1', ', dataset => ''pg_catalog''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''pg_new''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''loader''');
+SELECT * FROM test.refuse('1.1', ', dataset => ''loader_swap''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''information_schema''');
 CALL test.file('1.1/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": \"pg_toast\"}"}}');
 SELECT * FROM test.refuse('1.1', '');

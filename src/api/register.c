@@ -104,8 +104,7 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 						dataset[0] ? "longer than 63 bytes" : "empty"),
 				 dataset[0] ? errhint("Names are never cut; choose a shorter one.")
 				 : errhint("Name a dataset, or leave the argument out.")));
-	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 ||
-		strcmp(dataset, "information_schema") == 0)
+	if (ldr_options_is_reserved(dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("dataset name \"%s\" is reserved", dataset)));

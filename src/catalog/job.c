@@ -215,15 +215,39 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
-/* Rows of the table's jobs that waited for publish are no longer there: all over again. */
+/*
+ * The table's jobs have to put their rows into that relation (InvalidOid: nowhere that there is yet):
+ * those that have put them elsewhere become new. Rows in the table itself, of jobs that committed
+ * one by one before it had to be replaced, are replaced with it.
+ */
 void
-ldr_job_unstage(int64 package_id, const char *table_name)
+ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 {
-	Oid			types[] = {INT8OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name)};
+	Oid			types[] = {INT8OID, TEXTOID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
+	ObjectIdGetDatum(relation)};
+
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'new', relation = NULL, finished_at = NULL "
+							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		/* what they counted is counted again */
+		ldr_catalog_execute("UPDATE loader.package_table "
+							"SET rows_read = 0, rows_inserted = 0, bytes = 0 "
+							"WHERE package_id = $1 AND table_name = $2",
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* The same for rows that are in a table which is to be dropped. */
+void
+ldr_job_lost(int64 package_id, Oid relid)
+{
+	Oid			types[] = {INT8OID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
 
 	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
-						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+						"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
 						"AND state = 'completed'",
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }

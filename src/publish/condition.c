@@ -168,5 +168,8 @@ ldr_condition_sql(const LdrSchemaTable *table, const char *hint, const char *tex
 	sql = condition_expand(&c, target, staging);
 	condition_check(&c, sql);
 	/* the line break ends a comment that the condition may end with */
-	return psprintf("(%s\n)", sql);
+	sql = psprintf("(%s\n)", sql);
+	/* "ALL x" passes for an expression where it stands alone, and is none in parentheses */
+	condition_check(&c, sql);
+	return sql;
 }

@@ -6,12 +6,18 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -24,12 +30,15 @@
 LdrPlan *
 ldr_run_plan(const LdrRun *run)
 {
+	LdrPackageState state = *run->dir->state;
 	List	   *names = NIL;
 	ListCell   *lc;
 
 	foreach(lc, run->jobs)
 		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	return ldr_plan_make(run->dir->schema, run->dir->state, run->package->dataset, names);
+	if (run->dropped)
+		state.ndropped = 0;
+	return ldr_plan_make(run->dir->schema, &state, run->package->dataset, names);
 }
 
 char *
@@ -60,15 +69,30 @@ ldr_run_stats(LdrRun *run, const LdrSchemaTable *table)
 	return stats;
 }
 
+/* object is what the event is of: the change's table, or the one whose name that will have. */
 static void
-create_change(LdrRun *run, const char *dataset, const LdrChange *change)
+create_change(LdrRun *run, const char *dataset, const LdrChange *change, const char *object)
 {
 	char	   *sql = ldr_change_sql(dataset, change, run->options->create_indexes);
 
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
-			  : "add column",
-			  change->table->name, "%s", sql);
+			  : "add column", object, "%s", sql);
+}
+
+/*
+ * A table that takes the place of one that is dropped is made under a name of its own: the old one
+ * is dropped last, so that it can be read until then.
+ */
+static void
+create_provisional(LdrRun *run, const char *dataset, LdrPlanTable *t, const LdrPlanDrop *drop)
+{
+	LdrSchemaTable renamed = *t->table;
+	LdrChange	change = {.kind = LDR_CREATE_TABLE, .table = &renamed};
+
+	t->made_as = psprintf("loader_new_%u", drop->relid);
+	renamed.name = (char *) t->made_as;
+	create_change(run, dataset, &change, t->table->name);
 }
 
 /* Only an owner may have a strong lock: ask before waiting for it. */
@@ -112,7 +136,7 @@ ldr_migrate(LdrRun *run)
 			for (int c = 0; c < t->nchanges; c++)
 				if (ldr_change_migrates(&t->changes[c]) && list_member_oid(relids, t->relid))
 				{
-					create_change(run, plan->dataset, &t->changes[c]);
+					create_change(run, plan->dataset, &t->changes[c], t->table->name);
 					changed = true;
 				}
 			if (!changed)
@@ -153,7 +177,17 @@ create_lock_altered(const LdrPlan *plan)
 		(void) ldr_lock_tables(relids, AccessExclusiveLock);
 }
 
-/* Tables that the package's refresh drops. Not what depends on them: that is an error, as for dlt. */
+/* One table that the package's refresh drops. Not what depends on it: an error, as for dlt. */
+static void
+create_drop_table(LdrRun *run, const char *dataset, const char *name)
+{
+	char	   *sql = psprintf("DROP TABLE %s", quote_qualified_identifier(dataset, name));
+
+	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+	ldr_event(run->package->package_id, "drop table", name, "%s", sql);
+}
+
+/* Several at once, with the locks for it. */
 static void
 create_drop(LdrRun *run, const char *dataset, const LdrPlanDrop *drops, int n)
 {
@@ -168,18 +202,77 @@ create_drop(LdrRun *run, const char *dataset, const LdrPlanDrop *drops, int n)
 		return;
 	(void) ldr_lock_tables(relids, AccessExclusiveLock);
 	for (int i = 0; i < n; i++)
-	{
-		char	   *sql = psprintf("DROP TABLE %s",
-								   quote_qualified_identifier(dataset, drops[i].name));
-
-		ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
-		ldr_event(run->package->package_id, "drop table", drops[i].name, "%s", sql);
-	}
+		create_drop_table(run, dataset, drops[i].name);
 }
 
-/* The schema and the tables of a plan, as far as they are not there. */
+List *
+ldr_create_dropped(const LdrPlan *plan)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < plan->ndrops; i++)
+		relids = lappend_oid(relids, plan->drops[i].relid);
+	return relids;
+}
+
+/* The indexes too are called as if the table had had its name from the start. */
 static void
-create_all(LdrRun *run, const LdrPlan *plan)
+create_rename(const LdrPlanTable *t, Oid namespace)
+{
+	Relation	rel = table_open(t->relid, AccessExclusiveLock);
+	ListCell   *lc;
+
+	RenameRelationInternal(t->relid, t->table->name, false, false);
+	CommandCounterIncrement();
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessExclusiveLock);
+		char	   *column = pstrdup(NameStr(TupleDescAttr(RelationGetDescr(index), 0)->attname));
+
+		index_close(index, NoLock);
+		RenameRelationInternal(lfirst_oid(lc),
+							   ChooseRelationName(t->table->name, column, "key", namespace, true),
+							   true, true);
+		CommandCounterIncrement();
+	}
+	table_close(rel, NoLock);
+}
+
+void
+ldr_create_finish_drops(LdrRun *run, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ndrops; i++)
+	{
+		const LdrPlanDrop *drop = &plan->drops[i];
+
+		/* is it still the one that was locked? */
+		if (get_relname_relid(drop->name, get_namespace_oid(plan->dataset, false)) != drop->relid)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("table \"%s\" was dropped by another session", drop->name)));
+		create_drop_table(run, plan->dataset, drop->name);
+	}
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].made_as)
+			create_rename(&plan->tables[i], get_namespace_oid(plan->dataset, false));
+}
+
+/* The one that is to be dropped in favour of the table; NULL: there is none, or no more. */
+static const LdrPlanDrop *
+create_replaces(const LdrPlan *plan, const LdrPlanTable *t)
+{
+	for (int i = 0; i < plan->ndrops; i++)
+		if (strcmp(plan->drops[i].name, t->table->name) == 0)
+			return &plan->drops[i];
+	return NULL;
+}
+
+/*
+ * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
+ * be.
+ */
+static void
+create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
@@ -188,9 +281,16 @@ create_all(LdrRun *run, const LdrPlan *plan)
 	}
 	create_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
-		for (int c = 0; c < plan->tables[i].nchanges; c++)
-			if (plan->tables[i].changes[c].kind != LDR_KEEP_TYPE)
-				create_change(run, plan->dataset, &plan->tables[i].changes[c]);
+	{
+		LdrPlanTable *t = &plan->tables[i];
+		const LdrPlanDrop *drop = drops_later ? create_replaces(plan, t) : NULL;
+
+		for (int c = 0; c < t->nchanges; c++)
+			if (drop && t->changes[c].kind == LDR_CREATE_TABLE)
+				create_provisional(run, plan->dataset, t, drop);
+			else if (t->changes[c].kind != LDR_KEEP_TYPE)
+				create_change(run, plan->dataset, &t->changes[c], t->table->name);
+	}
 	/* index expressions and the like look with the active snapshot: let it see the new tables */
 	PopActiveSnapshot();
 	CommandCounterIncrement();
@@ -212,36 +312,71 @@ ldr_create_tables(LdrRun *run)
 		plan = ldr_run_plan(run);
 	}
 	/* ways before the tables are made: what is new needs no replacing */
-	ldr_ways_choose(plan, run->options);
-	create_drop(run, plan->dataset, plan->drops, plan->ndrops);
-	create_all(run, plan);
+	if (run->options->atomic)
+		ldr_ways_choose(plan, run->options);
+	for (int i = 0; i < plan->ndrops; i++)
+		create_check_owner(plan->drops[i].relid);
+	/* otherwise this transaction is short, and jobs go by names */
+	if (!run->options->atomic)
+		create_drop(run, plan->dataset, plan->drops, plan->ndrops);
+	create_all(run, plan, run->options->atomic);
 	for (int i = 0; i < plan->ntables; i++)
-		if (!OidIsValid(plan->tables[i].relid))
-			plan->tables[i].relid =
-				get_relname_relid(plan->tables[i].table->name,
-								  get_namespace_oid(plan->dataset, false));
+	{
+		LdrPlanTable *t = &plan->tables[i];
+
+		if (!OidIsValid(t->relid))
+			t->relid = get_relname_relid(t->made_as ? t->made_as : t->table->name,
+										 get_namespace_oid(plan->dataset, false));
+	}
+	/* those who come later, at the end or after a failure, find all tables there: so choose by that */
+	if (!run->options->atomic)
+		ldr_ways_choose(plan, run->options);
 	return plan;
+}
+
+/*
+ * The names of staging tables are no secret: somebody may have made them first, with triggers that
+ * would run as this role. Besides, only an owner may empty and analyze a table.
+ */
+static void
+create_check_staging(const LdrPlan *staging)
+{
+	for (int i = 0; i < staging->ntables; i++)
+	{
+		const LdrPlanTable *t = &staging->tables[i];
+
+		if (!ldr_is_owner(t->relid, GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("must be owner of staging table %s",
+							quote_qualified_identifier(staging->dataset, t->table->name)),
+					 errhint("Drop it, or choose another staging_dataset_name_layout.")));
+	}
 }
 
 LdrPlan *
 ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 {
-	LdrPlan    *staging = ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
+	const LdrSchema *schema = run->dir->schema;
+	char	   *name = ldr_run_staging(run);
+	LdrPlan    *staging = ldr_plan_staging(schema, name, tables);
 	LdrPlanDrop *drops = palloc0(sizeof(LdrPlanDrop) * Max(plan->ndrops, 1));
 	int			ndrops = 0;
 
 	if (create_is_first(staging))
-		ldr_lock_dataset(ldr_run_staging(run), LDR_DATASET_CREATE);
+		ldr_lock_dataset(name, LDR_DATASET_CREATE);
 	for (int i = 0; i < plan->ndrops && OidIsValid(staging->namespace); i++)
 	{
 		drops[ndrops].name = plan->drops[i].name;
 		drops[ndrops].relid = get_relname_relid(drops[ndrops].name, staging->namespace);
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
-	create_drop(run, ldr_run_staging(run), drops, ndrops);
+	create_drop(run, name, drops, ndrops);
+	create_all(run, ldr_plan_staging(schema, name, tables), false);
+	staging = ldr_plan_staging(schema, name, tables);
+	create_check_staging(staging);
 	if (ndrops > 0)
-		ldr_system_forget_versions(run->dir->schema, ldr_run_staging(run));
-	create_all(run, ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables));
+		ldr_system_forget_versions(schema, name);
 	ldr_system_record_staging(run, tables);
-	return ldr_plan_staging(run->dir->schema, ldr_run_staging(run), tables);
+	return staging;
 }

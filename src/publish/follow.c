@@ -8,7 +8,10 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "locks.h"
@@ -45,15 +48,57 @@ follow_add(LdrRun *run, const LdrMergeTable *done)
 	stats->rows_deleted += done->deleted;
 }
 
-/* Planner statistics of what was just loaded: the statements that follow join by them. */
+/* Do merges join or group by it? Conditions of hints may name any column. */
+static bool
+follow_is_key(const LdrSchemaColumn *c)
+{
+	return c->type != LDR_TYPE_NONE &&
+		(c->primary_key || c->merge_key || c->row_key || c->parent_key || c->root_key ||
+		 c->unique || c->hard_delete || c->dedup_sort != 0 || c->row_version);
+}
+
+/*
+ * The columns that the planner has to know of, in parentheses; "" for all of them, NULL if the
+ * rows are only read from end to end.
+ */
+static char *
+follow_analyzed(const LdrSchemaTable *table, LdrWay way)
+{
+	StringInfoData sql;
+
+	if (way == LDR_WAY_REFILL)
+		return NULL;
+	if (way != LDR_WAY_MERGE || table->root->source_filter || table->root->destination_scope)
+		return pstrdup("");
+	initStringInfo(&sql);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (follow_is_key(&table->columns[i]))
+			appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : " (",
+							 quote_identifier(table->columns[i].name));
+	if (sql.len == 0)
+		return NULL;
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/*
+ * Planner statistics of what was just loaded: the statements that follow join by them. ANALYZE of
+ * all columns would take as long as a quarter of the merge.
+ */
 static void
-follow_analyze(const LdrRun *run, const LdrMerge *merge)
+follow_analyze(const LdrRun *run, const LdrMerge *merge, LdrWay way)
 {
 	for (int i = 0; i < merge->ntables; i++)
-		ldr_sql_execute(psprintf("ANALYZE %s",
-								 quote_qualified_identifier(ldr_run_staging(run),
-															merge->tables[i].table->name)),
-						0, NULL, NULL, SPI_OK_UTILITY);
+	{
+		const LdrSchemaTable *table = merge->tables[i].table;
+		char	   *columns = follow_analyzed(table, way);
+
+		if (columns)
+			ldr_sql_execute(psprintf("ANALYZE %s%s",
+									 quote_qualified_identifier(ldr_run_staging(run), table->name),
+									 columns),
+							0, NULL, NULL, SPI_OK_UTILITY);
+	}
 }
 
 static void
@@ -75,11 +120,28 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 		if (chain[i]->way == way)
+		{
+			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
+		}
 	merge->dataset = plan->dataset;
 	merge->staging = ldr_run_staging(run);
 	merge->created_at = run->dir->state->created_at;
 	return merge;
+}
+
+/*
+ * The statements hash all of what is staged, whole rows of it, and join that with all of the
+ * target: as much memory as for an index, else large targets would go to disk and back.
+ */
+static void
+follow_set_memory(void)
+{
+	char		kilobytes[32];
+
+	snprintf(kilobytes, sizeof(kilobytes), "%d", Max(work_mem, maintenance_work_mem));
+	(void) set_config_option("work_mem", kilobytes, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }
 
 /* Replace or merge what is staged of one chain. */
@@ -101,7 +163,7 @@ follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 
 		if (merge->ntables == 0)
 			continue;
-		follow_analyze(run, merge);
+		follow_analyze(run, merge, ways[w]);
 		if (ways[w] == LDR_WAY_MERGE)
 			ldr_merge_run(merge);
 		for (int i = 0; i < merge->ntables; i++)
@@ -149,8 +211,10 @@ void
 ldr_follow(LdrRun *run, const LdrPlan *plan)
 {
 	List	   *followed = NIL;
+	int			nest = NewGUCNestLevel();
 	ListCell   *lc;
 
+	follow_set_memory();
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
 	foreach(lc, run->followups)
 		followed = lappend(followed, ldr_schema_table(run->dir->schema,
@@ -172,6 +236,18 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 						  read, inserted, run->job_started_at);
 		run->job = NULL;
 	}
+	AtEOXact_GUC(true, nest);
+}
+
+/* The heap that was filled for a table of the plan. */
+static LdrStage *
+follow_heap(LdrRun *run, const LdrPlanTable *t)
+{
+	LdrStage   *heap = ldr_stage_heap(run, t->table->name);
+
+	if (heap == NULL)
+		elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
+	return heap;
 }
 
 /*
@@ -181,15 +257,20 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 List *
 ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
 {
-	List	   *relids = NIL;
+	List	   *targets = NIL;
+	List	   *heaps = NIL;
 	List	   *swaps = NIL;
 
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP)
-			relids = lappend_oid(relids, plan->tables[i].relid);
-	if (relids == NIL)
+		{
+			targets = lappend_oid(targets, plan->tables[i].relid);
+			heaps = lappend_oid(heaps, follow_heap(run, &plan->tables[i])->relation);
+		}
+	if (targets == NIL)
 		return NIL;
-	(void) ldr_lock_tables(relids, ShareUpdateExclusiveLock);
+	(void) ldr_lock_tables(targets, ShareUpdateExclusiveLock);
+	(void) ldr_lock_tables(heaps, AccessExclusiveLock); /* pg_dump may have one for a while */
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		const LdrPlanTable *t = &plan->tables[i];
@@ -197,9 +278,7 @@ ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan)
 
 		if (t->way != LDR_WAY_SWAP)
 			continue;
-		heap = ldr_stage_heap(run, t->table->name);
-		if (heap == NULL)
-			elog(ERROR, "table \"%s\" has no swap heap", t->table->name);
+		heap = follow_heap(run, t);
 		swaps = lappend(swaps, ldr_swap_prepare(t->relid, heap->relation, heap->fingerprint));
 		ldr_run_stats(run, t->table)->swapped = t->relid;
 		ldr_stage_delete(heap->relation);

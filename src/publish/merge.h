@@ -23,6 +23,7 @@ typedef enum LdrMergeStrategy
 typedef struct LdrMergeTable
 {
 	const LdrSchemaTable *table;
+	const char *made_as;		/* name of the target, if it is not the table's; NULL */
 	int64		inserted;		/* what was done to the target */
 	int64		updated;
 	int64		deleted;

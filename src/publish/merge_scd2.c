@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -53,48 +55,115 @@ scd2_set(const char *setting, const char *value)
 							 false);
 }
 
-/* A moment as a literal in UTC; one without a zone is in UTC. */
+/* How many characters of the text are digits, from its start. */
+static size_t
+scd2_digits(const char *text)
+{
+	return strspn(text, "0123456789");
+}
+
+/*
+ * Is it a number of seconds since 1970? Digits alone can be a date: a year, with the day of the
+ * year or with month and day.
+ */
+static bool
+scd2_is_seconds(const char *text, double *seconds)
+{
+	size_t		len = strlen(text);
+	char	   *end;
+
+	if (len == 0 || strspn(text, "0123456789+-.eE") != len)
+		return false;
+	if (scd2_digits(text) == len && (len == 4 || len == 7 || len == 8))
+		return false;
+	*seconds = strtod(text, &end);
+	return *end == '\0';
+}
+
+/* Seconds as a moment, rounded as Python does. False if dlt has no such moment. */
+static bool
+scd2_from_seconds(double seconds, TimestampTz *moment)
+{
+	double		whole;
+	double		fraction = modf(seconds, &whole);
+
+	if (!(whole >= -62135596800.0 && whole < 253402300800.0))	/* years 1 to 9999 */
+		return false;
+	*moment = ((int64) whole - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400)) *
+		USECS_PER_SEC + (int64) rint(fraction * USECS_PER_SEC);
+	return true;
+}
+
+/*
+ * A date of ISO 8601 as the server takes it: what is left out is added, and what is below a
+ * microsecond is cut off, as dlt does.
+ */
+static char *
+scd2_server_text(const char *text)
+{
+	size_t		len = strlen(text);
+	size_t		year = scd2_digits(text);
+	size_t		whole;
+	size_t		fraction;
+
+	if (len == 4 && year == 4)
+		return psprintf("%s-01-01", text);
+	if (len == 7 && year == 7)
+		return psprintf("%.4s-%s", text, text + 4);
+	if (len == 7 && year == 4 && text[4] == '-' && scd2_digits(text + 5) == 2)
+		return psprintf("%s-01", text);
+	if (len == 13 && (text[10] == 'T' || text[10] == ' ') && scd2_digits(text + 11) == 2)
+		return psprintf("%s:00", text);
+	whole = strcspn(text, ".,");
+	if (len <= 10 || whole < 10 || whole == len)
+		return pstrdup(text);
+	fraction = scd2_digits(text + whole + 1);
+	return psprintf("%.*s.%.*s%s", (int) whole, text, (int) Min(fraction, 6), text + whole + 1,
+					text + whole + 1 + fraction);
+}
+
+/* The moment that the text says; false if it says none that dlt knows. Raises the server's errors. */
+static bool
+scd2_parse(const char *text, TimestampTz *moment)
+{
+	double		seconds;
+
+	if (scd2_is_seconds(text, &seconds))
+		return scd2_from_seconds(seconds, moment);
+	/* the server would also take "now" and "tomorrow" */
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	*moment = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													  CStringGetDatum(scd2_server_text(text)),
+													  ObjectIdGetDatum(InvalidOid),
+													  Int32GetDatum(-1)));
+	return true;
+}
+
+/* A moment as a literal in UTC; one without a zone is in UTC. NULL if it is none. */
 static char *
 scd2_literal(const char *text)
 {
 	int			nest = NewGUCNestLevel();
-	Datum		moment;
-	char	   *utc;
+	char	   *literal = NULL;
+	TimestampTz moment;
 
 	scd2_set("timezone", "UTC");
 	scd2_set("datestyle", "ISO, YMD");
-	moment = DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
-								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	utc = DatumGetCString(DirectFunctionCall1(timestamptz_out, moment));
+	if (scd2_parse(text, &moment))
+		literal = quote_literal_cstr(DatumGetCString(DirectFunctionCall1(timestamptz_out,
+																		 TimestampTzGetDatum(moment))));
 	AtEOXact_GUC(true, nest);
-	return quote_literal_cstr(utc);
+	return literal;
 }
 
-static void
-__attribute__((noreturn))
-scd2_no_moment(const LdrChain *chain, const char *text, const char *what)
-{
-	int			shown = pg_mbcliplen(text, strlen(text), SCD2_SHOWN);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid %s of table \"%s\": \"%s\"", what, chain->tables[0].schema->name,
-					pnstrdup(text, shown)),
-			 errhint("It must be a date and time in ISO format.")));
-}
-
-/*
- * Only what is a date: the server would also take "now" and "tomorrow". What it does not take is
- * an error of the hint, not of somebody's settings.
- */
+/* What the server does not take is an error of the hint, not of somebody's settings. */
 static char *
 scd2_moment(const LdrChain *chain, const char *text, const char *what)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	char	   *volatile literal = NULL;
 
-	if (text[0] < '0' || text[0] > '9')
-		scd2_no_moment(chain, text, what);
 	PG_TRY();
 	{
 		literal = scd2_literal(text);
@@ -108,9 +177,14 @@ scd2_moment(const LdrChain *chain, const char *text, const char *what)
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
 			ReThrowError(error);
 		FlushErrorState();
-		scd2_no_moment(chain, text, what);
 	}
 	PG_END_TRY();
+	if (literal == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s of table \"%s\": \"%s\"", what, chain->tables[0].schema->name,
+						pnstrdup(text, pg_mbcliplen(text, strlen(text), SCD2_SHOWN))),
+				 errhint("It must be a date and time in ISO format, or seconds since 1970.")));
 	return literal;
 }
 

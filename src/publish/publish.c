@@ -8,7 +8,8 @@
  *	dataset to create (only the first time)
  *	RowExclusiveLock on what gets or loses rows, in OID order
  *	ShareUpdateExclusiveLock on what is swapped: from here no DDL, while readers and writers go on
- *	dataset to record and AccessExclusiveLock on what is swapped: all of these or none, last
+ *	dataset to record and AccessExclusiveLock on what is swapped or dropped: all of these or none,
+ *	last
  *
  * Under the last ones only a handful of catalog updates is left, and a commit whose WAL is
  * flushed but for these.
@@ -224,7 +225,7 @@ static void
 publish_finish(LdrRun *run, LdrPlan *plan)
 {
 	List	   *swaps;
-	List	   *strong = NIL;
+	List	   *strong = ldr_create_dropped(plan);
 	ListCell   *lc;
 	int64		wait_us;
 	TimestampTz locked_at;
@@ -240,13 +241,14 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	ldr_stage_release_staging(run->package->package_id);
 	foreach(lc, swaps)
 		strong = list_concat(strong, ldr_swap_relations(lfirst(lc)));
-	if (swaps != NIL)
+	if (strong != NIL)
 		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
 
 	wait_us = ldr_lock_for_publish(run->package->dataset, strong);
 	locked_at = GetCurrentTimestamp();
 	foreach(lc, swaps)
 		ldr_swap_exchange(lfirst(lc));
+	ldr_create_finish_drops(run, plan);
 	publish_record(run);
 	ldr_xact_commit();
 	if (swaps != NIL)
@@ -301,6 +303,7 @@ ldr_publish_tables(LdrRun *run)
 	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
+	run->dropped = true;
 	return true;
 }
 
@@ -369,8 +372,9 @@ ldr_publish_end(LdrRun *run)
 	publish_keep_filled(run, plan);
 	ldr_stage_check(run, plan);
 	publish_lock(publish_written(plan));
+	/* tables without jobs, and those all of whose jobs have failed */
 	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
+		if (plan->tables[i].way == LDR_WAY_SWAP)
 			ldr_stage_empty_heap(run, &plan->tables[i]);
 	publish_finish(run, plan);
 }

@@ -24,6 +24,7 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
+	bool		dropped;		/* what the package's refresh drops is gone already */
 } LdrRun;
 
 /* publish.c: the transactions */
@@ -46,8 +47,15 @@ extern bool ldr_publish_next_job(LdrRun *run, bool staged_only);
 /* New nullable columns of existing tables, in a short transaction of its own. */
 extern void ldr_migrate(LdrRun *run);
 
-/* Drops, new tables and NOT NULL columns. Returns the plan as it is then, with ways chosen. */
+/* New tables and NOT NULL columns. Returns the plan as it is then, with ways chosen. */
 extern LdrPlan *ldr_create_tables(LdrRun *run);
+
+/*
+ * What the package's refresh drops goes last: these relations want AccessExclusiveLock; then they are
+ * dropped, and the tables that take their places get their names.
+ */
+extern List *ldr_create_dropped(const LdrPlan *plan);
+extern void ldr_create_finish_drops(LdrRun *run, const LdrPlan *plan);
 
 /* Schema, tables and columns of the staging dataset for these tables (List of LdrSchemaTable). */
 extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables);

@@ -123,7 +123,6 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		stage.table_name = t->table->name;
 		stage.kind = LDR_STAGE_STAGING;
 		ldr_stage_insert(&stage);
-		ldr_job_unstage(run->package->package_id, t->table->name);
 		relids = lappend_oid(relids, stage.relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
 						 quote_qualified_identifier(ldr_run_staging(run), t->table->name));
@@ -149,11 +148,12 @@ stage_heap_fits(const LdrStage *heap, const LdrPlanTable *t)
 	return fits;
 }
 
+/* Without waiting: one that pg_dump has locked, say, stays on record for the next sweep. */
 static void
-stage_drop_heap(const LdrStage *heap)
+stage_let_go(const LdrStage *stage)
 {
-	ldr_swap_drop(heap->relation);
-	ldr_stage_delete(heap->relation);
+	if (strcmp(stage->kind, LDR_STAGE_SWAP) != 0 || ldr_swap_try_drop(stage->relation))
+		ldr_stage_delete(stage->relation);
 }
 
 /* Let go of what this package has staged and the plan does not want, or not so. */
@@ -171,11 +171,10 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 		if (kind && strcmp(kind, stage->kind) == 0 &&
 			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
 			continue;
-		ldr_job_unstage(run->package->package_id, stage->table_name);
+		ldr_job_restage(run->package->package_id, stage->table_name, InvalidOid);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+			ldr_swap_drop(stage->relation);
+		ldr_stage_delete(stage->relation);
 	}
 }
 
@@ -214,27 +213,25 @@ stage_record(LdrRun *run, const LdrPlan *plan)
 
 /* The jobs as they are now, for the rest of the attempt. */
 static void
-stage_reread_jobs(LdrRun *run)
+stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *stages = ldr_stage_list(run->package->package_id);
 	MemoryContext old;
 
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+		const char *kind = ldr_way_stage(t->way);
+		const LdrStage *stage = kind ? stage_find(stages, kind, t->table->name) : NULL;
+
+		if (kind)
+			ldr_job_restage(run->package->package_id, t->table->name,
+							stage ? stage->relation : InvalidOid);
+	}
 	ldr_job_recheck(run->package->package_id, run->package->dataset);
 	old = MemoryContextSwitchTo(run->cxt);
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * A heap that is not there yet gets the rows of all jobs, also of those that put them into the
- * table itself in an earlier attempt, when that was new.
- */
-static void
-stage_prepare_heaps(LdrRun *run, const LdrPlan *plan, List *stages)
-{
-	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].way == LDR_WAY_SWAP &&
-			stage_find(stages, LDR_STAGE_SWAP, plan->tables[i].table->name) == NULL)
-			ldr_job_unstage(run->package->package_id, plan->tables[i].table->name);
 }
 
 void
@@ -243,13 +240,14 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *stages = ldr_stage_list(run->package->package_id);
 	List	   *tables = stage_tables(run, plan);
 
+	for (int i = 0; i < plan->ndrops; i++)
+		ldr_job_lost(run->package->package_id, plan->drops[i].relid);
 	stage_drop_unfit(run, plan, stages);
-	stage_prepare_heaps(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
 	stage_record(run, plan);
-	stage_reread_jobs(run);
+	stage_reread_jobs(run, plan);
 }
 
 /*
@@ -323,6 +321,7 @@ stage_fill_heap(LdrRun *run, const char *table_name)
 	}
 	run->job = last;			/* whose rows an index may refuse */
 	ldr_swap_complete(target, stage.relation);
+	ldr_progress_show();		/* building indexes has counters of its own */
 	run->job = NULL;
 	table_close(target, NoLock);
 }
@@ -383,11 +382,8 @@ ldr_stage_release(int64 package_id)
 	{
 		LdrStage   *stage = lfirst(lc);
 
-		ldr_job_unstage(package_id, stage->table_name);
-		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+		ldr_job_restage(package_id, stage->table_name, InvalidOid);
+		stage_let_go(stage);
 	}
 }
 
@@ -419,12 +415,9 @@ ldr_stage_sweep(void)
 		if (!ldr_package_lock(stage->package_id, false, false) ||
 			!ldr_stage_is_orphan(stage->relation))
 			continue;
-		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
-			stage_drop_heap(stage);
-		else
-			ldr_stage_delete(stage->relation);
+		stage_let_go(stage);
 	}
 	foreach(lc, ldr_swap_heaps())
 		if (!ldr_stage_exists(lfirst_oid(lc)) && !list_member_oid(owned, lfirst_oid(lc)))
-			ldr_swap_drop(lfirst_oid(lc));
+			(void) ldr_swap_try_drop(lfirst_oid(lc));
 }

@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "access/toast_internals.h"
 #include "access/xact.h"
-#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
 #include "catalog/indexing.h"
@@ -33,11 +32,9 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_statistic.h"
 #include "commands/tablecmds.h"
-#include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -221,6 +218,9 @@ ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 	heap_rel = swap_open_heap(target, heap);
 	if (ldr_swap_choose(target_rel, &reason) != LDR_REPLACE_SWAP)
 		swap_stale(target, reason);
+	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
+	if (ldr_relation_is_new(target_rel))
+		swap_stale(target, "the storage of the table");
 	if (ldr_swap_fingerprint(target_rel) != fingerprint)
 		swap_stale(target, "columns, constraints or indexes of the table");
 
@@ -291,7 +291,7 @@ swap_class_fields(Form_pg_class a, Form_pg_class b)
 
 /*
  * Note for both in the relcache whose storage is of this transaction: what it need not log. The
- * target's is not, see ldr_swap_choose; the heap's is if the heap is.
+ * target's is not, see ldr_swap_prepare; the heap's is if the heap is.
  */
 static void
 swap_new_storage(Relation target, Relation heap)
@@ -421,6 +421,8 @@ swap_rename_toast(LdrSwap *swap)
 void
 ldr_swap_exchange(LdrSwap *swap)
 {
+	/* GRANT takes no lock; what it has committed by now is seen. */
+	AcceptInvalidationMessages();
 	swap_table(swap);
 	ldr_swap_drop(swap->table.heap);
 	swap_rename_toast(swap);
@@ -441,6 +443,7 @@ ldr_swap_report(Oid target)
 	ldr_report_analyze(rel, (PgStat_Counter) Max(rel->rd_rel->reltuples, 0));
 	extended = RelationGetStatExtList(rel) != NIL;
 	relation_close(rel, AccessShareLock);
-	if (extended)
+	/* whoever has this lock now is likely to do just that, and we are not here to wait */
+	if (extended && ConditionalLockRelationOid(target, ShareUpdateExclusiveLock))
 		ldr_swap_analyze(target);
 }

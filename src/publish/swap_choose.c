@@ -12,9 +12,8 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
-#include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
-#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
@@ -22,6 +21,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_trigger.h"
+#include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
@@ -118,9 +118,6 @@ choose_kind(Relation target)
 		return "table inherits from another";
 	if (choose_is_distributed(target))
 		return "table is distributed";
-	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
-	if (ldr_relation_is_new(target))
-		return "table is new in this transaction";
 	return NULL;
 }
 
@@ -183,6 +180,15 @@ choose_actions(Relation target)
 	return NULL;
 }
 
+Node *
+ldr_swap_index_node(Relation index, AttrNumber column)
+{
+	bool		isnull;
+	Datum		node = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, column, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(node));
+}
+
 /*
  * Does the index look at the row as a whole? Its copy would depend on the row type of the target,
  * and nobody could drop the target then.
@@ -192,9 +198,28 @@ choose_uses_whole_row(Relation index)
 {
 	Bitmapset  *columns = NULL;
 
-	pull_varattnos((Node *) RelationGetIndexExpressions(index), 1, &columns);
-	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
+	pull_varattnos(ldr_swap_index_node(index, Anum_pg_index_indexprs), 1, &columns);
+	pull_varattnos(ldr_swap_index_node(index, Anum_pg_index_indpred), 1, &columns);
 	return bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+/*
+ * The storage of an index moves to another OID. The server's own access methods, and those of
+ * extensions that are named here, do not note it in there or keep files of their own beside it.
+ */
+static bool
+choose_can_move(Oid access_method)
+{
+	static const char *const known[] = {"bloom", "hnsw", "ivfflat"};
+	const char *name;
+
+	if (access_method < FirstNormalObjectId)
+		return true;
+	name = get_am_name(access_method);
+	for (int i = 0; name != NULL && i < lengthof(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return false;
 }
 
 static const char *
@@ -212,6 +237,8 @@ choose_indexes(Relation target)
 			reason = "table has an invalid index";
 		else if (choose_uses_whole_row(index))
 			reason = "table has an index on the whole row";
+		else if (!choose_can_move(index->rd_rel->relam))
+			reason = "table has an index of an unknown access method";
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
@@ -239,13 +266,6 @@ ldr_swap_choose(Relation target, const char **reason)
 	return *reason ? LDR_REPLACE_REFILL : LDR_REPLACE_SWAP;
 }
 
-char *
-ldr_swap_expression(Datum node, bool isnull)
-{
-	/* There and back, as what was copied once has lost the places. */
-	return isnull ? pstrdup("") : nodeToString(stringToNode(TextDatumGetCString(node)));
-}
-
 /* One key column of an index, as pg_index and pg_attribute have it. */
 static void
 choose_add_index_column(StringInfo buf, Relation index, int i, oidvector *classes,
@@ -269,7 +289,6 @@ ldr_swap_index_key(Relation index)
 	Form_pg_index form = index->rd_index;
 	HeapTuple	tuple = index->rd_indextuple;
 	StringInfoData buf;
-	Datum		datum;
 	bool		isnull;
 	oidvector  *classes;
 	int2vector *options;
@@ -283,10 +302,10 @@ ldr_swap_index_key(Relation index)
 															 Anum_pg_index_indoption, &isnull));
 	for (int i = 0; i < form->indnatts; i++)
 		choose_add_index_column(&buf, index, i, classes, options);
-	datum = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indexprs, &isnull);
-	appendStringInfo(&buf, " %s", ldr_swap_expression(datum, isnull));
-	datum = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indpred, &isnull);
-	appendStringInfo(&buf, " %s", ldr_swap_expression(datum, isnull));
+	/* Written anew, as what was copied once has lost the places in the source. */
+	appendStringInfo(&buf, " %s %s",
+					 nodeToString(ldr_swap_index_node(index, Anum_pg_index_indexprs)),
+					 nodeToString(ldr_swap_index_node(index, Anum_pg_index_indpred)));
 	return buf.data;
 }
 

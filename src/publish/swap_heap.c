@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "access/table.h"
@@ -27,7 +26,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/toasting.h"
-#include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
@@ -152,25 +150,15 @@ ldr_swap_make(Relation target, int64 package_id)
 	return heap;
 }
 
-/* The catalog's own list of expressions, not the planner's. */
-static List *
-heap_index_list(Relation index, AttrNumber column)
-{
-	bool		isnull;
-	Datum		node = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, column, &isnull);
-
-	return isnull ? NIL : (List *) stringToNode(TextDatumGetCString(node));
-}
-
 /* What an index like this one is made of. Exclusion operators are left for the build. */
 static IndexInfo *
 heap_index_info(Relation index)
 {
 	IndexInfo  *info = BuildIndexInfo(index);
 
-	info->ii_Expressions = heap_index_list(index, Anum_pg_index_indexprs);
-	info->ii_Predicate = heap_index_list(index, Anum_pg_index_indpred);
-	info->ii_Predicate = make_ands_implicit((Expr *) info->ii_Predicate);
+	info->ii_Expressions = (List *) ldr_swap_index_node(index, Anum_pg_index_indexprs);
+	info->ii_Predicate =
+		make_ands_implicit((Expr *) ldr_swap_index_node(index, Anum_pg_index_indpred));
 	return info;
 }
 
@@ -239,27 +227,48 @@ heap_replace(const char *text, const char *from, const char *to)
 	return buf.data;
 }
 
+/* How messages call a copy, and how they are to call it. */
+typedef struct HeapNames
+{
+	const char *schema;			/* of the target */
+	const char *table;
+	const char *index;
+	const char *heap;
+	const char *copy;
+} HeapNames;
+
+static char *
+heap_rename(const char *message, const HeapNames *names)
+{
+	if (message == NULL)
+		return NULL;
+	return heap_replace(heap_replace(message, names->copy, names->index), names->heap,
+						names->table);
+}
+
 /* Say the error of a copy as if the rows had been put into the target. Does not return. */
 static void
 __attribute__((noreturn))
-heap_blame(Relation target, char *schema, Relation index, const char *copy_name, ErrorData *edata)
+heap_blame(const HeapNames *names, ErrorData *edata)
 {
-	const char *name = RelationGetRelationName(index);
-
 	if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
-		edata->message = psprintf("duplicate key value violates unique constraint \"%s\"", name);
+		edata->message = psprintf("duplicate key value violates unique constraint \"%s\"",
+								  names->index);
 	else if (edata->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION)
 		edata->message = psprintf("conflicting key value violates exclusion constraint \"%s\"",
-								  name);
-	else if (edata->message)
-		edata->message = heap_replace(edata->message, copy_name, name);
+								  names->index);
+	else
+	{
+		edata->message = heap_rename(edata->message, names);
+		edata->detail = heap_rename(edata->detail, names);
+	}
 	if (edata->table_name)
 	{
-		edata->schema_name = schema;
-		edata->table_name = pstrdup(RelationGetRelationName(target));
+		edata->schema_name = pstrdup(names->schema);
+		edata->table_name = pstrdup(names->table);
 	}
 	if (edata->constraint_name)
-		edata->constraint_name = pstrdup(name);
+		edata->constraint_name = pstrdup(names->index);
 	ReThrowError(edata);
 }
 
@@ -269,7 +278,13 @@ heap_build_index(Relation target, Relation heap, Relation index, Oid copy_id, In
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	Relation	copy = index_open(copy_id, AccessExclusiveLock);
-	char	   *schema = get_namespace_name(RelationGetNamespace(target));
+	HeapNames	names = {
+		.schema = get_namespace_name(RelationGetNamespace(target)),
+		.table = RelationGetRelationName(target),
+		.index = RelationGetRelationName(index),
+		.heap = RelationGetRelationName(heap),
+		.copy = RelationGetRelationName(copy)
+	};
 
 	PG_TRY();
 	{
@@ -282,7 +297,7 @@ heap_build_index(Relation target, Relation heap, Relation index, Oid copy_id, In
 		MemoryContextSwitchTo(cxt);
 		edata = CopyErrorData();
 		FlushErrorState();
-		heap_blame(target, schema, index, RelationGetRelationName(copy), edata);
+		heap_blame(&names, edata);
 	}
 	PG_END_TRY();
 	index_close(copy, NoLock);
@@ -352,6 +367,15 @@ ldr_swap_drop(Oid heap)
 		elog(ERROR, "relation %u is not a swap heap", heap);
 	ObjectAddressSet(object, RelationRelationId, heap);
 	performDeletion(&object, DROP_CASCADE, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY);
+}
+
+bool
+ldr_swap_try_drop(Oid heap)
+{
+	if (!ConditionalLockRelationOid(heap, AccessExclusiveLock))
+		return false;
+	ldr_swap_drop(heap);
+	return true;
 }
 
 List *

@@ -20,8 +20,8 @@ extern const char *ldr_swap_decoded(Relation target);
  */
 extern char *ldr_swap_index_key(Relation index);
 
-/* An expression or list of the catalog as text, without the places in their source; "" for NULL. */
-extern char *ldr_swap_expression(Datum node, bool isnull);
+/* indexprs or indpred as the catalog has them (the relcache's are the planner's), or NULL. */
+extern Node *ldr_swap_index_node(Relation index, AttrNumber column);
 
 /* swap_heap.c */
 

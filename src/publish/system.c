@@ -141,7 +141,8 @@ system_hash(const char *text, size_t len)
 		pg_cryptohash_final(ctx, digest, sizeof(digest)) < 0)
 		elog(ERROR, "could not compute a SHA-256 hash");
 	pg_cryptohash_free(ctx);
-	(void) ldr_b64_encode(digest, sizeof(digest), hash, pg_b64_enc_len(sizeof(digest)));
+	if (ldr_b64_encode(digest, sizeof(digest), hash, pg_b64_enc_len(sizeof(digest))) < 0)
+		elog(ERROR, "could not encode a hash");
 	return hash;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "schema/names.h"
 
@@ -159,6 +160,25 @@ dlt_copy_filled(DltParse *p, json_t *object, const char *key, char **out)
 	return dlt_copy(p, object, key, out);
 }
 
+/* A moment, copied: a text, or a number of seconds, which dlt takes too. */
+static LdrStatus
+dlt_moment(DltParse *p, json_t *object, const char *key, char **out)
+{
+	json_t	   *value = json_object_get(object, key);
+	char		number[40];
+
+	if (json_is_integer(value))
+		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		snprintf(number, sizeof(number), "%.17g", json_real_value(value));
+	else if (value == NULL || json_is_null(value) || json_is_string(value))
+		return dlt_copy(p, object, key, out);
+	else
+		return dlt_wrong(p, key, "a string or a number");
+	*out = strdup(number);
+	return *out == NULL ? dlt_no_memory(p) : LDR_OK;
+}
+
 /* A text that must be there and not be empty, copied. */
 static LdrStatus
 dlt_required_text(DltParse *p, json_t *object, const char *key, char **out)
@@ -293,8 +313,8 @@ dlt_column(DltParse *p, const char *name, json_t *object, LdrSchemaColumn *colum
 		(status = dlt_flags(p, object, dlt_column_flags, DLT_COUNT(dlt_column_flags),
 							column)) == LDR_OK &&
 		(status = dlt_column_dedup_sort(p, object, column)) == LDR_OK &&
-		(status = dlt_copy(p, object, "x-active-record-timestamp",
-						   &column->active_timestamp)) == LDR_OK)
+		(status = dlt_moment(p, object, "x-active-record-timestamp",
+							 &column->active_timestamp)) == LDR_OK)
 		status = dlt_size(p, object, "x-postgres-srid", DLT_DEFAULT_SRID, &column->srid);
 	p->column = NULL;
 	return status;
@@ -363,8 +383,8 @@ dlt_table_merge(DltParse *p, json_t *object, LdrSchemaTable *table)
 								  &table->source_filter)) != LDR_OK ||
 		(status = dlt_copy_filled(p, object, "x-merge-destination-scope",
 								  &table->destination_scope)) != LDR_OK ||
-		(status = dlt_copy(p, object, "x-boundary-timestamp",
-						   &table->boundary_timestamp)) != LDR_OK)
+		(status = dlt_moment(p, object, "x-boundary-timestamp",
+							 &table->boundary_timestamp)) != LDR_OK)
 		return status;
 	return dlt_flags(p, object, dlt_table_flags, DLT_COUNT(dlt_table_flags), table);
 }

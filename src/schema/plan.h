@@ -27,12 +27,13 @@ typedef struct LdrPlanTable
 	bool		has_jobs;
 	bool		is_system;		/* one of dlt's own */
 	bool		truncated;		/* the package's refresh empties it first */
+	const char *made_as;		/* its name until the one it takes the place of is dropped; or NULL */
 	LdrWay		way;
 	const char *strategy;		/* of the disposition, by dlt's name; NULL: none */
 	const char *reason;			/* why it is not swapped; NULL */
 } LdrPlanTable;
 
-/* A table that the package's refresh drops. */
+/* A table that the package's refresh drops, at the end of publish. */
 typedef struct LdrPlanDrop
 {
 	const char *name;

@@ -19,11 +19,14 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/storage.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -137,16 +140,17 @@ heap_open(LdrSink *sink)
 }
 
 static bool
-heap_is_generated(HeapSinkState *state, AttrNumber attnum)
+heap_is_generated(LdrSink *sink, AttrNumber attnum)
 {
-	return TupleDescAttr(state->desc, attnum - 1)->attgenerated != '\0';
+	/* The slots' descriptor does not say so. */
+	return TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attgenerated != '\0';
 }
 
 /* A generated column cannot be filled by a row, as INSERT has it. */
 static void
-heap_refuse_generated(HeapSinkState *state, AttrNumber attnum)
+heap_refuse_generated(LdrSink *sink, AttrNumber attnum)
 {
-	const char *name = NameStr(TupleDescAttr(state->desc, attnum - 1)->attname);
+	const char *name = NameStr(TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attname);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_GENERATED_ALWAYS),
@@ -163,7 +167,7 @@ heap_set_default(LdrSink *sink, AttrNumber attnum)
 	bool		is_volatile = false;
 
 	slot->tts_isnull[attnum - 1] = true;
-	if (heap_is_generated(state, attnum))
+	if (heap_is_generated(sink, attnum))
 		return false;			/* computed when the others are there, if it is stored */
 	slot->tts_values[attnum - 1] = ldr_default_value(state->defaults, attnum, sink->batch_cxt,
 													 &slot->tts_isnull[attnum - 1], &is_volatile);
@@ -224,8 +228,8 @@ heap_put(LdrSink *sink)
 	{
 		if (sink->absent[sink->attnums[i] - 1])
 			write_now |= heap_set_default(sink, sink->attnums[i]);
-		else if (heap_is_generated(state, sink->attnums[i]))
-			heap_refuse_generated(state, sink->attnums[i]);
+		else if (heap_is_generated(sink, sink->attnums[i]))
+			heap_refuse_generated(sink, sink->attnums[i]);
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(sink->rel);
@@ -249,6 +253,32 @@ heap_put(LdrSink *sink)
 		sink->slot = heap_next_slot(sink);
 }
 
+/*
+ * The server may extend a table by more pages than it needs, and nobody else will fill them in a
+ * swap heap: cut them off, or each of many files would leave some. Caller holds no buffer of it.
+ */
+static void
+heap_trim(Relation into)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(into);
+	BlockNumber used = nblocks;
+
+	while (used > 0)
+	{
+		Buffer		buffer = ReadBuffer(into, used - 1);
+		bool		is_new;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		is_new = PageIsNew(BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		if (!is_new)
+			break;
+		used--;
+	}
+	if (used < nblocks)
+		RelationTruncate(into, used);
+}
+
 static void
 heap_close(LdrSink *sink)
 {
@@ -256,6 +286,8 @@ heap_close(LdrSink *sink)
 
 	FreeBulkInsertState(state->bistate);
 	table_finish_bulk_insert(state->into, state->options);
+	if (sink->into)
+		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)
 		ExecClearTuple(state->slots[i]);
 	ExecCloseResultRelations(state->estate);

@@ -401,11 +401,19 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 {
 	int64		id = run->package->package_id;
 	const char *job_id = run->job ? run->job->job_id : NULL;
+	LdrPackage *package;
 	bool		cancelled;
 	bool		again;
 	const char *state;
 
 	ldr_xact_begin();
+	package = ldr_package_get(id, true);
+	if (package && strcmp(package->state, "loaded") == 0)
+	{
+		/* what comes after the commit has failed; the log has it */
+		ldr_xact_commit();
+		return false;
+	}
 	cancelled = ldr_package_cancel_requested(id) || edata->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
 	state = cancelled ? "cancelled" : "failed";

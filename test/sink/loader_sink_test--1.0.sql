@@ -7,3 +7,26 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE;
 -- The same with rows made up here (bigint, integer, text), to measure the sink alone.
 CREATE FUNCTION sink_generate(rel regclass, kind text, n bigint) RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+-- How rel can be replaced: 'swap', 'diff' or 'refill', and why not by a swap.
+CREATE FUNCTION swap_choose(rel regclass, OUT way text, OUT reason text)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+-- Make a swap heap of rel, fill its columns with the rows of each query (the same types, one sink
+-- after the other), complete it.
+CREATE FUNCTION swap_make(rel regclass, cols text[], VARIADIC queries text[],
+	OUT heap oid, OUT fingerprint bigint)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+-- Put it into rel: both parts, with the locks between them. Returns ms under the strong lock.
+CREATE FUNCTION swap_exchange(rel regclass, heap oid, fingerprint bigint) RETURNS float8
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+CREATE FUNCTION swap_report(rel regclass) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+CREATE FUNCTION swap_drop(heap oid) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
+CREATE FUNCTION swap_heaps() RETURNS int
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;

@@ -163,7 +163,7 @@ sink_load(PG_FUNCTION_ARGS)
 		int			nattrs = test_columns(rel, PG_GETARG_ARRAYTYPE_P(2), &attnums);
 
 		reason = why;
-		sink = ldr_sink_open(rel, kind, attnums, nattrs);
+		sink = ldr_sink_open(rel, NULL, kind, attnums, nattrs);
 		name = sink->ops->name;
 		test_put_rows(sink, PG_GETARG_ARRAYTYPE_P(3));
 		/* The number is final only when all is written, and the sink is gone after close. */
@@ -195,7 +195,7 @@ sink_generate(PG_FUNCTION_ARGS)
 	AttrNumber	attnums[] = {1, 2, 3};
 	const char *reason;
 	LdrSinkKind kind = test_kind(rel, text_to_cstring(PG_GETARG_TEXT_PP(1)), &reason);
-	LdrSink    *sink = ldr_sink_open(rel, kind, attnums, 3);
+	LdrSink    *sink = ldr_sink_open(rel, NULL, kind, attnums, 3);
 
 	for (int64 i = 0; i < n; i++)
 	{

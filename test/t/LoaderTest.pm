@@ -26,7 +26,7 @@ use IPC::Run ();
 use JSON::PP ();
 
 our @EXPORT = qw(new_node grant_loader packages_dir make_package copy_package scenario_packages
-	source_dir load start_package wait_package wait_for one error_of try_psql quote_literal session);
+	source_dir load start_package run_package wait_package wait_for one error_of try_psql quote_literal session);
 
 # Since 15; the last releases of 14 have them under these names, too.
 my $cluster;
@@ -350,12 +350,31 @@ sub error_of
 	return \%e;
 }
 
-# start_package(NODE, DIRECTORY, DATASET, user =>, arguments => {...}): returns the package_id.
+# Settings of the session that a package is started from, as SQL.
+sub settings
+{
+	my ($option) = @_;
+	my $s = $option->{settings} || {};
+
+	return join('', map { "SET $_ = " . quote_literal($s->{$_}) . '; ' } sort keys %$s);
+}
+
+# start_package(NODE, DIRECTORY, DATASET, user =>, arguments => {...}, settings => {...}): returns the
+# package_id.
 sub start_package
 {
 	my ($node, $path, $dataset, %option) = @_;
 
-	return one($node, 'SELECT loader_start(' . arguments($path, $dataset, \%option) . ')', %option);
+	return one($node, settings(\%option) . 'SELECT loader_start(' . arguments($path, $dataset, \%option) . ')', %option);
+}
+
+# run_package(NODE, DIRECTORY, DATASET, ...): CALL loader_run, the same options; returns the
+# package_id, dies if the package fails.
+sub run_package
+{
+	my ($node, $path, $dataset, %option) = @_;
+
+	return one($node, settings(\%option) . 'CALL loader_run(' . arguments($path, $dataset, \%option) . ')', %option);
 }
 
 # wait_package(NODE, ID, ...): wait for its end, as superuser; returns its state.
