@@ -354,6 +354,34 @@ create_check_staging(const LdrPlan *staging)
 	}
 }
 
+/*
+ * Rows of an earlier package would not let a NOT NULL column in. dlt has emptied the staging table
+ * since if the table was replaced; where a swap took its place, they are still there.
+ */
+static void
+create_empty_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging)
+{
+	for (int i = 0; i < staging->ntables; i++)
+	{
+		const LdrPlanTable *t = &staging->tables[i];
+		const LdrPlanTable *target = ldr_plan_table(plan, t->table->name);
+		bool		in_the_way = false;
+
+		for (int c = 0; c < t->nchanges; c++)
+			in_the_way = in_the_way || (t->changes[c].kind == LDR_ADD_COLUMN &&
+										!t->changes[c].column->nullable);
+		if (!in_the_way || target == NULL || ldr_way_stage(target->way) == NULL ||
+			strcmp(ldr_way_stage(target->way), LDR_STAGE_STAGING) != 0)
+			continue;
+		create_check_owner(t->relid);
+		(void) ldr_lock_tables(list_make1_oid(t->relid), AccessExclusiveLock);
+		ldr_job_unstage(run->package->package_id, t->table->name);
+		ldr_sql_execute(psprintf("TRUNCATE TABLE ONLY %s",
+								 quote_qualified_identifier(staging->dataset, t->table->name)),
+						0, NULL, NULL, SPI_OK_UTILITY);
+	}
+}
+
 LdrPlan *
 ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 {
@@ -372,7 +400,9 @@ ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
 	create_drop(run, name, drops, ndrops);
-	create_all(run, ldr_plan_staging(schema, name, tables), false);
+	staging = ldr_plan_staging(schema, name, tables);
+	create_empty_staging(run, plan, staging);
+	create_all(run, staging, false);
 	staging = ldr_plan_staging(schema, name, tables);
 	create_check_staging(staging);
 	if (ndrops > 0)
