@@ -184,11 +184,33 @@ publish_truncate_staging(LdrRun *run, const LdrPlan *plan)
 	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
+/* When the commit let the locks go. It goes on after that: it removes the old files. */
+static TimestampTz publish_unlocked_at;
+
+static void
+publish_note_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		publish_unlocked_at = GetCurrentTimestamp();
+}
+
+/* The last commit of a package; how long it held the locks of that time, in microseconds. */
+static int64
+publish_commit(TimestampTz locked_at)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(publish_note_commit, NULL);
+	registered = true;
+	ldr_xact_commit();
+	return publish_unlocked_at - locked_at;
+}
+
 /* After the commit: how long the strong locks were held, and what pgstat needs to know. */
 static void
-publish_report(LdrRun *run, int64 wait_us, TimestampTz locked_at)
+publish_report(LdrRun *run, int64 wait_us, int64 hold_us)
 {
-	int64		hold_us = GetCurrentTimestamp() - locked_at;
 	ListCell   *lc;
 
 	ldr_xact_begin();
@@ -227,7 +249,8 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	List	   *swaps;
 	List	   *strong = ldr_create_dropped(plan);
 	ListCell   *lc;
-	int64		wait_us;
+	int64		wait_us,
+				hold_us;
 	TimestampTz locked_at;
 
 	ldr_follow(run, plan);
@@ -250,9 +273,9 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 		ldr_swap_exchange(lfirst(lc));
 	ldr_create_finish_drops(run, plan);
 	publish_record(run);
-	ldr_xact_commit();
+	hold_us = publish_commit(locked_at);
 	if (swaps != NIL)
-		publish_report(run, wait_us, locked_at);
+		publish_report(run, wait_us, hold_us);
 }
 
 /*
