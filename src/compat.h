@@ -199,6 +199,27 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 #define ldr_schema_publications(nsp) NIL
 #endif
 
+/* Do publications of the relation send updates or deletes? (15 made a struct of it.) */
+#include "catalog/pg_publication.h"
+#if PG_VERSION_NUM >= 150000
+static inline bool
+ldr_publishes_changes(Relation rel)
+{
+	PublicationDesc desc;
+
+	RelationBuildPublicationDesc(rel, &desc);
+	return desc.pubactions.pubupdate || desc.pubactions.pubdelete;
+}
+#else
+static inline bool
+ldr_publishes_changes(Relation rel)
+{
+	PublicationActions *actions = GetRelationPublicationActions(rel);
+
+	return actions->pubupdate || actions->pubdelete;
+}
+#endif
+
 /*
  * Make an index without building it, as no constraint and for no user command. (17 takes the
  * options of operator classes as an argument.)

@@ -375,7 +375,7 @@ create_empty_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging)
 			continue;
 		create_check_owner(t->relid);
 		(void) ldr_lock_tables(list_make1_oid(t->relid), AccessExclusiveLock);
-		ldr_job_unstage(run->package->package_id, t->table->name);
+		ldr_job_restage(run->package->package_id, t->table->name, InvalidOid);
 		ldr_sql_execute(psprintf("TRUNCATE TABLE ONLY %s",
 								 quote_qualified_identifier(staging->dataset, t->table->name)),
 						0, NULL, NULL, SPI_OK_UTILITY);

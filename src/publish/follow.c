@@ -10,6 +10,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -119,7 +120,7 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (chain[i]->way == way)
+		if (chain[i]->way == way && !chain[i]->truncates)
 		{
 			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
@@ -154,7 +155,7 @@ follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 
 	/* children first, in case somebody has made foreign keys along the chain */
 	for (int i = n - 1; i >= 0; i--)
-		if (chain[i]->way == LDR_WAY_EMPTY ||
+		if ((chain[i]->way == LDR_WAY_EMPTY && !chain[i]->truncates) ||
 			(chain[i]->way == LDR_WAY_MERGE && chain[i]->truncated))
 			follow_delete_all(run, plan, chain[i]);
 	for (size_t w = 0; w < lengthof(ways); w++)
@@ -237,6 +238,50 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 		run->job = NULL;
 	}
 	AtEOXact_GUC(true, nest);
+}
+
+/*
+ * Tables whose rows can only go by TRUNCATE, with its lock: so they come after all that takes long.
+ * Readers wait for the commit, and old snapshots see no rows of such a table.
+ */
+void
+ldr_follow_truncates(LdrRun *run, const LdrPlan *plan)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		Oid			relid = plan->tables[i].relid;
+
+		if (!plan->tables[i].truncates)
+			continue;
+		/* only who may truncate may have the lock for it: ask before waiting */
+		if (pg_class_aclcheck(relid, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, plan->tables[i].table->name);
+		relids = lappend_oid(relids, relid);
+	}
+	if (relids == NIL)
+		return;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrMergeTable table = {.table = plan->tables[i].table, .truncate = true};
+		LdrMerge	merge = {.tables = &table, .ntables = 1, .dataset = plan->dataset};
+
+		if (!plan->tables[i].truncates)
+			continue;
+		if (plan->tables[i].way == LDR_WAY_EMPTY)
+			ldr_sql_execute(psprintf("TRUNCATE TABLE ONLY %s",
+									 quote_qualified_identifier(plan->dataset,
+																table.table->name)),
+							0, NULL, NULL, SPI_OK_UTILITY);
+		else
+		{
+			merge.staging = ldr_run_staging(run);
+			ldr_refill_run(&merge, 0);
+			follow_add(run, &table);
+		}
+	}
 }
 
 /* The heap that was filled for a table of the plan. */

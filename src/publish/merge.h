@@ -24,6 +24,7 @@ typedef struct LdrMergeTable
 {
 	const LdrSchemaTable *table;
 	const char *made_as;		/* name of the target, if it is not the table's; NULL */
+	bool		truncate;		/* to be emptied by TRUNCATE instead of DELETE (refill) */
 	int64		inserted;		/* what was done to the target */
 	int64		updated;
 	int64		deleted;

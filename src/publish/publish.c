@@ -259,6 +259,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	/* deferred triggers fire here, where the error still becomes the package's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	swaps = ldr_follow_prepare_swaps(run, plan);
+	ldr_follow_truncates(run, plan);
 	foreach(lc, run->stats)
 		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 	ldr_stage_release_staging(run->package->package_id);

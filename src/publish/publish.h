@@ -109,6 +109,7 @@ extern void ldr_stage_sweep(void);
 
 /* follow.c: what follows for chains: merges and replaces, and the end of a publish */
 extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
+extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_roots(const LdrPackageDir *dir, List *job_tables);
 extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);

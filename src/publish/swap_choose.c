@@ -245,6 +245,15 @@ choose_indexes(Relation target)
 	return reason;
 }
 
+bool
+ldr_swap_forbids_delete(Relation target)
+{
+	return (target->rd_rel->relkind == RELKIND_RELATION ||
+			target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		ldr_publishes_changes(target) && target->rd_rel->relreplident != REPLICA_IDENTITY_FULL &&
+		!OidIsValid(RelationGetReplicaIndex(target));
+}
+
 LdrReplaceWay
 ldr_swap_choose(Relation target, const char **reason)
 {
