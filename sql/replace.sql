@@ -397,7 +397,7 @@ WHERE n.nspname ~ 'bare' AND c.relkind = 'r' AND c.relname !~ '^_dlt' ORDER BY 1
 
 \set VERBOSITY terse
 DROP VIEW test.many;
-SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
+SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'trap', 'trap_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
 	'bare', 'stage of bare', 'bare_too', 'stage of bare_too');
 SELECT count(*) FROM loader.packages;
 DROP OWNED BY regress_loader_writer, regress_loader_other;
