@@ -183,6 +183,18 @@ CALL test.merge('5.5', :dim, E'id,name,h\n1,uno,h1b\n');
 CALL test.load('5.5', 'scd');
 SELECT * FROM scd.other ORDER BY id, name COLLATE "C";
 SELECT * FROM test.merged ORDER BY load_id, "table";
+-- the source filter of the root decides for nested rows, which know only their parents; not from any depth
+CREATE FUNCTION test.nested(depth int) RETURNS text LANGUAGE sql AS $$
+SELECT test.schema('m', VARIADIC ARRAY['d0: id bigint, _dlt_id text! +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to; write_disposition="merge", x-merge-strategy="scd2", x-merge-source-filter="id > 1"']
+	|| (SELECT array_agg(format('d%s: _dlt_id text! +row_key, _dlt_parent_id text! +parent_key; parent="d%s"', n, n - 1) ORDER BY n) FROM generate_series(1, depth) AS n)) $$;
+CALL test.package('5.6', test.nested(3), 'd0.a.0.csv', E'id,_dlt_id\n1,a\n2,b\n', 'd1.a.0.csv', E'_dlt_id,_dlt_parent_id\na1,a\nb1,b\n',
+	'd2.a.0.csv', E'_dlt_id,_dlt_parent_id\na2,a1\nb2,b1\n', 'd3.a.0.csv', E'_dlt_id,_dlt_parent_id\na3,a2\nb3,b2\n');
+CALL test.file('5.6/load_package_state.json', '{"created_at": "2024-01-01"}');
+CALL test.load('5.6', 'scd');
+SELECT * FROM scd.d0 NATURAL FULL JOIN (SELECT _dlt_id FROM scd.d1 UNION ALL SELECT _dlt_id FROM scd.d2 UNION ALL SELECT _dlt_id FROM scd.d3) AS nested ORDER BY _dlt_id;
+CALL test.package('5.7', test.nested(1000), 'd0.a.0.csv', E'id,_dlt_id\n1,a\n');
+CALL test.file('5.7/load_package_state.json', '{"created_at": "2024-01-01"}');
+SELECT * FROM test.refuse('5.7');
 SELECT test.forget();
 
 -- Tables that are somebody's: other types, domains, a type with an "=" of its own, and operators that lie in wait.
@@ -290,5 +302,5 @@ RESET loader.small_package;
 \set VERBOSITY terse
 SELECT test.forget('di', 'di_staging', 'keys', 'keys_staging', 'up', 'up_staging', 'ins', 'ins_staging', 'scd', 'scd_staging', 'typed', 'typed_staging', 'many', 'many_staging', 'own');
 DROP VIEW test.merged;
-DROP FUNCTION test.statements, test.failed;
+DROP FUNCTION test.statements, test.failed, test.nested;
 DROP PROCEDURE test.merge, test.fail, test.typed;

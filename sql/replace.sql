@@ -169,6 +169,38 @@ SELECT * FROM odd.plain;
 SELECT * FROM odd.secured ORDER BY id;
 SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'his_odd'::regnamespace AND relkind = 'r' ORDER BY relname COLLATE "C";
 
+-- A staging dataset, or a table in it, that somebody else has made: his triggers would run as whoever loads, a superuser too.
+CREATE ROLE regress_loader_other;
+GRANT CREATE ON DATABASE :"database" TO regress_loader_other;
+SET ROLE regress_loader_other;
+CREATE SCHEMA trap_staging;
+GRANT ALL ON SCHEMA trap_staging TO PUBLIC;
+RESET ROLE;
+CALL test.package('2.5', test.schema('trap', 'a: id bigint +primary_key; write_disposition="merge"', 'b: id bigint +primary_key; write_disposition="merge"'),
+	'a.a.0.csv', E'id\n1\n', 'b.a.0.csv', E'id\n1\n');
+CALL test.load('2.5', 'trap');
+ALTER SCHEMA trap_staging OWNER TO CURRENT_USER;
+CREATE TABLE trap_staging.a (id bigint);
+ALTER TABLE trap_staging.a OWNER TO regress_loader_other;
+CALL test.load('2.5', 'trap');
+DROP TABLE trap_staging.a;
+CALL test.load('2.5', 'trap');
+-- One that is made anew while the package stages its rows: they are staged again.
+CREATE TRIGGER held BEFORE INSERT ON trap_staging.b FOR EACH ROW EXECUTE FUNCTION test.held();
+CALL test.package('2.6', test.schema('trap', 'a: id bigint +primary_key; write_disposition="merge"', 'b: id bigint +primary_key; write_disposition="merge"'),
+	'a.a.0.csv', E'id\n2\n', 'b.a.0.csv', E'id\n2\n');
+SELECT test.hold();
+SET loader.small_package = 0;
+SELECT loader_start(test.path('2.6'), 'trap', workers => 1) AS id \gset
+RESET loader.small_package;
+CALL test.wait_for($$(SELECT count(*) = 1 FROM loader.jobs WHERE state = 'completed' AND package_id = $$ || :id || ')');
+DROP TABLE trap_staging.a;
+CREATE TABLE trap_staging.a (id bigint);
+SELECT test.release();
+SELECT loader_wait(:id, '60s');
+SELECT kind, object, detail FROM loader.events WHERE package_id = :id AND kind = 'retry';
+SELECT (SELECT count(*) FROM trap.a) AS a, (SELECT count(*) FROM trap.b) AS b;
+
 -- truncate_staging_dataset empties what the package has staged.
 CALL test.package('3.1', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
 	'one.a.0.csv', E'id\n1\n', 'two.a.0.csv', E'id\n1\n');
@@ -365,11 +397,11 @@ WHERE n.nspname ~ 'bare' AND c.relkind = 'r' AND c.relname !~ '^_dlt' ORDER BY 1
 
 \set VERBOSITY terse
 DROP VIEW test.many;
-SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
+SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'trap', 'trap_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
 	'bare', 'stage of bare', 'bare_too', 'stage of bare_too');
 SELECT count(*) FROM loader.packages;
-DROP OWNED BY regress_loader_writer;
-DROP ROLE regress_loader_writer;
+DROP OWNED BY regress_loader_writer, regress_loader_other;
+DROP ROLE regress_loader_writer, regress_loader_other;
 DROP VIEW test.replaced;
 DROP FUNCTION test.plan, test.fire;
 DROP PROCEDURE test.odd, test.turn;

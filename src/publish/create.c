@@ -7,8 +7,11 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
@@ -19,6 +22,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -334,18 +338,65 @@ ldr_create_tables(LdrRun *run)
 	return plan;
 }
 
+/* The owner of a schema; InvalidOid if there is none. */
+static Oid
+create_namespace_owner(Oid namespace)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* The owner of a relation; InvalidOid if there is none. */
+static Oid
+create_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * May code of this owner run as the role? A superuser has every role's rights, which is no reason
+ * to trust it; that of the dataset's owner runs anyway.
+ */
+static bool
+create_trusts(Oid owner, Oid dataset)
+{
+	return superuser_arg(owner) || is_member_of_role_nosuper(GetUserId(), owner) ||
+		(OidIsValid(owner) && owner == create_namespace_owner(dataset));
+}
+
 /*
  * The names of staging tables are no secret: somebody may have made them first, with triggers that
- * would run as this role. Besides, only an owner may empty and analyze a table.
+ * would run as this role, or their schema, in which its owner can put others in their place.
+ * Besides, only an owner may empty and analyze a table.
  */
 static void
-create_check_staging(const LdrPlan *staging)
+create_check_staging(const LdrPlan *staging, Oid dataset)
 {
+	if (!create_trusts(create_namespace_owner(staging->namespace), dataset))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("staging dataset \"%s\" belongs to another role", staging->dataset),
+				 errhint("Drop it, or choose another staging_dataset_name_layout.")));
 	for (int i = 0; i < staging->ntables; i++)
 	{
 		const LdrPlanTable *t = &staging->tables[i];
 
-		if (!ldr_is_owner(t->relid, GetUserId()))
+		if (!OidIsValid(t->relid))
+			continue;
+		if (!ldr_is_owner(t->relid, GetUserId()) || !create_trusts(create_owner(t->relid), dataset))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of staging table %s",
@@ -404,7 +455,7 @@ ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 	create_empty_staging(run, plan, staging);
 	create_all(run, staging, false);
 	staging = ldr_plan_staging(schema, name, tables);
-	create_check_staging(staging);
+	create_check_staging(staging, plan->namespace);
 	if (ndrops > 0)
 		ldr_system_forget_versions(schema, name);
 	ldr_system_record_staging(run, tables);

@@ -12,6 +12,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -19,6 +20,7 @@
 #include "publish/merge_sql.h"
 
 #define SCD2_SHOWN 64			/* bytes of a wrong moment in a message */
+#define SCD2_MAX_DEPTH 64		/* of queries in queries; the server's stack has to bear them */
 
 /* The columns that scd2 fills or looks at, and what it writes. */
 typedef struct Scd2
@@ -245,21 +247,56 @@ scd2_filter_key(const LdrChain *chain, const LdrChainTable *table, LdrChainTable
 	return key;
 }
 
-/* The staged row (by its alias) hangs on a root row that passes the filter. */
-static char *
-scd2_passes(const LdrChain *chain, const LdrChainTable *table, const char *alias, int depth)
+/* Can a source filter find the root row of each staged row? Not from any depth, see below. */
+static void
+scd2_check_passes(const LdrChain *chain, const LdrChainTable *table)
 {
-	LdrChainTable *parent;
-	LdrChainColumn *key = scd2_filter_key(chain, table, &parent);
-	char	   *above = psprintf("p%d", depth);
-	bool		is_root = parent == &chain->tables[0];
-	LdrChainColumn *row_key = is_root ? scd2_root_row_key(chain) : ldr_chain_row_key(parent);
-	const char *from = is_root ? ldr_sql_source(chain, above) :
-		psprintf("%s %s", parent->staging, above);
+	LdrChainTable *parent = NULL;
 
-	return psprintf("EXISTS (SELECT 1 FROM %s WHERE %s)", from,
-					ldr_sql_and(ldr_sql_equal(ldr_staged(row_key, above), ldr_staged(key, alias)),
-								is_root ? NULL : scd2_passes(chain, parent, above, depth + 1)));
+	for (int depth = 0; parent != &chain->tables[0]; depth++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) scd2_filter_key(chain, parent ? parent : table, &parent);
+		if (parent != &chain->tables[0])
+			(void) ldr_chain_row_key(parent);
+		if (depth >= SCD2_MAX_DEPTH)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("table \"%s\" of the package's schema is nested too deep for a source "
+							"filter", table->schema->name),
+					 errdetail("Without a root key it may be %d levels below the root table.",
+							   SCD2_MAX_DEPTH),
+					 errhint("Have dlt add root keys, with root_key=True.")));
+	}
+}
+
+/* The staged row s hangs on a root row that passes the filter: a query in a query for each parent. */
+static char *
+scd2_passes(const LdrChain *chain, LdrChainTable *table)
+{
+	const char *alias = "s";
+	StringInfoData sql;
+	int			depth = 0;
+
+	initStringInfo(&sql);
+	while (table != &chain->tables[0])
+	{
+		LdrChainTable *parent;
+		LdrChainColumn *key = scd2_filter_key(chain, table, &parent);
+		bool		is_root = parent == &chain->tables[0];
+		LdrChainColumn *row_key = is_root ? scd2_root_row_key(chain) : ldr_chain_row_key(parent);
+		char	   *above = psprintf("p%d", ++depth);
+
+		appendStringInfo(&sql, "%sEXISTS (SELECT 1 FROM %s WHERE %s", depth > 1 ? " AND " : "",
+						 is_root ? ldr_sql_source(chain, above) :
+						 psprintf("%s %s", parent->staging, above),
+						 ldr_sql_equal(ldr_staged(row_key, above), ldr_staged(key, alias)));
+		alias = above;
+		table = parent;
+	}
+	while (depth-- > 0)
+		appendStringInfoChar(&sql, ')');
+	return sql.data;
 }
 
 /*
@@ -287,7 +324,7 @@ scd2_nested(LdrChain *chain, LdrChainTable *table)
 	const char *condition = scd2_is_new(table, ldr_chain_row_key(table), NULL);
 
 	if (chain->filter)
-		condition = ldr_sql_and(condition, scd2_passes(chain, table, "s", 1));
+		condition = ldr_sql_and(condition, scd2_passes(chain, table));
 	table->counts->inserted +=
 		ldr_chain_run(chain, ldr_sql_insert(table, psprintf("%s s", table->staging), condition),
 					  SPI_OK_INSERT);
@@ -346,7 +383,7 @@ ldr_merge_scd2_check(const LdrChain *chain)
 	{
 		(void) ldr_chain_row_key(&chain->tables[i]);
 		if (chain->filter)
-			(void) scd2_passes(chain, &chain->tables[i], "s", 1);
+			scd2_check_passes(chain, &chain->tables[i]);
 	}
 }
 

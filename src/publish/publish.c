@@ -7,6 +7,7 @@
  *
  *	dataset to create (only the first time)
  *	RowExclusiveLock on what gets or loses rows, in OID order
+ *	AccessShareLock on staging tables
  *	ShareUpdateExclusiveLock on what is swapped: from here no DDL, while readers and writers go on
  *	dataset to record and AccessExclusiveLock on what is swapped or dropped: all of these or none,
  *	last
@@ -253,6 +254,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 				hold_us;
 	TimestampTz locked_at;
 
+	ldr_stage_lock(run);
 	ldr_follow(run, plan);
 	if (run->options->truncate_staging_dataset)
 		publish_truncate_staging(run, plan);

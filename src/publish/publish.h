@@ -98,6 +98,12 @@ extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 /* Is each table staged as the plan wants it? Raises 40001 if not. */
 extern void ldr_stage_check(LdrRun *run, const LdrPlan *plan);
 
+/*
+ * Lock the staging tables of the package against being dropped, until the end of the transaction:
+ * before they are read. An error that is tried again if one is not the one that was made for it.
+ */
+extern void ldr_stage_lock(const LdrRun *run);
+
 /* Give up what the package has staged. Jobs that were completed there become new. */
 extern void ldr_stage_release(int64 package_id);
 

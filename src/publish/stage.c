@@ -119,6 +119,8 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		stage.relation = ldr_plan_table(staging, t->table->name)->relid;
 		if (had && had->relation == stage.relation)
 			continue;
+		if (had)				/* somebody has dropped it */
+			ldr_stage_delete(had->relation);
 		stage.package_id = run->package->package_id;
 		stage.table_name = t->table->name;
 		stage.kind = LDR_STAGE_STAGING;
@@ -274,6 +276,15 @@ ldr_stage_begin(LdrRun *run)
 	return !loaded;
 }
 
+static void
+__attribute__((noreturn))
+stage_dropped(const char *dataset, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
+}
+
 /* The target of a staged job; it cannot go away: an error of a kind that is tried again. */
 static Oid
 stage_relation(const char *dataset, const char *name)
@@ -282,10 +293,44 @@ stage_relation(const char *dataset, const char *name)
 	Oid			relid = get_relname_relid(name, nsp);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
+		stage_dropped(dataset, name);
 	return relid;
+}
+
+/*
+ * Statements name the staging tables, and one of that name may have been made by anybody since: once
+ * they are locked, are they those that are the package's?
+ */
+static void
+stage_lock(const LdrRun *run, List *stages, LOCKMODE mode)
+{
+	const char *dataset = ldr_run_staging(run);
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, stages)
+		relids = lappend_oid(relids, ((LdrStage *) lfirst(lc))->relation);
+	if (relids != NIL)
+		(void) ldr_lock_tables(relids, mode);
+	foreach(lc, stages)
+	{
+		const LdrStage *stage = lfirst(lc);
+
+		if (stage_relation(dataset, stage->table_name) != stage->relation)
+			stage_dropped(dataset, stage->table_name);
+	}
+}
+
+void
+ldr_stage_lock(const LdrRun *run)
+{
+	List	   *stages = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ldr_stage_list(run->package->package_id))
+		if (strcmp(((LdrStage *) lfirst(lc))->kind, LDR_STAGE_STAGING) == 0)
+			stages = lappend(stages, lfirst(lc));
+	stage_lock(run, stages, AccessShareLock);
 }
 
 /*
@@ -336,7 +381,7 @@ ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t)
 void
 ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 {
-	Oid			relid;
+	LdrStage   *to;
 
 	if (strcmp(stage, LDR_STAGE_SWAP) == 0)
 	{
@@ -345,9 +390,11 @@ ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 		run->job = NULL;
 		return;
 	}
-	relid = stage_relation(ldr_run_staging(run), job->table_name);
-	LockRelationOid(relid, RowExclusiveLock);
-	ldr_run_job(run, job, relid, InvalidOid);
+	to = stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_STAGING, job->table_name);
+	if (to == NULL)
+		stage_dropped(ldr_run_staging(run), job->table_name);
+	stage_lock(run, list_make1(to), RowExclusiveLock);
+	ldr_run_job(run, job, to->relation, InvalidOid);
 }
 
 static bool

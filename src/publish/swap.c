@@ -205,6 +205,27 @@ swap_open_heap(Oid target, Oid heap)
 	return rel;
 }
 
+/*
+ * Has the heap the columns that the rows will be read by? Since it was filled it has been a table
+ * that its owner can change, if he has been let into the schema.
+ */
+static bool
+swap_same_columns(TupleDesc target, TupleDesc heap)
+{
+	if (target->natts != heap->natts)
+		return false;
+	for (int i = 0; i < target->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(target, i);
+		Form_pg_attribute b = TupleDescAttr(heap, i);
+
+		if (a->attisdropped != b->attisdropped || a->atttypid != b->atttypid ||
+			a->attlen != b->attlen || a->attalign != b->attalign)
+			return false;
+	}
+	return true;
+}
+
 LdrSwap *
 ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 {
@@ -223,6 +244,8 @@ ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 		swap_stale(target, "the storage of the table");
 	if (ldr_swap_fingerprint(target_rel) != fingerprint)
 		swap_stale(target, "columns, constraints or indexes of the table");
+	if (!swap_same_columns(RelationGetDescr(target_rel), RelationGetDescr(heap_rel)))
+		swap_stale(target, "the columns of the swap heap");
 
 	swap->table.target = target;
 	swap->table.heap = heap;

@@ -177,6 +177,13 @@ DROP TABLE stale;
 SELECT state, detail FROM try(4294967295::oid, :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
+DO $$ BEGIN
+	EXECUTE (SELECT format('ALTER TABLE %s ALTER a TYPE int USING 1', oid::regclass) FROM pg_class
+		WHERE relnamespace = 'loader_swap'::regnamespace AND relkind = 'r');
+END $$;
+SELECT * FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
 SELECT swap_drop(:heap);
 SELECT swap_drop(:heap);
 SELECT * FROM try('stale', :heap, :fingerprint);
