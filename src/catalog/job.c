@@ -103,19 +103,25 @@ ldr_job_last(int64 package_id)
 	return last;
 }
 
+/* Of a row of loader.job called j: are its rows in a table of the dataset $2 that is still there? */
+#define JOB_HAS_ROWS \
+	"(j.state = 'completed' AND EXISTS (SELECT FROM pg_class c " \
+	"JOIN pg_namespace n ON n.oid = c.relnamespace " \
+	"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation))"
+
 /*
- * Make room for jobs that are registered anew: all go, but for those that are completed, whose
- * rows are in the tables already. See ldr_job_recheck.
+ * Make room for jobs that are registered anew: all go, but for those whose rows are in the tables
+ * already.
  */
 void
-ldr_job_delete(int64 package_id)
+ldr_job_delete(int64 package_id, const char *dataset)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	ldr_catalog_execute("DELETE FROM loader.job "
-						"WHERE package_id = $1 AND (state <> 'completed' OR kind <> 'load')",
-						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.job j "
+						"WHERE package_id = $1 AND (kind <> 'load' OR NOT " JOB_HAS_ROWS ")",
+						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.package_table "
 						"WHERE package_id = $1 AND NOT EXISTS (SELECT FROM loader.job "
 						"WHERE package_id = $1)",
@@ -293,9 +299,7 @@ ldr_job_has_rows(int64 package_id, const char *dataset)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
 	return ldr_catalog_execute("SELECT 1 FROM loader.job j "
-							   "JOIN pg_class c ON c.oid = j.relation AND c.relname = j.table_name "
-							   "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $2 "
-							   "WHERE j.package_id = $1 AND j.state = 'completed' LIMIT 1",
+							   "WHERE package_id = $1 AND " JOB_HAS_ROWS " LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 

@@ -341,6 +341,7 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 
 	run->stats = NIL;
 	ldr_xact_begin();
+	ldr_job_lock(run->package->package_id);
 	job = ldr_job_claim(run->package->package_id, staged_only);
 	if (job)
 	{
@@ -363,6 +364,7 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		foreach(lc, run->stats)
 			ldr_package_table_insert(run->package->package_id, lfirst(lc));
 		run->stats = NIL;
+		ldr_package_hold(run->package->package_id);
 	}
 	ldr_xact_commit();
 	return job != NULL;

@@ -158,6 +158,26 @@ stage_let_go(const LdrStage *stage)
 		ldr_stage_delete(stage->relation);
 }
 
+/*
+ * Are the rows of all jobs in the heap? Not so if it was left over when the package ended before: see
+ * stage_let_go.
+ */
+static bool
+stage_heap_is_full(const LdrRun *run, const char *table_name)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->jobs)
+	{
+		const LdrJob *job = lfirst(lc);
+
+		if (strcmp(job->table_name, table_name) == 0 && strcmp(job->state, "completed") != 0 &&
+			strcmp(job->state, "failed") != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Let go of what this package has staged and the plan does not want, or not so. */
 static void
 stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
@@ -171,11 +191,15 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 		const char *kind = t ? ldr_way_stage(t->way) : NULL;
 
 		if (kind && strcmp(kind, stage->kind) == 0 &&
-			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
+			(strcmp(kind, LDR_STAGE_SWAP) != 0 ||
+			 (stage_heap_fits(stage, t) && stage_heap_is_full(run, stage->table_name))))
 			continue;
 		ldr_job_restage(run->package->package_id, stage->table_name, InvalidOid);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
+		{
+			(void) ldr_lock_tables(list_make1_oid(stage->relation), AccessExclusiveLock);
 			ldr_swap_drop(stage->relation);
+		}
 		ldr_stage_delete(stage->relation);
 	}
 }

@@ -195,6 +195,7 @@ coordinator_may_resume(LdrPackage *package)
 		edata.hint = "Look into the server's log for what ended its workers, then call "
 			"loader_resume.";
 		ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
+		ldr_stage_release(package->package_id);
 		ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
 		ldr_notify(package->package_id, "failed");
 	}
@@ -227,7 +228,8 @@ coordinator_share_jobs(LdrRun *run, bool staged_only, BackgroundWorkerHandle **h
 	 * a coordinator before us, that was ended, may have left its helpers: they go on with their
 	 * jobs
 	 */
-	while (ldr_progress_has_helpers(run->package->package_id))
+	while (ldr_progress_has_helpers(run->package->package_id) ||
+		   !ldr_job_lock_idle(run->package->package_id, false))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
 						 PG_WAIT_EXTENSION);
@@ -422,8 +424,9 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 					   edata);
 	if (!again)
 	{
-		ldr_stage_release(id);
+		/* in this order: helpers may still stage until it has ended */
 		ldr_package_failed(id, state, run->started_at, edata);
+		ldr_stage_release(id);
 		ldr_notify(id, state);
 	}
 	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode),
