@@ -66,15 +66,16 @@ follow_delete_all(LdrRun *run, const LdrPlan *plan, const LdrPlanTable *t)
 																  SPI_OK_DELETE);
 }
 
-/* The chain's tables of one way, or (merge) all of them, as merge.h wants them. */
+/* The chain's tables of one way or the other, as merge.h wants them. */
 static LdrMerge *
-follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n, LdrWay way)
+follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n, LdrWay way,
+			 LdrWay other)
 {
 	LdrMerge   *merge = palloc0(sizeof(LdrMerge));
 
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (chain[i]->way == way)
+		if (chain[i]->way == way || chain[i]->way == other)
 		{
 			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
@@ -85,37 +86,67 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	return merge;
 }
 
+static void
+follow_merge_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+{
+	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_MERGE, LDR_WAY_MERGE);
+
+	for (int i = n - 1; i >= 0; i--)
+		if (chain[i]->way == LDR_WAY_EMPTY || chain[i]->truncated)
+			follow_delete_all(run, plan, chain[i]);
+	if (merge->ntables == 0)
+		return;
+	follow_analyze(run, merge);
+	ldr_merge_run(merge);
+	for (int i = 0; i < merge->ntables; i++)
+		follow_add(run, &merge->tables[i]);
+}
+
+/*
+ * What is not swapped of a chain. Somebody may have made foreign keys along it: so children lose
+ * rows before their parents, and get rows after them.
+ */
+static void
+follow_replace_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+{
+	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_DIFF, LDR_WAY_REFILL);
+	LdrDiff   **diffs = palloc0(sizeof(LdrDiff *) * (merge->ntables + 1));
+	int			m = merge->ntables;
+
+	follow_analyze(run, merge);
+	for (int i = n - 1; i >= 0; i--)
+	{
+		if (chain[i]->way == LDR_WAY_EMPTY)
+			follow_delete_all(run, plan, chain[i]);
+		else if (chain[i]->way == LDR_WAY_REFILL)
+			ldr_refill_delete(merge, --m);
+		else if (chain[i]->way == LDR_WAY_DIFF)
+		{
+			m--;
+			diffs[m] = ldr_diff_delete(merge, m);
+		}
+	}
+	for (m = 0; m < merge->ntables; m++)
+	{
+		if (diffs[m])
+			ldr_diff_insert(diffs[m]);
+		else
+			ldr_refill_insert(merge, m);
+		follow_add(run, &merge->tables[m]);
+	}
+}
+
 /* Replace or merge what is staged of one chain. */
 static void
 follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 {
-	static const LdrWay ways[] = {LDR_WAY_MERGE, LDR_WAY_DIFF, LDR_WAY_REFILL};
 	int			n;
 	LdrPlanTable **chain = ldr_plan_chain(plan, root, &n);
 
-	/* children first, in case somebody has made foreign keys along the chain */
-	for (int i = n - 1; i >= 0; i--)
-		if (chain[i]->way == LDR_WAY_EMPTY ||
-			(chain[i]->way == LDR_WAY_MERGE && chain[i]->truncated))
-			follow_delete_all(run, plan, chain[i]);
-	for (size_t w = 0; w < lengthof(ways); w++)
-	{
-		LdrMerge   *merge = follow_merge(run, plan, chain, n, ways[w]);
-
-		if (merge->ntables == 0)
-			continue;
-		follow_analyze(run, merge);
-		if (ways[w] == LDR_WAY_MERGE)
-			ldr_merge_run(merge);
-		for (int i = 0; i < merge->ntables; i++)
-		{
-			if (ways[w] == LDR_WAY_DIFF)
-				ldr_diff_run(merge, i);
-			else if (ways[w] == LDR_WAY_REFILL)
-				ldr_refill_run(merge, i);
-			follow_add(run, &merge->tables[i]);
-		}
-	}
+	if (root->disposition == LDR_MERGE)
+		follow_merge_chain(run, plan, chain, n);
+	else
+		follow_replace_chain(run, plan, chain, n);
 }
 
 static int64

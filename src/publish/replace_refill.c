@@ -9,15 +9,31 @@
 
 #include "publish/merge_sql.h"
 
-void
-ldr_refill_run(LdrMerge *merge, int table)
+static LdrChain *
+refill_look(LdrMerge *merge)
 {
 	LdrChain   *chain = ldr_chain_make(merge);
-	LdrChainTable *t = &chain->tables[table];
 
 	ldr_chain_look(chain);
+	return chain;
+}
+
+void
+ldr_refill_delete(LdrMerge *merge, int table)
+{
+	LdrChain   *chain = refill_look(merge);
+	LdrChainTable *t = &chain->tables[table];
+
 	t->counts->deleted += ldr_chain_run(chain, psprintf("DELETE FROM %s", t->target),
 										SPI_OK_DELETE);
+}
+
+void
+ldr_refill_insert(LdrMerge *merge, int table)
+{
+	LdrChain   *chain = refill_look(merge);
+	LdrChainTable *t = &chain->tables[table];
+
 	t->counts->inserted += ldr_chain_run(chain, ldr_sql_insert(t, psprintf("%s s", t->staging),
 															   NULL), SPI_OK_INSERT);
 }
