@@ -239,6 +239,21 @@ ldr_publishes_changes(Relation rel)
 				  INDEX_CREATE_SKIP_BUILD, 0, true, true, NULL))
 #endif
 
+/*
+ * Statistics targets of an index of this transaction, as the cache has them: the server does not
+ * read its columns again when they change. (17 asks the catalog.)
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_cache_statistics_targets(index, like) ((void) (index), (void) (like))
+#else
+#define ldr_cache_statistics_targets(index, like) \
+	do { \
+		for (int i_ = 0; i_ < RelationGetNumberOfAttributes(index); i_++) \
+			TupleDescAttr(RelationGetDescr(index), i_)->attstattarget = \
+				TupleDescAttr(RelationGetDescr(like), i_)->attstattarget; \
+	} while (0)
+#endif
+
 /* Tell pgstat what an ANALYZE would have found. (18 also asks when it began.) */
 #if PG_VERSION_NUM >= 180000
 #define ldr_report_analyze(rel, live) \

@@ -178,6 +178,7 @@ extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, 
 
 /* package_table.c */
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
+extern void ldr_package_table_recount(int64 package_id);
 extern char *ldr_package_table_stage(int64 package_id, const char *table_name);
 extern void ldr_package_table_chain_rows(int64 package_id, const char *chain, int64 *read,
 										 int64 *inserted);

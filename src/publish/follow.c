@@ -67,8 +67,6 @@ follow_analyzed(const LdrSchemaTable *table, LdrWay way)
 {
 	StringInfoData sql;
 
-	if (way == LDR_WAY_REFILL)
-		return NULL;
 	if (way != LDR_WAY_MERGE || table->root->source_filter || table->root->destination_scope)
 		return pstrdup("");
 	initStringInfo(&sql);
@@ -87,19 +85,15 @@ follow_analyzed(const LdrSchemaTable *table, LdrWay way)
  * all columns would take as long as a quarter of the merge.
  */
 static void
-follow_analyze(const LdrRun *run, const LdrMerge *merge, LdrWay way)
+follow_analyze(const LdrRun *run, const LdrSchemaTable *table, LdrWay way)
 {
-	for (int i = 0; i < merge->ntables; i++)
-	{
-		const LdrSchemaTable *table = merge->tables[i].table;
-		char	   *columns = follow_analyzed(table, way);
+	char	   *columns = follow_analyzed(table, way);
 
-		if (columns)
-			ldr_sql_execute(psprintf("ANALYZE %s%s",
-									 quote_qualified_identifier(ldr_run_staging(run), table->name),
-									 columns),
-							0, NULL, NULL, SPI_OK_UTILITY);
-	}
+	if (columns)
+		ldr_sql_execute(psprintf("ANALYZE %s%s",
+								 quote_qualified_identifier(ldr_run_staging(run), table->name),
+								 columns),
+						0, NULL, NULL, SPI_OK_UTILITY);
 }
 
 static void
@@ -112,15 +106,16 @@ follow_delete_all(LdrRun *run, const LdrPlan *plan, const LdrPlanTable *t)
 																  SPI_OK_DELETE);
 }
 
-/* The chain's tables of one way, or (merge) all of them, as merge.h wants them. */
+/* The chain's tables of one way or the other, as merge.h wants them. */
 static LdrMerge *
-follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n, LdrWay way)
+follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n, LdrWay way,
+			 LdrWay other)
 {
 	LdrMerge   *merge = palloc0(sizeof(LdrMerge));
 
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (chain[i]->way == way && !chain[i]->truncates)
+		if ((chain[i]->way == way || chain[i]->way == other) && !chain[i]->truncates)
 		{
 			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
@@ -145,37 +140,69 @@ follow_set_memory(void)
 							 true, 0, false);
 }
 
+static void
+follow_merge_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+{
+	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_MERGE, LDR_WAY_MERGE);
+
+	for (int i = n - 1; i >= 0; i--)
+		if ((chain[i]->way == LDR_WAY_EMPTY || chain[i]->truncated) && !chain[i]->truncates)
+			follow_delete_all(run, plan, chain[i]);
+	if (merge->ntables == 0)
+		return;
+	for (int i = 0; i < merge->ntables; i++)
+		follow_analyze(run, merge->tables[i].table, LDR_WAY_MERGE);
+	ldr_merge_run(merge);
+	for (int i = 0; i < merge->ntables; i++)
+		follow_add(run, &merge->tables[i]);
+}
+
+/*
+ * What is not swapped of a chain. Somebody may have made foreign keys along it: so children lose
+ * rows before their parents, and get rows after them.
+ */
+static void
+follow_replace_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+{
+	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_DIFF, LDR_WAY_REFILL);
+	LdrDiff   **diffs = palloc0(sizeof(LdrDiff *) * (merge->ntables + 1));
+	int			m = merge->ntables;
+
+	for (int i = n - 1; i >= 0; i--)
+	{
+		if (chain[i]->truncates)
+			continue;
+		if (chain[i]->way == LDR_WAY_EMPTY)
+			follow_delete_all(run, plan, chain[i]);
+		else if (chain[i]->way == LDR_WAY_REFILL)
+			ldr_refill_delete(merge, --m);
+		else if (chain[i]->way == LDR_WAY_DIFF)
+		{
+			follow_analyze(run, merge->tables[--m].table, LDR_WAY_DIFF);
+			diffs[m] = ldr_diff_delete(merge, m);
+		}
+	}
+	for (m = 0; m < merge->ntables; m++)
+	{
+		if (diffs[m])
+			ldr_diff_insert(diffs[m]);
+		else
+			ldr_refill_insert(merge, m);
+		follow_add(run, &merge->tables[m]);
+	}
+}
+
 /* Replace or merge what is staged of one chain. */
 static void
 follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 {
-	static const LdrWay ways[] = {LDR_WAY_MERGE, LDR_WAY_DIFF, LDR_WAY_REFILL};
 	int			n;
 	LdrPlanTable **chain = ldr_plan_chain(plan, root, &n);
 
-	/* children first, in case somebody has made foreign keys along the chain */
-	for (int i = n - 1; i >= 0; i--)
-		if ((chain[i]->way == LDR_WAY_EMPTY && !chain[i]->truncates) ||
-			(chain[i]->way == LDR_WAY_MERGE && chain[i]->truncated))
-			follow_delete_all(run, plan, chain[i]);
-	for (size_t w = 0; w < lengthof(ways); w++)
-	{
-		LdrMerge   *merge = follow_merge(run, plan, chain, n, ways[w]);
-
-		if (merge->ntables == 0)
-			continue;
-		follow_analyze(run, merge, ways[w]);
-		if (ways[w] == LDR_WAY_MERGE)
-			ldr_merge_run(merge);
-		for (int i = 0; i < merge->ntables; i++)
-		{
-			if (ways[w] == LDR_WAY_DIFF)
-				ldr_diff_run(merge, i);
-			else if (ways[w] == LDR_WAY_REFILL)
-				ldr_refill_run(merge, i);
-			follow_add(run, &merge->tables[i]);
-		}
-	}
+	if (root->disposition == LDR_MERGE)
+		follow_merge_chain(run, plan, chain, n);
+	else
+		follow_replace_chain(run, plan, chain, n);
 }
 
 /* Of the whole chain: by jobs that have committed, and by this transaction. */
@@ -240,6 +267,33 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 	AtEOXact_GUC(true, nest);
 }
 
+/* Strong locks on the tables that are truncated, and the statement for it; NULL: there are none. */
+static char *
+follow_lock_truncates(const LdrPlan *plan)
+{
+	StringInfoData sql;
+	List	   *relids = NIL;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+
+		if (!t->truncates)
+			continue;
+		/* only who may truncate may have the lock for it: ask before waiting */
+		if (pg_class_aclcheck(t->relid, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->table->name);
+		relids = lappend_oid(relids, t->relid);
+		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
+						 quote_qualified_identifier(plan->dataset, t->table->name));
+	}
+	if (relids == NIL)
+		return NULL;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	return sql.data;
+}
+
 /*
  * Tables whose rows can only go by TRUNCATE, with its lock: so they come after all that takes long.
  * Readers wait for the commit, and old snapshots see no rows of such a table.
@@ -247,40 +301,21 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 void
 ldr_follow_truncates(LdrRun *run, const LdrPlan *plan)
 {
-	List	   *relids = NIL;
+	char	   *sql = follow_lock_truncates(plan);
 
-	for (int i = 0; i < plan->ntables; i++)
-	{
-		Oid			relid = plan->tables[i].relid;
-
-		if (!plan->tables[i].truncates)
-			continue;
-		/* only who may truncate may have the lock for it: ask before waiting */
-		if (pg_class_aclcheck(relid, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, plan->tables[i].table->name);
-		relids = lappend_oid(relids, relid);
-	}
-	if (relids == NIL)
+	if (sql == NULL)
 		return;
-	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	for (int i = 0; i < plan->ntables; i++)
 	{
-		LdrMergeTable table = {.table = plan->tables[i].table, .truncate = true};
+		LdrMergeTable table = {.table = plan->tables[i].table};
 		LdrMerge	merge = {.tables = &table, .ntables = 1, .dataset = plan->dataset};
 
-		if (!plan->tables[i].truncates)
+		if (!plan->tables[i].truncates || plan->tables[i].way == LDR_WAY_EMPTY)
 			continue;
-		if (plan->tables[i].way == LDR_WAY_EMPTY)
-			ldr_sql_execute(psprintf("TRUNCATE TABLE ONLY %s",
-									 quote_qualified_identifier(plan->dataset,
-																table.table->name)),
-							0, NULL, NULL, SPI_OK_UTILITY);
-		else
-		{
-			merge.staging = ldr_run_staging(run);
-			ldr_refill_run(&merge, 0);
-			follow_add(run, &table);
-		}
+		merge.staging = ldr_run_staging(run);
+		ldr_refill_insert(&merge, 0);
+		follow_add(run, &table);
 	}
 }
 

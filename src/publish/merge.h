@@ -24,7 +24,6 @@ typedef struct LdrMergeTable
 {
 	const LdrSchemaTable *table;
 	const char *made_as;		/* name of the target, if it is not the table's; NULL */
-	bool		truncate;		/* to be emptied by TRUNCATE instead of DELETE (refill) */
 	int64		inserted;		/* what was done to the target */
 	int64		updated;
 	int64		deleted;
@@ -56,9 +55,13 @@ extern void ldr_merge_run(LdrMerge *merge);
 
 /*
  * Replace the contents of one table of the chain by those of its staging table: by deleting and
- * inserting everything, or only what differs, by primary key or by whole row.
+ * inserting everything, or only what differs, by primary key or by whole row. In two parts, so that
+ * along a chain with foreign keys children lose rows before their parents, and get rows after them.
  */
-extern void ldr_refill_run(LdrMerge *merge, int table);
-extern void ldr_diff_run(LdrMerge *merge, int table);
+typedef struct LdrDiff LdrDiff;
+extern void ldr_refill_delete(LdrMerge *merge, int table);
+extern void ldr_refill_insert(LdrMerge *merge, int table);
+extern LdrDiff *ldr_diff_delete(LdrMerge *merge, int table);
+extern void ldr_diff_insert(LdrDiff *diff);
 
 #endif							/* LDR_MERGE_H */

@@ -27,7 +27,7 @@
 
 #include "publish/merge_sql.h"
 
-typedef struct Diff
+struct LdrDiff
 {
 	LdrChain   *chain;
 	LdrChainTable *table;
@@ -35,7 +35,8 @@ typedef struct Diff
 	List	   *others;			/* quoted names of columns that the package does not have */
 	char	   *others_filled;	/* some of them are not NULL in d; NULL: there are none */
 	bool		rewrites;		/* a changed row is deleted and inserted, not updated */
-} Diff;
+	bool		refills;		/* it cannot be done: all is deleted and inserted */
+};
 
 /* --- can it be done? --------------------------------------------------------------------------- */
 
@@ -50,7 +51,7 @@ diff_find(const LdrChainTable *table, const char *name)
 
 /* Columns that the package does not have. Returns why they are in the way, or NULL. */
 static const char *
-diff_look_at_others(Diff *diff, Relation rel)
+diff_look_at_others(LdrDiff *diff, Relation rel)
 {
 	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
 	{
@@ -88,7 +89,7 @@ diff_has_binary_form(Oid type)
 
 /* Why the table cannot be done by differences, NULL if it can. */
 static const char *
-diff_refuse(Diff *diff, Relation rel)
+diff_refuse(LdrDiff *diff, Relation rel)
 {
 	const LdrChainTable *table = diff->table;
 
@@ -152,7 +153,7 @@ diff_is_key(LdrChain *chain, const char *name, List *keys, bool staging)
 }
 
 static List *
-diff_keys(Diff *diff)
+diff_keys(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	List	   *keys = ldr_chain_columns(table, LDR_HINT_PRIMARY_KEY);
@@ -185,7 +186,7 @@ diff_is_referenced(Relation rel)
 
 /* Attribute numbers of the key. */
 static Bitmapset *
-diff_key_numbers(const Diff *diff, Relation rel)
+diff_key_numbers(const LdrDiff *diff, Relation rel)
 {
 	Bitmapset  *numbers = NULL;
 	ListCell   *lc;
@@ -198,7 +199,7 @@ diff_key_numbers(const Diff *diff, Relation rel)
 
 /* Could an update give a row a value, in some unique index, that another row still has? */
 static bool
-diff_index_collides(const Diff *diff, Relation rel, Oid indexid)
+diff_index_collides(const LdrDiff *diff, Relation rel, Oid indexid)
 {
 	Bitmapset  *keys = diff_key_numbers(diff, rel);
 	Relation	index = index_open(indexid, AccessShareLock);
@@ -218,7 +219,7 @@ diff_index_collides(const Diff *diff, Relation rel, Oid indexid)
  * and inserted, unless foreign keys hold them.
  */
 static bool
-diff_must_rewrite(const Diff *diff, Relation rel)
+diff_must_rewrite(const LdrDiff *diff, Relation rel)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
@@ -235,7 +236,7 @@ diff_must_rewrite(const Diff *diff, Relation rel)
 
 /* The row that matches is not the same. */
 static char *
-diff_changed(const Diff *diff)
+diff_changed(const LdrDiff *diff)
 {
 	char	   *changed = ldr_sql_image_differs(diff->table);
 
@@ -243,7 +244,7 @@ diff_changed(const Diff *diff)
 }
 
 static void
-diff_delete_by_key(Diff *diff)
+diff_delete_by_key(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	char	   *match = ldr_sql_match(diff->keys, "d", "s");
@@ -260,7 +261,7 @@ diff_delete_by_key(Diff *diff)
 }
 
 static void
-diff_update_by_key(Diff *diff)
+diff_update_by_key(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	StringInfoData set;
@@ -279,11 +280,10 @@ diff_update_by_key(Diff *diff)
 }
 
 static void
-diff_by_key(Diff *diff)
+diff_insert_by_key(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 
-	diff_delete_by_key(diff);
 	if (!diff->rewrites)
 		diff_update_by_key(diff);
 	table->counts->inserted +=
@@ -305,7 +305,7 @@ diff_key_of(const char *image)
 
 /* Delete the rows of which the target has more than staging. */
 static char *
-diff_delete_surplus(const Diff *diff, const char *target, const char *staged)
+diff_delete_surplus(const LdrDiff *diff, const char *target, const char *staged)
 {
 	return psprintf("DELETE FROM %s d USING (SELECT t.tab, t.tid FROM "
 					"(SELECT d.tableoid AS tab, d.ctid AS tid, %s AS k, "
@@ -321,7 +321,7 @@ diff_delete_surplus(const Diff *diff, const char *target, const char *staged)
 
 /* Insert the rows of which staging has more than the target. */
 static char *
-diff_insert_missing(const Diff *diff, const char *target, const char *staged)
+diff_insert_missing(const LdrDiff *diff, const char *target, const char *staged)
 {
 	char	   *from = psprintf("(SELECT s.*, %s AS _loader_key, pg_catalog.row_number() OVER "
 								"(PARTITION BY %s) AS _loader_n FROM %s s) s LEFT JOIN "
@@ -334,23 +334,39 @@ diff_insert_missing(const Diff *diff, const char *target, const char *staged)
 						  "t.k IS NULL OR s._loader_n OPERATOR(pg_catalog.>) t.n");
 }
 
+/* What is compared, of a row of each side. */
 static void
-diff_by_row(Diff *diff)
+diff_row_keys(const LdrDiff *diff, char **target, char **staged)
+{
+	ldr_sql_image(diff->table, target, staged);
+	*target = diff_key_of(*target);
+	*staged = diff_key_of(*staged);
+}
+
+static void
+diff_delete_by_row(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	char	   *target;
 	char	   *staged;
 
-	ldr_sql_image(table, &target, &staged);
-	target = diff_key_of(target);
-	staged = diff_key_of(staged);
+	diff_row_keys(diff, &target, &staged);
 	if (diff->others_filled)
 		table->counts->deleted +=
 			ldr_chain_run(diff->chain, psprintf("DELETE FROM %s d WHERE %s", table->target,
 												diff->others_filled), SPI_OK_DELETE);
 	table->counts->deleted +=
 		ldr_chain_run(diff->chain, diff_delete_surplus(diff, target, staged), SPI_OK_DELETE);
-	table->counts->inserted +=
+}
+
+static void
+diff_insert_by_row(LdrDiff *diff)
+{
+	char	   *target;
+	char	   *staged;
+
+	diff_row_keys(diff, &target, &staged);
+	diff->table->counts->inserted +=
 		ldr_chain_run(diff->chain, diff_insert_missing(diff, target, staged), SPI_OK_INSERT);
 }
 
@@ -358,7 +374,7 @@ diff_by_row(Diff *diff)
 
 /* Look at the live table. Returns why it has to be refilled, NULL if not. */
 static const char *
-diff_look(Diff *diff)
+diff_look(LdrDiff *diff)
 {
 	Relation	rel;
 	const char *refused;
@@ -379,23 +395,37 @@ diff_look(Diff *diff)
 	return refused;
 }
 
-void
-ldr_diff_run(LdrMerge *merge, int table)
+LdrDiff *
+ldr_diff_delete(LdrMerge *merge, int table)
 {
-	Diff		diff = {.chain = ldr_chain_make(merge)};
+	LdrDiff    *diff = palloc0(sizeof(LdrDiff));
 	const char *refused;
 
-	diff.table = &diff.chain->tables[table];
-	ldr_chain_look(diff.chain);
-	refused = diff_look(&diff);
+	diff->chain = ldr_chain_make(merge);
+	diff->table = &diff->chain->tables[table];
+	ldr_chain_look(diff->chain);
+	refused = diff_look(diff);
+	diff->refills = refused != NULL;
 	if (refused)
 	{
 		merge->statements = lappend(merge->statements,
 									psprintf("-- everything is replaced: %s", refused));
-		ldr_refill_run(merge, table);
+		ldr_refill_delete(merge, table);
 	}
-	else if (diff.keys != NIL)
-		diff_by_key(&diff);
+	else if (diff->keys != NIL)
+		diff_delete_by_key(diff);
 	else
-		diff_by_row(&diff);
+		diff_delete_by_row(diff);
+	return diff;
+}
+
+void
+ldr_diff_insert(LdrDiff *diff)
+{
+	if (diff->refills)
+		ldr_refill_insert(diff->chain->merge, diff->table - diff->chain->tables);
+	else if (diff->keys != NIL)
+		diff_insert_by_key(diff);
+	else
+		diff_insert_by_row(diff);
 }

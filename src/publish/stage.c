@@ -255,6 +255,7 @@ stage_reread_jobs(LdrRun *run, const LdrPlan *plan)
 							stage ? stage->relation : InvalidOid);
 	}
 	ldr_job_recheck(run->package->package_id, run->package->dataset);
+	ldr_package_table_recount(run->package->package_id);
 	old = MemoryContextSwitchTo(run->cxt);
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	MemoryContextSwitchTo(old);
@@ -456,6 +457,7 @@ ldr_stage_release(int64 package_id)
 		ldr_job_restage(package_id, stage->table_name, InvalidOid);
 		stage_let_go(stage);
 	}
+	ldr_package_table_recount(package_id);
 }
 
 void

@@ -286,6 +286,7 @@ heap_build_index(Relation target, Relation heap, Relation index, Oid copy_id, In
 		.copy = RelationGetRelationName(copy)
 	};
 
+	ldr_cache_statistics_targets(copy, index);
 	PG_TRY();
 	{
 		index_build(heap, copy, info, false, true);

@@ -76,7 +76,15 @@ test_run(FunctionCallInfo fcinfo)
 	if (strcmp(how, "diff") == 0 || strcmp(how, "dry diff") == 0 || strcmp(how, "refill") == 0)
 	{
 		for (int i = 0; i < merge->ntables; i++)
-			strcmp(how, "refill") == 0 ? ldr_refill_run(merge, i) : ldr_diff_run(merge, i);
+		{
+			if (strcmp(how, "refill") == 0)
+			{
+				ldr_refill_delete(merge, i);
+				ldr_refill_insert(merge, i);
+			}
+			else
+				ldr_diff_insert(ldr_diff_delete(merge, i));
+		}
 		return merge;
 	}
 	ldr_merge_check(merge);
