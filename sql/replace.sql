@@ -201,6 +201,13 @@ SELECT loader_wait(:id, '60s');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id AND kind = 'retry';
 SELECT (SELECT count(*) FROM trap.a) AS a, (SELECT count(*) FROM trap.b) AS b;
 
+-- A heap on record that is none any more: whoever cleans up forgets it, and nothing else.
+INSERT INTO loader.stage (relation, package_id, table_name, kind) SELECT 'trap.a'::regclass, package_id, 'a', 'swap heap' FROM loader.packages WHERE load_id = '2.6';
+CALL test.package('2.7', test.schema('trap', 'a: id bigint +primary_key; write_disposition="merge"'), 'a.a.0.csv', E'id\n3\n');
+CALL test.load('2.7', 'trap');
+CALL test.wait_for('NOT EXISTS (SELECT FROM loader.stage)');
+SELECT count(*) FROM trap.a;
+
 -- truncate_staging_dataset empties what the package has staged.
 CALL test.package('3.1', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
 	'one.a.0.csv', E'id\n1\n', 'two.a.0.csv', E'id\n1\n');

@@ -23,6 +23,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -97,8 +98,10 @@ loader_worker_main(Datum main_arg)
 		StartTransactionCommand();
 		if (ldr_catalog_exists())
 		{
+			PushActiveSnapshot(GetTransactionSnapshot());
 			ldr_start_waiting(false);
 			ldr_stage_sweep();
+			PopActiveSnapshot();
 		}
 		CommitTransactionCommand();
 	}
@@ -531,9 +534,11 @@ coordinator_leave(int64 package_id)
 	ldr_slot_release();
 	ldr_progress_end();
 	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
 	ldr_start_waiting(false);
 	(void) ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 
