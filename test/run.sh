@@ -147,7 +147,7 @@ step_tap()
 	[ "$pg_major" -ge 15 ] || skip_step "PostgreSQL 14 has other TAP modules"
 	[ -d "$(dirname "$("$pg_config" --pgxs)")/../test/perl" ] ||
 		skip_step "this server comes without the TAP modules"
-	limit=900 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
+	limit=1800 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
 		>"$work/tap.log" 2>&1
 	local rc=$?
 	count_tap "$work/tap.log"
