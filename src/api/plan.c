@@ -394,9 +394,10 @@ loader_plan(PG_FUNCTION_ARGS)
 	ldr_ways_choose(plan, options);
 
 	plan_put(&out, "package", dir->load_id,
-			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as "
+			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d job%s, into dataset \"%s\" as "
 					  "role \"%s\"", dir->schema->name,
-					  dir->schema->version, list_length(dir->files), dataset,
+					  dir->schema->version, list_length(dir->files),
+					  list_length(dir->files) == 1 ? "" : "s", dataset,
 					  GetUserNameFromId(GetUserId(), false)));
 	if (ldr_system_is_loaded(dir->schema, dataset, dir->load_id))
 	{

@@ -323,7 +323,8 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		ldr_job_insert(package_id, &job);
 	}
 	register_followups(package_id, dir);
-	ldr_event(package_id, "registered", NULL, "%d jobs.", list_length(dir->files));
+	ldr_event(package_id, "registered", NULL, "%d job%s.", list_length(dir->files),
+			  list_length(dir->files) == 1 ? "" : "s");
 }
 
 /* What the catalog says of this load already. NULL: nothing is in the way of entering it. */
