@@ -132,6 +132,9 @@ locks_give_up(const LockTarget *target)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("could not get the locks of the package within loader.lock_deadline"),
+			 list_length(target->relids) == 1 ?
+			 errdetail("Another session holds a conflicting lock on table \"%s\".",
+					   get_rel_name(linitial_oid(target->relids))) :
 			 errdetail("Another session holds a conflicting lock on one of %d tables, of which "
 					   "\"%s\" is the first.",
 					   list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
