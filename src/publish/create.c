@@ -181,13 +181,25 @@ create_lock_altered(const LdrPlan *plan)
 		(void) ldr_lock_tables(relids, AccessExclusiveLock);
 }
 
+/* The server's hint is to write CASCADE, but the statement is ours. */
+static void
+create_drop_error(void *arg)
+{
+	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		errhint("The package's refresh drops the table. Drop what depends on it before, and make it "
+				"again after the load.");
+}
+
 /* One table that the package's refresh drops. Not what depends on it: an error, as for dlt. */
 static void
 create_drop_table(LdrRun *run, const char *dataset, const char *name)
 {
 	char	   *sql = psprintf("DROP TABLE %s", quote_qualified_identifier(dataset, name));
+	ErrorContextCallback callback = {error_context_stack, create_drop_error, NULL};
 
+	error_context_stack = &callback;
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+	error_context_stack = callback.previous;
 	ldr_event(run->package->package_id, "drop table", name, "%s", sql);
 }
 
@@ -271,6 +283,19 @@ create_replaces(const LdrPlan *plan, const LdrPlanTable *t)
 	return NULL;
 }
 
+/* The schema may be that of the staging dataset, which nobody has named: say which it is. */
+static void
+create_check_database(const char *dataset)
+{
+	if (ldr_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to create schema \"%s\"", dataset),
+			 errdetail("Role \"%s\" needs CREATE on the database, or a schema of that name that is "
+					   "its own.", GetUserNameFromId(GetUserId(), false))));
+}
+
 /*
  * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
  * be.
@@ -280,8 +305,11 @@ create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
-		ldr_sql_execute(ldr_dataset_sql(plan->dataset), 0, NULL, NULL, SPI_OK_UTILITY);
-		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", "");
+		char	   *sql = ldr_dataset_sql(plan->dataset);
+
+		create_check_database(plan->dataset);
+		ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", sql);
 	}
 	create_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
