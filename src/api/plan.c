@@ -273,11 +273,15 @@ plan_put_way(PlanOutput *out, const LdrPlan *plan, const LdrPlanTable *t)
 		[LDR_WAY_EMPTY] = "all rows are deleted, and none come"
 	};
 
+	if (t->way == LDR_WAY_MERGE && t->truncated && OidIsValid(t->relid))
+		plan_put(out, "empty", quote_qualified_identifier(plan->dataset, t->table->name),
+				 "all rows are deleted before the merge, for the package's refresh");
 	if (actions[t->way] == NULL)
 		return;
 	plan_put(out, actions[t->way], quote_qualified_identifier(plan->dataset, t->table->name),
-			 psprintf("%s%s%s", details[t->way], t->reason ? "; no swap: " : "",
-					  t->reason ? t->reason : ""));
+			 psprintf("%s%s%s%s", details[t->way],
+					  t->truncated ? ", for the package's refresh" : "",
+					  t->reason ? "; no swap: " : "", t->reason ? t->reason : ""));
 }
 
 /* The statements of a merge, as far as they can be told without running any. */
