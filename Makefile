@@ -24,6 +24,8 @@ REGRESS = \
 	refuse \
 	data \
 	control \
+	replace \
+	merge \
 	readme \
 	clean
 ENCODING = UTF8

@@ -3,7 +3,10 @@
 # run on a throw-away server. Prints a table in markdown; only the ratios mean something.
 #
 #	N=2000000	rows; RUNS=3 times each
-#	GROUP=load	which peers, see peers.py
+#	GROUP=load	which peers, see peers.py; or
+#	GROUP=swap	what readers see while N rows, and ten times N, are replaced
+#	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
+#	ONLY=REGEX	only some of the group's peers; GROW=1,3,10: other sizes, in millions
 #	LOADER_BENCH	where input, packages and the Python environment are kept between runs
 #			(default /tmp/loader-bench)
 #	PYTHON		a Python with dlt[postgres,parquet], psycopg and, beside it, tpchgen-cli
@@ -11,7 +14,12 @@
 
 rows=${N:-2000000} runs=${RUNS:-3} group=${GROUP:-load}
 keep=${LOADER_BENCH:-/tmp/loader-bench}
-packages=(append_insert_values append_csv append_csv_plain append_jsonl append_jsonl_plain)
+only=${ONLY:-.}
+case $group in
+	swap) packages=(replace_csv_split) ;;
+	merge) packages=(merge_{delete_insert,upsert,scd2}_{csv,insert_values_delta}) ;;
+	*) packages=(append_insert_values append_csv append_csv_plain append_jsonl append_jsonl_plain) ;;
+esac
 
 choose_server
 # shellcheck disable=SC2046
@@ -48,6 +56,19 @@ chmod -R a+rX "$keep"
 say ""
 say "$("$pg_config" --version), $(nproc) cores, $rows rows of lineitem, medians of $runs runs:"
 say ""
-"$PYTHON" "$top/bench/peers.py" --data "$data" --packages "$made" --n "$rows" --runs "$runs" \
-	--dsn "postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT" --group "$group" \
-	--pgbin "$("$pg_config" --bindir)" --tmp "$work" --python "$PYTHON"
+dsn="postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT"
+script() { "$PYTHON" "$top/bench/$1.py" --packages "$made" --dsn "$dsn" --runs "$runs" --only "$only" "${@:2}"; }
+case $group in
+	swap)
+		script swap && say "" && say "ten times as many rows:" && say "" && script swap --times 10
+		;;
+	merge)
+		script merge --tmp "$work" && say "" && say "into an analyzed table:" && say "" &&
+			script merge --tmp "$work" --analyze && say "" &&
+			script merge --tmp "$work" --analyze --grow "${GROW:-1,3,10}"
+		;;
+	*)
+		script peers --data "$data" --n "$rows" --group "$group" \
+			--pgbin "$("$pg_config" --bindir)" --tmp "$work" --python "$PYTHON"
+		;;
+esac

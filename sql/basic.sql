@@ -28,6 +28,15 @@ ORDER BY 1;
 SELECT relname, relkind, has_table_privilege('public', oid, 'SELECT') AS public, reloptions
 FROM pg_catalog.pg_class WHERE relnamespace = 'loader'::regnamespace AND relkind IN ('r', 'v') ORDER BY relname COLLATE "C";
 
+-- The columns of the views. What is new comes last, so that they can be replaced.
+SELECT c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum) AS columns
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'loader'::regnamespace AND c.relkind = 'v' GROUP BY c.relname ORDER BY c.relname COLLATE "C";
+
+-- The schema in which swap heaps wait is for nobody.
+SELECT nspname, has_schema_privilege('public', oid, 'USAGE') AS usage, has_schema_privilege('public', oid, 'CREATE') AS create
+FROM pg_catalog.pg_namespace WHERE nspname LIKE 'loader%' ORDER BY nspname;
+
 -- Tables and sequences whose contents pg_dump keeps.
 SELECT c.relname FROM pg_catalog.pg_extension e, unnest(e.extconfig) AS o JOIN pg_catalog.pg_class c ON c.oid = o
 WHERE e.extname = 'loader' ORDER BY c.relname COLLATE "C";
@@ -56,10 +65,10 @@ SELECT dataset, load_id, schema_name, pipeline_name, state, started, attempts, r
 	sqlstate, message, detail, hint
 FROM loader.packages;
 SELECT dataset AS ds FROM loader.packages \gset
-SELECT job_id, file_name, table_name, format, state, retry_count, bytes, rows_read, rows_inserted,
+SELECT job_id, file_name, table_name, format, kind, state, retry_count, bytes, rows_read, rows_inserted,
 	finished_at >= started_at AS finished, sqlstate, exception
 FROM loader.jobs ORDER BY job_id COLLATE "C";
-SELECT table_name, chain, disposition, strategy, sink, reason, rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected, bytes,
+SELECT table_name, chain, disposition, strategy, stage, sink, reason, rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected, bytes,
 	lock_wait, lock_hold
 FROM loader.tables ORDER BY table_name COLLATE "C";
 SELECT kind, object, detail FROM loader.events ORDER BY event_id;

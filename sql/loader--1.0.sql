@@ -185,7 +185,7 @@ COMMENT ON VIEW loader.packages IS 'packages, one row each';
 
 CREATE VIEW loader.jobs WITH (security_barrier) AS
 SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
-	CASE WHEN j.state = 'new' AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
+	CASE WHEN j.state = 'new' AND p.state IN ('new', 'loading') AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
 			AND CASE WHEN r.is_coordinator THEN j.ordinal <= r.job_ordinal ELSE j.ordinal = r.job_ordinal END)
 		THEN 'running' ELSE j.state END AS state,
 	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception, j.kind
@@ -270,7 +270,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
-'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package or bad argument, 0A000 not supported';
+'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
@@ -297,7 +297,7 @@ CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_stra
 AS 'MODULE_PATHNAME', 'loader_run'
 LANGUAGE C;
 COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) IS
-'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails. Commits inside, so not in a transaction block (25001)';
+'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails, such as 21000 several rows would change the same one, 55P03 locks could not be had in time, 22xxx and 23xxx bad data. Commits inside, so not in a transaction block (25001)';
 
 CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
 RETURNS text
@@ -333,7 +333,7 @@ RETURNS TABLE (step integer, action text, object text, detail text)
 AS 'MODULE_PATHNAME', 'loader_plan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
-'what loading the package would do, step by step: DDL, bytes and rows per job, sink per table, locks and who holds them; changes nothing';
+'what loading the package would do, step by step: DDL, locks and who holds them, bytes and rows per job, how each chain of tables is replaced (and why not by a swap) or merged, with the statements; changes nothing';
 
 CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,

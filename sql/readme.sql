@@ -7,6 +7,8 @@
 \o /dev/null
 \set ECHO none
 \i :file
+\set file :dir /2.sql
+\i :file
 \set ECHO all
 \o
 SELECT loader_wait(package_id, '60s') AS state, count(*) FROM loader.packages WHERE dataset = 'shop' GROUP BY 1;
@@ -15,9 +17,9 @@ SELECT count(*) FROM shop.tree;
 -- A role that loads
 \o /dev/null
 \set ECHO none
-\set file :dir /2.sql
-\i :file
 \set file :dir /3.sql
+\i :file
+\set file :dir /4.sql
 \i :file
 \set ECHO all
 \o
@@ -26,7 +28,7 @@ SELECT count(*) FROM shop.tree;
 SET client_min_messages = error;
 \o /dev/null
 \set ECHO none
-\set file :dir /4.sql
+\set file :dir /5.sql
 \i :file
 \set ECHO all
 \o
@@ -41,9 +43,9 @@ SELECT loader_start(test.path('1.1'), 'shop') AS id \gset
 SELECT loader_wait(:id, '60s');
 \o /dev/null
 \set ECHO none
-\set file :dir /5.sql
-\i :file
 \set file :dir /6.sql
+\i :file
+\set file :dir /7.sql
 \i :file
 \set ECHO all
 \o

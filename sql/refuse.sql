@@ -171,11 +171,25 @@ CALL test.file('3.4/load_package_state.json', '{"pipeline_state": {"state": "AAA
 SELECT * FROM test.refuse('3.4');
 CALL test.file('3.4/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": 7}"}}');
 SELECT * FROM test.refuse('3.4');
-CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_sources"}');
+CALL test.file('3.4/load_package_state.json', '{"refresh": 1}');
 SELECT * FROM test.refuse('3.4');
-CALL test.file('3.4/load_package_state.json', '{"dropped_tables": [{"name": "items"}]}');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_sources", "dropped_tables": "items"}');
 SELECT * FROM test.refuse('3.4');
-CALL test.file('3.4/load_package_state.json', '{"truncated_tables": [{"name": "items"}]}');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_sources", "dropped_tables": ["items"]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": 1}]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": ""}, {"name": "items"}]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": "it\u0000ems"}]}');
+SELECT * FROM test.refuse('3.4');
+-- dlt's own tables are the record of what was loaded
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_sources", "dropped_tables": [{"name": "items"}, {"name": "_dlt_loads"}]}');
+SELECT * FROM test.refuse('3.4');
+SELECT * FROM test.try(format($$SELECT * FROM loader_plan(%L, 'd')$$, test.path('3.4')));
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": "_dlt_version"}]}');
+SELECT * FROM test.refuse('3.4');
+CALL test.file('3.4/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": "items"}, {"name": "gone"}]}');
 SELECT * FROM test.refuse('3.4');
 CALL test.file('3.4/load_package_state.json', '{"dropped_tables": [], "truncated_tables": null}');
 SELECT * FROM test.refuse('3.4');
@@ -250,15 +264,90 @@ SELECT * FROM test.refuse('6.1');
 SELECT * FROM test.try(format('SELECT loader_scan(%L)', test.path('6.1')));
 SELECT * FROM test.try(format('SELECT loader_plan(%L)', test.path('6.1')));
 
--- Dispositions
-CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace"'), 'items.a.0.csv', '');
+-- Replace
+\set replaced '''items: id bigint; write_disposition="replace"'''
+CALL test.package('5.2', test.schema('shop', :replaced), 'items.a.0.csv', E'id\n1\n');
 SELECT * FROM test.refuse('5.2');
-CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="merge"', 'items__kids: v text; parent="items"'), 'items__kids.a.0.csv', '');
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace", x-replace-strategy="truncate"'), 'items.a.0.csv', E'id\n1\n');
 SELECT * FROM test.refuse('5.2');
-SELECT * FROM test.try(format($$SELECT loader_plan(%L, 'd')$$, test.path('5.2')));
--- without a job it does not matter
-CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace"'));
+SELECT * FROM test.try(format($$SELECT * FROM loader_plan(%L, 'd')$$, test.path('5.2')));
+-- the option goes before the hint
+SELECT * FROM test.refuse('5.2', $$, 'd', replace_strategy => 'diff'$$);
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace", x-replace-strategy=7'), 'items.a.0.csv', E'id\n1\n');
 SELECT * FROM test.refuse('5.2');
+-- without a job, and on a table that is not replaced, it does not matter
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="replace", x-replace-strategy="truncate"'));
+SELECT * FROM test.refuse('5.2');
+CALL test.package('5.2', test.schema('shop', 'items: id bigint; write_disposition="append", x-replace-strategy="truncate"'), 'items.a.0.csv', E'id\n1\n');
+SELECT * FROM test.refuse('5.2');
+
+-- Merge: a table from one line, and perhaps one nested in it
+CREATE FUNCTION test.refuse_merge(items text, kids text DEFAULT NULL, state text DEFAULT '{}',
+	OUT code text, OUT message text, OUT detail text, OUT hint text) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL test.package('5.3', test.schema('shop', VARIADIC CASE WHEN kids IS NULL THEN ARRAY[items] ELSE ARRAY[items, kids] END),
+		'items.a.0.jsonl', E'{}\n');
+	CALL test.file('5.3/load_package_state.json', state);
+	SELECT * FROM test.refuse('5.3') INTO code, message, detail, hint;
+END $$;
+-- delete-insert needs no key as long as there is one table, and row and root keys if there are more
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge"');
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge"', 'items__kids: v text; parent="items"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key; write_disposition="merge"', 'items__kids: v text, _dlt_id text!~ +row_key; parent="items"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key, b bigint! +primary_key; write_disposition="merge"',
+	'items__kids: v text, _dlt_id text!~ +row_key, p text +parent_key; parent="items"');
+-- one that has never seen a row is not there to be merged
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key; write_disposition="merge"', 'items__kids: v text; parent="items", x-normalizer={}');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key, gone bool +hard_delete, left bool +hard_delete; write_disposition="merge"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key, a bigint +dedup_sort="asc", b bigint +dedup_sort="desc"; write_disposition="merge"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key, a bigint +dedup_sort="up"; write_disposition="merge"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key="yes"; write_disposition="merge"');
+-- upsert and its kin need a primary key
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-strategy="upsert"');
+SELECT * FROM test.refuse_merge('items: id bigint +merge_key; write_disposition="merge", x-merge-strategy="insert-only"');
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-strategy="cdc"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key; write_disposition="merge", x-merge-strategy="upsert"', 'items__kids: v text; parent="items"');
+SELECT * FROM test.refuse_merge('items: id bigint! +primary_key; write_disposition="merge", x-merge-strategy="upsert"');
+-- scd2 needs its columns and a moment
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-strategy="scd2"');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version; write_disposition="merge", x-merge-strategy="scd2"');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to; write_disposition="merge", x-merge-strategy="scd2"');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to; write_disposition="merge", x-merge-strategy="scd2"',
+	NULL, '{"created_at": "2024-01-01T00:00:00Z"}');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to; write_disposition="merge", x-merge-strategy="scd2", x-boundary-timestamp="now"');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to; write_disposition="merge", x-merge-strategy="scd2", x-boundary-timestamp="2024-13-01"');
+SELECT * FROM test.refuse_merge('items: h text +x-row-version, f timestamp +x-valid-from, t timestamp +x-valid-to +x-active-record-timestamp="tomorrow"; write_disposition="merge", x-merge-strategy="scd2", x-boundary-timestamp="2024-01-01"');
+-- no such strategy, or none that is a string
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-strategy="overwrite"');
+SELECT * FROM test.try(format($$SELECT * FROM loader_plan(%L, 'd')$$, test.path('5.3')));
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-strategy=["upsert"]');
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-source-filter=true');
+SELECT * FROM test.refuse_merge('items: id bigint; write_disposition="merge", x-merge-skip-unchanged-rows="yes"');
+
+-- Conditions: one boolean expression and nothing after it
+CREATE TABLE test.condition (n integer GENERATED ALWAYS AS IDENTITY, text text);
+INSERT INTO test.condition (text) VALUES ('id > 1'), ('id > 1 AND exists (SELECT 1) -- why'), ('true; DROP TABLE items'), ('true) OR (true'),
+	('id >'), ('id = 1 AS x'), ('id, id'), ('*'), ('i.*'), ('true FROM items'), ('true LIMIT 1'), ('true UNION SELECT false'), ('SELECT true'), (' '), ('-- only'),
+	('name = ''{'), ('{table}.id > 1'), ('name = ''{{}}'''), ('name = ''open'), ('/* open'), ('id > $1'), (repeat('ä', 150) || ' >');
+CREATE FUNCTION test.condition(hint text, condition text, OUT code text, OUT message text, OUT detail text, OUT hint_ text) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL test.package('5.4', jsonb_set(test.schema('shop', 'items: id bigint! +primary_key, name text; write_disposition="merge"')::jsonb,
+		ARRAY['tables', 'items', hint], to_jsonb(condition))::text, 'items.a.0.jsonl', E'{}\n');
+	SELECT * FROM test.refuse('5.4') INTO code, message, detail, hint_;
+END $$;
+\pset expanded off
+\pset format aligned
+\pset tuples_only off
+SELECT c.text, r.code, r.message FROM test.condition c, test.condition('x-merge-source-filter', c.text) r WHERE length(c.text) < 100 ORDER BY n;
+SELECT c.text, r.code, r.message FROM test.condition c, test.condition('x-merge-destination-scope', c.text) r WHERE length(c.text) < 100 ORDER BY n;
+\pset format unaligned
+\pset expanded on
+\pset tuples_only on
+SELECT r.* FROM test.condition c, test.condition('x-merge-destination-scope', c.text) r WHERE length(c.text) > 100;
+SELECT * FROM test.condition('x-merge-destination-scope', '{staging_table}.id = {other}.id');
+-- one that is empty is none, and only a merge asks for them
+SELECT code FROM test.condition('x-merge-destination-scope', '');
+SELECT code FROM test.refuse_merge('items: id bigint; write_disposition="append", x-merge-source-filter="true AND"');
 
 -- The dataset
 SELECT code, message, replace(detail, format('role "%s"', current_user), 'role "<role>"') AS detail, hint FROM test.refuse('1.1', '');
@@ -266,9 +355,16 @@ SELECT * FROM test.refuse('1.1', ', dataset => ''''');
 SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('d', 64)));
 SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('ä', 32)));
 SELECT * FROM test.refuse('1.1', format(', dataset => %L', repeat('d', 63)));
+-- the staging dataset's name is longer; it has to do only for packages that may need one
+CALL test.package('5.5', test.schema('shop', :replaced), 'items.a.0.csv', E'id\n1\n');
+SELECT * FROM test.refuse('5.5', format(', dataset => %L', repeat('d', 56)));
+SELECT * FROM test.refuse('5.5', format(', dataset => %L, staging_dataset_name_layout => ''s_%%s''', repeat('d', 56)));
+SELECT * FROM test.refuse('5.5', $$, dataset => 'd', staging_dataset_name_layout => '%s'$$);
+SELECT * FROM test.refuse('1.1', $$, dataset => 'd', staging_dataset_name_layout => '%s'$$);
 SELECT * FROM test.refuse('1.1', ', dataset => ''pg_catalog''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''pg_new''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''loader''');
+SELECT * FROM test.refuse('1.1', ', dataset => ''loader_swap''');
 SELECT * FROM test.refuse('1.1', ', dataset => ''information_schema''');
 CALL test.file('1.1/load_package_state.json', '{"pipeline_state": {"state": "{\"dataset_name\": \"pg_toast\"}"}}');
 SELECT * FROM test.refuse('1.1', '');
@@ -302,7 +398,8 @@ SELECT * FROM test.refuse('1.1', $$, 'd', replace_strategy => 'diff', staging_da
 -- Nothing of all this is left.
 SELECT count(*) FROM loader.packages;
 DROP PROCEDURE test.job;
-DROP FUNCTION test.refuse_jobs;
+DROP FUNCTION test.refuse_jobs, test.refuse_merge, test.condition(text, text);
+DROP TABLE test.condition;
 DROP TABLE test.job_name;
 REVOKE ALL ON FUNCTION loader_register, loader_scan FROM regress_loader_etl;
 REVOKE ALL ON SCHEMA test FROM regress_loader_etl;

@@ -70,6 +70,13 @@
 #define ldr_set_session_role(role, is_superuser) SetSessionAuthorization(role, is_superuser)
 #endif
 
+/* What SPI says of a MERGE; 0: the server has none. (15.) */
+#if PG_VERSION_NUM >= 150000
+#define LDR_SPI_OK_MERGE SPI_OK_MERGE
+#else
+#define LDR_SPI_OK_MERGE 0
+#endif
+
 /* The i-th backend of the pgstat snapshot, from 1. (16 renamed it.) */
 #if PG_VERSION_NUM >= 160000
 #define ldr_local_beentry(i) pgstat_get_local_beentry_by_index(i)
@@ -190,6 +197,27 @@ ldr_srf_materialize(FunctionCallInfo fcinfo, bool scalar)
 #define ldr_schema_publications(nsp) GetSchemaPublications(nsp)
 #else
 #define ldr_schema_publications(nsp) NIL
+#endif
+
+/* Do publications of the relation send updates or deletes? (15 made a struct of it.) */
+#include "catalog/pg_publication.h"
+#if PG_VERSION_NUM >= 150000
+static inline bool
+ldr_publishes_changes(Relation rel)
+{
+	PublicationDesc desc;
+
+	RelationBuildPublicationDesc(rel, &desc);
+	return desc.pubactions.pubupdate || desc.pubactions.pubdelete;
+}
+#else
+static inline bool
+ldr_publishes_changes(Relation rel)
+{
+	PublicationActions *actions = GetRelationPublicationActions(rel);
+
+	return actions->pubupdate || actions->pubdelete;
+}
 #endif
 
 /*

@@ -33,8 +33,8 @@ _PG_init(void)
 {
 	DefineCustomIntVariable("loader.workers", "Processes that load the jobs of one package, the "
 							"coordinator included.",
-							"Used by packages with atomic => false; the argument workers overrides "
-							"it.",
+							"Used where jobs commit by themselves: by packages with atomic => false, "
+							"and by what is staged of large ones. The argument workers overrides it.",
 							&ldr_workers, 2, 1, 64, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.max_workers",
 							"Processes that load, over all packages and databases.",

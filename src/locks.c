@@ -3,7 +3,8 @@
  *
  * All of them, in OID order, inside a subtransaction: on a miss its abort lets all go, so that
  * nobody queues behind a request of ours for longer than loader.lock_timeout. Then again, after a
- * pause, until loader.lock_deadline; pg_dump holds every table for hours.
+ * pause, until loader.lock_deadline; pg_dump holds every table for hours. The first tries are
+ * shorter: most tables have a moment without long readers, and in it the lock costs nobody a wait.
  */
 #include "postgres.h"
 
@@ -38,7 +39,10 @@ typedef struct LockTarget
 	LOCKMODE	mode;
 	const char *dataset;		/* and before them this, if not NULL */
 	LdrDatasetLock which;
+	long		ms;				/* for all of them together */
 } LockTarget;
+
+#define FIRST_TRY_MS	10
 
 static void
 locks_set_timeout(long ms)
@@ -51,17 +55,17 @@ locks_set_timeout(long ms)
 }
 
 /*
- * All of them within loader.lock_timeout together: who queues behind the first may have to wait
- * for the last. Raises 55P03 when the time is over.
+ * All of them within the time of the try: who queues behind the first may have to wait for the
+ * last. Raises 55P03 when it is over.
  */
 static void
 locks_take(const LockTarget *target)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ldr_lock_timeout);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), target->ms);
 	ListCell   *lc;
 	int			nest = NewGUCNestLevel();
 
-	locks_set_timeout(ldr_lock_timeout);
+	locks_set_timeout(target->ms);
 	if (target->dataset)
 		ldr_dataset_lock(target->dataset, target->which);
 	foreach(lc, target->relids)
@@ -142,13 +146,15 @@ locks_deadline(void)
 
 /* Try, let go, pause, and again, until the deadline. */
 static void
-locks_wait(const LockTarget *target)
+locks_wait(LockTarget *target)
 {
 	TimestampTz deadline = locks_deadline();
 	long		pause = 10;
 
+	target->ms = Min(FIRST_TRY_MS, ldr_lock_timeout);
 	while (!locks_try(target))
 	{
+		target->ms = Min(target->ms + Max(target->ms / 4, 1), ldr_lock_timeout);
 		if (target->relids != NIL && GetCurrentTimestamp() >= deadline)
 			locks_give_up(target);
 		locks_pause(&pause);

@@ -133,6 +133,13 @@ ldr_options_is_replace_strategy(const char *name)
 	return false;
 }
 
+bool
+ldr_options_is_reserved(const char *dataset)
+{
+	return strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "information_schema") == 0 ||
+		strcmp(dataset, "loader") == 0 || strcmp(dataset, "loader_swap") == 0;
+}
+
 char *
 ldr_options_staging(const LdrOptions *options, const char *dataset)
 {
@@ -147,6 +154,11 @@ ldr_options_staging(const LdrOptions *options, const char *dataset)
 				 errmsg("staging dataset name \"%s\" is %s", staging,
 						strlen(staging) >= NAMEDATALEN ? "longer than 63 bytes"
 						: "that of the dataset"),
+				 errhint("Choose another staging_dataset_name_layout, such as 's_%%s'.")));
+	if (ldr_options_is_reserved(staging))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("staging dataset name \"%s\" is reserved", staging),
 				 errhint("Choose another staging_dataset_name_layout, such as 's_%%s'.")));
 	return staging;
 }

@@ -34,7 +34,10 @@ extern LdrOptions *ldr_options_from_json(const char *json);
 	"truncate-and-insert, insert-from-staging, staging-optimized or diff"
 extern bool ldr_options_is_replace_strategy(const char *name);
 
-/* The name of a dataset's staging dataset. Raises 42602 for one that cannot be used. */
+/* Is the schema of that name the server's or ours? A sweep would drop what is in loader_swap. */
+extern bool ldr_options_is_reserved(const char *dataset);
+
+/* The name of a dataset's staging dataset. Raises 42602 or 42939 for one that cannot be used. */
 extern char *ldr_options_staging(const LdrOptions *options, const char *dataset);
 
 /* The PostgreSQL encoding of csv files. */

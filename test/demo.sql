@@ -15,7 +15,7 @@ CREATE EXTENSION loader;
 \echo '== What would the first package do?'
 \echo '   SELECT * FROM loader_plan(\'.../1795377782.4696941\', dataset => \'shop\');'
 SELECT step, action, CASE WHEN length(object) > 24 THEN left(object, 21) || '...' ELSE object END AS object,
-	CASE WHEN length(detail) > 29 THEN left(detail, 26) || '...' ELSE detail END AS detail
+	CASE WHEN length(detail) > 27 THEN left(detail, 24) || '...' ELSE detail END AS detail
 FROM loader_plan(:'first', dataset => 'shop');
 
 \echo '== Load it, and wait.'
@@ -59,7 +59,7 @@ SELECT package_id AS package,
 FROM loader.jobs ORDER BY package_id, loader.jobs.job_id COLLATE "C";
 
 \echo '== What was done to each table'
-\echo '   SELECT package_id, table_name, disposition, sink, rows_inserted, bytes'
+\echo '   SELECT package_id, table_name, disposition, sink, rows_inserted'
 \echo '   FROM loader.tables ORDER BY package_id, table_name;'
-SELECT package_id AS package, table_name, disposition, sink, rows_inserted, bytes
+SELECT package_id AS package, table_name, disposition, sink, rows_inserted
 FROM loader.tables ORDER BY package_id, table_name COLLATE "C";

@@ -92,6 +92,20 @@ step_sink()
 	return $rc
 }
 
+step_merge()
+{
+	[ -f test/merge/Makefile ] || skip_step "test/merge/Makefile is not here"
+	need_server
+	local rc
+	build_and_install test/merge || return
+	limit=300 make_here -C test/merge installcheck >"$work/merge.log" 2>&1
+	rc=$?
+	uninstall_test loader_merge_test
+	count_regress "$work/merge.log"
+	[ ! -f test/merge/regression.diffs ] || head -n 300 test/merge/regression.diffs
+	return $rc
+}
+
 # An extension that was made for a test does not stay in the server's directories.
 uninstall_test()
 {
@@ -133,7 +147,7 @@ step_tap()
 	[ "$pg_major" -ge 15 ] || skip_step "PostgreSQL 14 has other TAP modules"
 	[ -d "$(dirname "$("$pg_config" --pgxs)")/../test/perl" ] ||
 		skip_step "this server comes without the TAP modules"
-	limit=900 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
+	limit=1800 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
 		>"$work/tap.log" 2>&1
 	local rc=$?
 	count_tap "$work/tap.log"
@@ -173,6 +187,21 @@ step_oracle()
 		--copy-to "$work/oracle"
 }
 
+# The same where jobs commit one by one, and where everything is staged by transactions before.
+step_oracle_ways()
+{
+	need_server
+	local python rc=0
+	need_python
+	new_database oracle_ways || return
+	export PYTHON=$python
+	timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
+		--sql 'CALL loader_run(%s, dataset => %s, atomic => false{options})' || rc=1
+	PGOPTIONS='-c loader.small_package=0' timeout -k 10 600 test/oracle/run.sh \
+		--dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
+	return $rc
+}
+
 step_other_servers()
 {
 	local python
@@ -186,9 +215,11 @@ run_step unit 'unit tests, under sanitizers'
 run_step fuzz_corpus 'fuzz corpus, replayed'
 run_step convert 'converters against the server'
 run_step sink 'sinks against the server'
+run_step merge 'merges and replaces by SQL against the server'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step oracle "comparison with what dlt's own loader left"
+run_step oracle_ways 'the same, by job and staged'
 run_step other_servers 'other servers'
 summary

@@ -45,6 +45,7 @@ extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 
 /* Keep coordinators away until commit. False if one works on the package. */
 extern bool ldr_api_lock(const LdrPackage *package);
+extern bool ldr_api_lock_jobs(const LdrPackage *package);
 
 /* Raise the stored error of a package that failed or was cancelled. */
 extern void ldr_api_raise_failure(const LdrPackage *package) __attribute__((noreturn));

@@ -57,19 +57,26 @@ loader_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/*
- * Keep coordinators away until we commit. False if one works on the package; of one that has ended,
- * or is to be cancelled, the coordinator is about to leave, which takes a moment.
- */
-bool
-ldr_api_lock(const LdrPackage *package)
+/* Has it ended, or is it about to? */
+static bool
+control_is_ending(const LdrPackage *package)
 {
+	return package->cancel_requested ||
+		(strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0);
+}
+
+/* Keep coordinators away until we commit; with helpers, none of these may be there either. */
+static bool
+control_lock(const LdrPackage *package, bool helpers)
+{
+	bool		locked = false;
+
 	for (int ms = 0; ms < LEAVE_MS; ms += LEAVE_STEP_MS)
 	{
-		if (ldr_package_lock(package->package_id, false, false))
+		locked = locked || ldr_package_lock(package->package_id, false, false);
+		if (locked && (!helpers || ldr_job_lock_idle(package->package_id, true)))
 			return true;
-		if (!package->cancel_requested &&
-			(strcmp(package->state, "new") == 0 || strcmp(package->state, "loading") == 0))
+		if (!control_is_ending(package))
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS,
 						 PG_WAIT_EXTENSION);
@@ -77,6 +84,26 @@ ldr_api_lock(const LdrPackage *package)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
+}
+
+/*
+ * Keep coordinators away until we commit. False if one works on the package; of one that has ended,
+ * or is to be cancelled, the coordinator is about to leave, which takes a moment.
+ */
+bool
+ldr_api_lock(const LdrPackage *package)
+{
+	return control_lock(package, false);
+}
+
+/*
+ * The same to remove its jobs: a helper that has lost its coordinator holds the row of the job that it
+ * works on, and might do so for long.
+ */
+bool
+ldr_api_lock_jobs(const LdrPackage *package)
+{
+	return control_lock(package, true);
 }
 
 /*
@@ -125,7 +152,7 @@ loader_forget(PG_FUNCTION_ARGS)
 	if (ldr_package_get(id, true) == NULL)
 		PG_RETURN_BOOL(false);
 	package = ldr_api_package(id, true);
-	if (!ldr_api_lock(package))
+	if (!ldr_api_lock_jobs(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("package " INT64_FORMAT " is being loaded", id),
@@ -140,8 +167,8 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errdetail("Forgotten, it could be loaded again, and they twice."),
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));
-	ldr_stage_release(id);
 	forgotten = ldr_package_forget(id);
+	ldr_stage_release(id);
 	ldr_start_waiting(true);
 	PG_RETURN_BOOL(forgotten);
 }

@@ -317,14 +317,15 @@ plan_needs_staging(const LdrPlan *plan)
 	return false;
 }
 
-/* Each chain of tables that is replaced or merged: strategy, tables, and what is done to them. */
+/* Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them. */
 static void
 plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
 				const char *staging)
 {
+	List	   *followed = ldr_follow_roots(dir, tables);
 	ListCell   *lc;
 
-	foreach(lc, ldr_follow_roots(dir, tables))
+	foreach(lc, followed)
 	{
 		const LdrSchemaTable *root = lfirst(lc);
 		int			n;
@@ -343,10 +344,14 @@ plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, 
 			plan_put_way(out, plan, chain[i]);
 		plan_put_statements(out, plan, dir, chain, n, staging);
 	}
-	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].truncated &&
-			plan->tables[i].table->root->disposition == LDR_APPEND)
-			plan_put_way(out, plan, &plan->tables[i]);
+	foreach(lc, ldr_follow_truncated(plan, followed))
+	{
+		int			n;
+		LdrPlanTable **chain = ldr_plan_chain(plan, lfirst(lc), &n);
+
+		for (int i = 0; i < n; i++)
+			plan_put_way(out, plan, chain[i]);
+	}
 }
 
 static void

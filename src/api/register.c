@@ -104,8 +104,7 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 						dataset[0] ? "longer than 63 bytes" : "empty"),
 				 dataset[0] ? errhint("Names are never cut; choose a shorter one.")
 				 : errhint("Name a dataset, or leave the argument out.")));
-	if (strncmp(dataset, "pg_", 3) == 0 || strcmp(dataset, "loader") == 0 ||
-		strcmp(dataset, "information_schema") == 0)
+	if (ldr_options_is_reserved(dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("dataset name \"%s\" is reserved", dataset)));
@@ -351,13 +350,13 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	if (strcmp(known->state, "failed") == 0 || strcmp(known->state, "cancelled") == 0)
 	{
 		package->package_id = known->package_id;
-		if (!ldr_api_lock(known))
+		if (!ldr_api_lock_jobs(known))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("package " INT64_FORMAT " is being loaded", known->package_id)));
 		ldr_scout_at_end();
 		ldr_package_reregister(package);
-		ldr_job_delete(known->package_id);
+		ldr_job_delete(known->package_id, known->dataset);
 		register_jobs(known->package_id, dir);
 		ereport(elevel,
 				(errmsg("package \"%s\" %s before and is registered anew", package->load_id,

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -125,6 +126,17 @@ wait_check_startable(const LdrPackage *package)
 						 "package " INT64_FORMAT ".", blocker)));
 }
 
+/*
+ * A commit can be seen by snapshots a moment before others are told to forget what they have cached
+ * of the catalog: that a dataset does not exist, say. The lock on the transaction's id goes last.
+ */
+static void
+wait_for_commit(const LdrPackage *package)
+{
+	if (TransactionIdIsNormal(package->xmin) && !TransactionIdIsCurrentTransactionId(package->xmin))
+		XactLockTableWait(package->xmin, NULL, NULL, XLTW_None);
+}
+
 /* Look with fresh snapshots until the package has ended or time is up. Returns its last state. */
 static LdrPackage *
 wait_loop(int64 package_id, TimestampTz until, bool notices)
@@ -134,10 +146,10 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 	long		pause = 1;
 	TimestampTz noticed = GetCurrentTimestamp();
 	TimestampTz startable = 0;
+	LdrPackage *package;
 
 	for (;;)
 	{
-		LdrPackage *package;
 		TimestampTz now = GetCurrentTimestamp();
 		char		line[160];
 
@@ -169,7 +181,10 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(look);
-	return ldr_api_package(package_id, true);
+	package = ldr_api_package(package_id, true);
+	if (wait_has_ended(package))
+		wait_for_commit(package);
+	return package;
 }
 
 /*

@@ -103,19 +103,25 @@ ldr_job_last(int64 package_id)
 	return last;
 }
 
+/* Of a row of loader.job called j: are its rows in a table of the dataset $2 that is still there? */
+#define JOB_HAS_ROWS \
+	"(j.state = 'completed' AND EXISTS (SELECT FROM pg_class c " \
+	"JOIN pg_namespace n ON n.oid = c.relnamespace " \
+	"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation))"
+
 /*
- * Make room for jobs that are registered anew: all go, but for those that are completed, whose
- * rows are in the tables already. See ldr_job_recheck.
+ * Make room for jobs that are registered anew: all go, but for those whose rows are in the tables
+ * already.
  */
 void
-ldr_job_delete(int64 package_id)
+ldr_job_delete(int64 package_id, const char *dataset)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	ldr_catalog_execute("DELETE FROM loader.job "
-						"WHERE package_id = $1 AND (state <> 'completed' OR kind <> 'load')",
-						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.job j "
+						"WHERE package_id = $1 AND (kind <> 'load' OR NOT " JOB_HAS_ROWS ")",
+						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.package_table "
 						"WHERE package_id = $1 AND NOT EXISTS (SELECT FROM loader.job "
 						"WHERE package_id = $1)",
@@ -126,7 +132,7 @@ ldr_job_delete(int64 package_id)
  * Claim the oldest unfinished job of the package by a row lock, which ends with this transaction
  * or with this process; with staged_only, of those whose rows wait for publish elsewhere, and none
  * after one has failed. A table that is replaced by a swap heap is one piece of work: its first
- * job stands for all. NULL if there is none that nobody works on.
+ * job that has not failed stands for all. NULL if there is none that nobody works on.
  */
 LdrJob *
 ldr_job_claim(int64 package_id, bool staged_only)
@@ -145,7 +151,7 @@ ldr_job_claim(int64 package_id, bool staged_only)
 						"AND NOT (t.stage IS NOT DISTINCT FROM 'swap heap' AND EXISTS "
 						"(SELECT FROM loader.job e WHERE e.package_id = $1 "
 						"AND e.table_name = j.table_name AND e.kind = 'load' "
-						"AND e.ordinal < j.ordinal)) "
+						"AND e.state <> 'failed' AND e.ordinal < j.ordinal)) "
 						"ORDER BY j.ordinal LIMIT 1 FOR UPDATE OF j SKIP LOCKED",
 						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;
@@ -227,10 +233,29 @@ ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
 	ObjectIdGetDatum(relation)};
 
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'new', relation = NULL, finished_at = NULL "
+							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		/* what they counted is counted again */
+		ldr_catalog_execute("UPDATE loader.package_table "
+							"SET rows_read = 0, rows_inserted = 0, bytes = 0 "
+							"WHERE package_id = $1 AND table_name = $2",
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* The same for rows that are in a table which is to be dropped. */
+void
+ldr_job_lost(int64 package_id, Oid relid)
+{
+	Oid			types[] = {INT8OID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
+
 	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
-						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
-						"AND state = 'completed' AND relation IS DISTINCT FROM $3",
-						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+						"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
+						"AND state = 'completed'",
+						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 typedef struct JobFailure
@@ -274,9 +299,7 @@ ldr_job_has_rows(int64 package_id, const char *dataset)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
 	return ldr_catalog_execute("SELECT 1 FROM loader.job j "
-							   "JOIN pg_class c ON c.oid = j.relation AND c.relname = j.table_name "
-							   "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $2 "
-							   "WHERE j.package_id = $1 AND j.state = 'completed' LIMIT 1",
+							   "WHERE package_id = $1 AND " JOB_HAS_ROWS " LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 

@@ -138,6 +138,7 @@ extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_loaded(int64 package_id, TimestampTz started_at);
 extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at,
 							   ErrorData *edata);
+extern void ldr_package_hold(int64 package_id);
 extern bool ldr_package_cancel_requested(int64 package_id);
 
 /* Packages that were started, have not ended, and belong to this server: ids in order. */
@@ -158,9 +159,10 @@ extern void ldr_job_insert(int64 package_id, const LdrJob *job);
 extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id, bool followup);
 extern int	ldr_job_last(int64 package_id);
-extern void ldr_job_delete(int64 package_id);
+extern void ldr_job_delete(int64 package_id, const char *dataset);
 extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
 extern void ldr_job_restage(int64 package_id, const char *table_name, Oid relation);
+extern void ldr_job_lost(int64 package_id, Oid relid);
 extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
@@ -178,6 +180,8 @@ extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, 
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
 extern void ldr_package_table_recount(int64 package_id);
 extern char *ldr_package_table_stage(int64 package_id, const char *table_name);
+extern void ldr_package_table_chain_rows(int64 package_id, const char *chain, int64 *read,
+										 int64 *inserted);
 
 /* stage.c */
 extern void ldr_stage_insert(const LdrStage *stage);

@@ -67,8 +67,8 @@ package_read_id(HeapTuple t, TupleDesc d, void *arg)
 }
 
 /*
- * The statements that change one package by its id and nothing else: true if it matched. The
- * statement's WHERE says from which states.
+ * The statements that change (or lock) one package by its id and nothing else: true if it matched.
+ * The statement's WHERE says from which states.
  */
 static bool
 package_update(const char *sql, int64 package_id, int expect)
@@ -317,6 +317,22 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("package " INT64_FORMAT " was cancelled", package_id)));
+}
+
+/*
+ * The package does not end before this transaction does. Last thing before the commit of a job that
+ * commits by itself: what ends a package lets go of what is staged, and there must be no more. Raises
+ * 57014 if it has ended.
+ */
+void
+ldr_package_hold(int64 package_id)
+{
+	if (!package_update("SELECT FROM loader.package WHERE package_id = $1 "
+						"AND state IN ('new', 'loading') AND NOT cancel_requested FOR SHARE",
+						package_id, SPI_OK_SELECT))
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("package " INT64_FORMAT " has ended", package_id)));
 }
 
 /* Record the end of a package that was not published; state is failed or cancelled. */

@@ -71,6 +71,37 @@ package_table_read_text(HeapTuple t, TupleDesc d, void *arg)
 	*(char **) arg = ldr_catalog_text(t, d, 1);
 }
 
+typedef struct PackageTableRows
+{
+	int64		read;
+	int64		inserted;
+} PackageTableRows;
+
+static void
+package_table_read_rows(HeapTuple t, TupleDesc d, void *arg)
+{
+	PackageTableRows *rows = arg;
+
+	rows->read = ldr_catalog_int(t, d, 1);
+	rows->inserted = ldr_catalog_int(t, d, 2);
+}
+
+/* What is known of all tables of a chain together. */
+void
+ldr_package_table_chain_rows(int64 package_id, const char *chain, int64 *read, int64 *inserted)
+{
+	PackageTableRows rows = {0, 0};
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(chain)};
+
+	ldr_catalog_execute("SELECT sum(rows_read)::bigint, sum(rows_inserted)::bigint "
+						"FROM loader.package_table WHERE package_id = $1 AND chain = $2",
+						2, types, values, NULL, SPI_OK_SELECT, false, package_table_read_rows,
+						&rows);
+	*read = rows.read;
+	*inserted = rows.inserted;
+}
+
 /* Where the table's jobs put their rows before publish; NULL: nowhere, or nothing is known. */
 char *
 ldr_package_table_stage(int64 package_id, const char *table_name)

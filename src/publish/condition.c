@@ -8,6 +8,7 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 
@@ -124,6 +125,15 @@ condition_has_more(const SelectStmt *s)
 		s->withClause != NULL || s->op != SETOP_NONE;
 }
 
+/* A parameter, anywhere: there is nobody to give it a value. */
+static bool
+condition_has_parameter(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return IsA(node, ParamRef) || raw_expression_tree_walker(node, condition_has_parameter, context);
+}
+
 static void
 condition_check(const Condition *c, const char *sql)
 {
@@ -143,6 +153,8 @@ condition_check(const Condition *c, const char *sql)
 	if (IsA(target->val, ColumnRef) &&
 		IsA(llast(((ColumnRef *) target->val)->fields), A_Star))
 		condition_fail(c, "it is not one expression");
+	if (condition_has_parameter(target->val, NULL))
+		condition_fail(c, "it has a parameter");
 }
 
 char *
@@ -156,5 +168,8 @@ ldr_condition_sql(const LdrSchemaTable *table, const char *hint, const char *tex
 	sql = condition_expand(&c, target, staging);
 	condition_check(&c, sql);
 	/* the line break ends a comment that the condition may end with */
-	return psprintf("(%s\n)", sql);
+	sql = psprintf("(%s\n)", sql);
+	/* "ALL x" passes for an expression where it stands alone, and is none in parentheses */
+	condition_check(&c, sql);
+	return sql;
 }

@@ -7,8 +7,11 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
@@ -19,6 +22,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -30,12 +34,15 @@
 LdrPlan *
 ldr_run_plan(const LdrRun *run)
 {
+	LdrPackageState state = *run->dir->state;
 	List	   *names = NIL;
 	ListCell   *lc;
 
 	foreach(lc, run->jobs)
 		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	return ldr_plan_make(run->dir->schema, run->dir->state, run->package->dataset, names);
+	if (run->dropped)
+		state.ndropped = 0;
+	return ldr_plan_make(run->dir->schema, &state, run->package->dataset, names);
 }
 
 char *
@@ -66,15 +73,15 @@ ldr_run_stats(LdrRun *run, const LdrSchemaTable *table)
 	return stats;
 }
 
+/* object is what the event is of: the change's table, or the one whose name that will have. */
 static void
-create_change(LdrRun *run, const char *dataset, const LdrChange *change)
+create_change(LdrRun *run, const char *dataset, const LdrChange *change, const char *object)
 {
 	char	   *sql = ldr_change_sql(dataset, change, run->options->create_indexes);
 
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
-			  : "add column",
-			  change->table->name, "%s", sql);
+			  : "add column", object, "%s", sql);
 }
 
 /*
@@ -89,7 +96,7 @@ create_provisional(LdrRun *run, const char *dataset, LdrPlanTable *t, const LdrP
 
 	t->made_as = psprintf("loader_new_%u", drop->relid);
 	renamed.name = (char *) t->made_as;
-	create_change(run, dataset, &change);
+	create_change(run, dataset, &change, t->table->name);
 }
 
 /* Only an owner may have a strong lock: ask before waiting for it. */
@@ -133,7 +140,7 @@ ldr_migrate(LdrRun *run)
 			for (int c = 0; c < t->nchanges; c++)
 				if (ldr_change_migrates(&t->changes[c]) && list_member_oid(relids, t->relid))
 				{
-					create_change(run, plan->dataset, &t->changes[c]);
+					create_change(run, plan->dataset, &t->changes[c], t->table->name);
 					changed = true;
 				}
 			if (!changed)
@@ -264,9 +271,12 @@ create_replaces(const LdrPlan *plan, const LdrPlanTable *t)
 	return NULL;
 }
 
-/* The schema and the tables of a plan, as far as they are not there. */
+/*
+ * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
+ * be.
+ */
 static void
-create_all(LdrRun *run, LdrPlan *plan)
+create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
@@ -277,13 +287,13 @@ create_all(LdrRun *run, LdrPlan *plan)
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
-		const LdrPlanDrop *drop = create_replaces(plan, t);
+		const LdrPlanDrop *drop = drops_later ? create_replaces(plan, t) : NULL;
 
 		for (int c = 0; c < t->nchanges; c++)
 			if (drop && t->changes[c].kind == LDR_CREATE_TABLE)
 				create_provisional(run, plan->dataset, t, drop);
 			else if (t->changes[c].kind != LDR_KEEP_TYPE)
-				create_change(run, plan->dataset, &t->changes[c]);
+				create_change(run, plan->dataset, &t->changes[c], t->table->name);
 	}
 	/* index expressions and the like look with the active snapshot: let it see the new tables */
 	PopActiveSnapshot();
@@ -306,16 +316,14 @@ ldr_create_tables(LdrRun *run)
 		plan = ldr_run_plan(run);
 	}
 	/* ways before the tables are made: what is new needs no replacing */
-	ldr_ways_choose(plan, run->options);
+	if (run->options->atomic)
+		ldr_ways_choose(plan, run->options);
 	for (int i = 0; i < plan->ndrops; i++)
 		create_check_owner(plan->drops[i].relid);
+	/* otherwise this transaction is short, and jobs go by names */
 	if (!run->options->atomic)
-	{
-		/* this transaction is short, and jobs go by names */
 		create_drop(run, plan->dataset, plan->drops, plan->ndrops);
-		plan->ndrops = 0;
-	}
-	create_all(run, plan);
+	create_all(run, plan, run->options->atomic);
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
@@ -324,26 +332,104 @@ ldr_create_tables(LdrRun *run)
 			t->relid = get_relname_relid(t->made_as ? t->made_as : t->table->name,
 										 get_namespace_oid(plan->dataset, false));
 	}
+	/* those who come later, at the end or after a failure, find all tables there: so choose by that */
+	if (!run->options->atomic)
+		ldr_ways_choose(plan, run->options);
 	return plan;
+}
+
+/* The owner of a schema; InvalidOid if there is none. */
+static Oid
+create_namespace_owner(Oid namespace)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* The owner of a relation; InvalidOid if there is none. */
+static Oid
+create_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * May code of this owner run as the role? A superuser has every role's rights, which is no reason
+ * to trust it; that of the dataset's owner runs anyway.
+ */
+static bool
+create_trusts(Oid owner, Oid dataset)
+{
+	return superuser_arg(owner) || is_member_of_role_nosuper(GetUserId(), owner) ||
+		(OidIsValid(owner) && owner == create_namespace_owner(dataset));
 }
 
 /*
  * The names of staging tables are no secret: somebody may have made them first, with triggers that
- * would run as this role. Besides, only an owner may empty and analyze a table.
+ * would run as this role, or their schema, in which its owner can put others in their place.
+ * Besides, only an owner may empty and analyze a table.
  */
 static void
-create_check_staging(const LdrPlan *staging)
+create_check_staging(const LdrPlan *staging, Oid dataset)
 {
+	if (!create_trusts(create_namespace_owner(staging->namespace), dataset))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("staging dataset \"%s\" belongs to another role", staging->dataset),
+				 errhint("Drop it, or choose another staging_dataset_name_layout.")));
 	for (int i = 0; i < staging->ntables; i++)
 	{
 		const LdrPlanTable *t = &staging->tables[i];
 
-		if (!ldr_is_owner(t->relid, GetUserId()))
+		if (!OidIsValid(t->relid))
+			continue;
+		if (!ldr_is_owner(t->relid, GetUserId()) || !create_trusts(create_owner(t->relid), dataset))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of staging table %s",
 							quote_qualified_identifier(staging->dataset, t->table->name)),
 					 errhint("Drop it, or choose another staging_dataset_name_layout.")));
+	}
+}
+
+/*
+ * Rows of an earlier package would not let a NOT NULL column in. dlt has emptied the staging table
+ * since if the table was replaced; where a swap took its place, they are still there.
+ */
+static void
+create_empty_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging)
+{
+	for (int i = 0; i < staging->ntables; i++)
+	{
+		const LdrPlanTable *t = &staging->tables[i];
+		const LdrPlanTable *target = ldr_plan_table(plan, t->table->name);
+		bool		in_the_way = false;
+
+		for (int c = 0; c < t->nchanges; c++)
+			in_the_way = in_the_way || (t->changes[c].kind == LDR_ADD_COLUMN &&
+										!t->changes[c].column->nullable);
+		if (!in_the_way || target == NULL || ldr_way_stage(target->way) == NULL ||
+			strcmp(ldr_way_stage(target->way), LDR_STAGE_STAGING) != 0)
+			continue;
+		create_check_owner(t->relid);
+		(void) ldr_lock_tables(list_make1_oid(t->relid), AccessExclusiveLock);
+		ldr_job_restage(run->package->package_id, t->table->name, InvalidOid);
+		ldr_sql_execute(psprintf("TRUNCATE TABLE ONLY %s",
+								 quote_qualified_identifier(staging->dataset, t->table->name)),
+						0, NULL, NULL, SPI_OK_UTILITY);
 	}
 }
 
@@ -365,9 +451,11 @@ ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 		ndrops += OidIsValid(drops[ndrops].relid);
 	}
 	create_drop(run, name, drops, ndrops);
-	create_all(run, ldr_plan_staging(schema, name, tables));
 	staging = ldr_plan_staging(schema, name, tables);
-	create_check_staging(staging);
+	create_empty_staging(run, plan, staging);
+	create_all(run, staging, false);
+	staging = ldr_plan_staging(schema, name, tables);
+	create_check_staging(staging, plan->namespace);
 	if (ndrops > 0)
 		ldr_system_forget_versions(schema, name);
 	ldr_system_record_staging(run, tables);

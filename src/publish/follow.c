@@ -8,7 +8,11 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "locks.h"
@@ -45,14 +49,50 @@ follow_add(LdrRun *run, const LdrMergeTable *done)
 	stats->rows_deleted += done->deleted;
 }
 
-/* Planner statistics of what was just loaded: the statements that follow join by them. */
-static void
-follow_analyze(const LdrRun *run, const LdrMerge *merge)
+/* Do merges join or group by it? Conditions of hints may name any column. */
+static bool
+follow_is_key(const LdrSchemaColumn *c)
 {
-	for (int i = 0; i < merge->ntables; i++)
-		ldr_sql_execute(psprintf("ANALYZE %s",
-								 quote_qualified_identifier(ldr_run_staging(run),
-															merge->tables[i].table->name)),
+	return c->type != LDR_TYPE_NONE &&
+		(c->primary_key || c->merge_key || c->row_key || c->parent_key || c->root_key ||
+		 c->unique || c->hard_delete || c->dedup_sort != 0 || c->row_version);
+}
+
+/*
+ * The columns that the planner has to know of, in parentheses; "" for all of them, NULL if the
+ * rows are only read from end to end.
+ */
+static char *
+follow_analyzed(const LdrSchemaTable *table, LdrWay way)
+{
+	StringInfoData sql;
+
+	if (way != LDR_WAY_MERGE || table->root->source_filter || table->root->destination_scope)
+		return pstrdup("");
+	initStringInfo(&sql);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (follow_is_key(&table->columns[i]))
+			appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : " (",
+							 quote_identifier(table->columns[i].name));
+	if (sql.len == 0)
+		return NULL;
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/*
+ * Planner statistics of what was just loaded: the statements that follow join by them. ANALYZE of
+ * all columns would take as long as a quarter of the merge.
+ */
+static void
+follow_analyze(const LdrRun *run, const LdrSchemaTable *table, LdrWay way)
+{
+	char	   *columns = follow_analyzed(table, way);
+
+	if (columns)
+		ldr_sql_execute(psprintf("ANALYZE %s%s",
+								 quote_qualified_identifier(ldr_run_staging(run), table->name),
+								 columns),
 						0, NULL, NULL, SPI_OK_UTILITY);
 }
 
@@ -75,7 +115,7 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 
 	merge->tables = palloc0(sizeof(LdrMergeTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (chain[i]->way == way || chain[i]->way == other)
+		if ((chain[i]->way == way || chain[i]->way == other) && !chain[i]->truncates)
 		{
 			merge->tables[merge->ntables].made_as = chain[i]->made_as;
 			merge->tables[merge->ntables++].table = chain[i]->table;
@@ -86,17 +126,32 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	return merge;
 }
 
+/*
+ * The statements hash all of what is staged, whole rows of it, and join that with all of the
+ * target: as much memory as for an index, else large targets would go to disk and back.
+ */
+static void
+follow_set_memory(void)
+{
+	char		kilobytes[32];
+
+	snprintf(kilobytes, sizeof(kilobytes), "%d", Max(work_mem, maintenance_work_mem));
+	(void) set_config_option("work_mem", kilobytes, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
 static void
 follow_merge_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
 {
 	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_MERGE, LDR_WAY_MERGE);
 
 	for (int i = n - 1; i >= 0; i--)
-		if (chain[i]->way == LDR_WAY_EMPTY || chain[i]->truncated)
+		if ((chain[i]->way == LDR_WAY_EMPTY || chain[i]->truncated) && !chain[i]->truncates)
 			follow_delete_all(run, plan, chain[i]);
 	if (merge->ntables == 0)
 		return;
-	follow_analyze(run, merge);
+	for (int i = 0; i < merge->ntables; i++)
+		follow_analyze(run, merge->tables[i].table, LDR_WAY_MERGE);
 	ldr_merge_run(merge);
 	for (int i = 0; i < merge->ntables; i++)
 		follow_add(run, &merge->tables[i]);
@@ -113,16 +168,17 @@ follow_replace_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int
 	LdrDiff   **diffs = palloc0(sizeof(LdrDiff *) * (merge->ntables + 1));
 	int			m = merge->ntables;
 
-	follow_analyze(run, merge);
 	for (int i = n - 1; i >= 0; i--)
 	{
+		if (chain[i]->truncates)
+			continue;
 		if (chain[i]->way == LDR_WAY_EMPTY)
 			follow_delete_all(run, plan, chain[i]);
 		else if (chain[i]->way == LDR_WAY_REFILL)
 			ldr_refill_delete(merge, --m);
 		else if (chain[i]->way == LDR_WAY_DIFF)
 		{
-			m--;
+			follow_analyze(run, merge->tables[--m].table, LDR_WAY_DIFF);
 			diffs[m] = ldr_diff_delete(merge, m);
 		}
 	}
@@ -149,46 +205,50 @@ follow_chain(LdrRun *run, const LdrPlan *plan, const LdrSchemaTable *root)
 		follow_replace_chain(run, plan, chain, n);
 }
 
-static int64
-follow_rows_inserted(LdrRun *run, const LdrSchemaTable *root, int64 *read)
+/* Of the whole chain: by jobs that have committed, and by this transaction. */
+static void
+follow_count_rows(LdrRun *run, const LdrSchemaTable *root, int64 *read, int64 *inserted)
 {
-	int64		inserted = 0;
 	ListCell   *lc;
 
-	*read = 0;
+	ldr_package_table_chain_rows(run->package->package_id, root->name, read, inserted);
 	foreach(lc, run->stats)
 	{
 		const LdrTableStats *stats = lfirst(lc);
 
 		if (strcmp(stats->chain, root->name) != 0)
 			continue;
-		inserted += stats->rows_inserted;
+		*inserted += stats->rows_inserted;
 		*read += stats->rows_read;
 	}
-	return inserted;
 }
 
-/* Tables that a refresh has emptied, whose chains no job follows. */
-static void
-follow_truncated(LdrRun *run, const LdrPlan *plan)
+/* Roots of tables that a refresh has emptied, as far as they are not among those that jobs follow. */
+List *
+ldr_follow_truncated(const LdrPlan *plan, List *followed)
 {
-	for (int i = 0; i < plan->ntables; i++)
-	{
-		const LdrPlanTable *t = &plan->tables[i];
+	List	   *roots = NIL;
 
-		if (t->truncated && t->table->root->disposition == LDR_APPEND &&
-			(t->way == LDR_WAY_EMPTY || t->way == LDR_WAY_DIFF || t->way == LDR_WAY_REFILL))
-			follow_chain(run, plan, t->table->root);
-	}
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].truncated && !list_member_ptr(followed, plan->tables[i].table->root))
+			roots = list_append_unique_ptr(roots, plan->tables[i].table->root);
+	return roots;
 }
 
 void
 ldr_follow(LdrRun *run, const LdrPlan *plan)
 {
+	List	   *followed = NIL;
+	int			nest = NewGUCNestLevel();
 	ListCell   *lc;
 
+	follow_set_memory();
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
-	follow_truncated(run, plan);
+	foreach(lc, run->followups)
+		followed = lappend(followed, ldr_schema_table(run->dir->schema,
+													  ((LdrJob *) lfirst(lc))->table_name));
+	foreach(lc, ldr_follow_truncated(plan, followed))
+		follow_chain(run, plan, lfirst(lc));
 	foreach(lc, run->followups)
 	{
 		LdrJob	   *job = lfirst(lc);
@@ -199,10 +259,63 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 
 		ldr_run_job_begin(run, job);
 		follow_chain(run, plan, root);
-		inserted = follow_rows_inserted(run, root, &read);
+		follow_count_rows(run, root, &read, &inserted);
 		ldr_job_completed(run->package->package_id, job->ordinal, t ? t->relid : InvalidOid,
 						  read, inserted, run->job_started_at);
 		run->job = NULL;
+	}
+	AtEOXact_GUC(true, nest);
+}
+
+/* Strong locks on the tables that are truncated, and the statement for it; NULL: there are none. */
+static char *
+follow_lock_truncates(const LdrPlan *plan)
+{
+	StringInfoData sql;
+	List	   *relids = NIL;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		const LdrPlanTable *t = &plan->tables[i];
+
+		if (!t->truncates)
+			continue;
+		/* only who may truncate may have the lock for it: ask before waiting */
+		if (pg_class_aclcheck(t->relid, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->table->name);
+		relids = lappend_oid(relids, t->relid);
+		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
+						 quote_qualified_identifier(plan->dataset, t->table->name));
+	}
+	if (relids == NIL)
+		return NULL;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	return sql.data;
+}
+
+/*
+ * Tables whose rows can only go by TRUNCATE, with its lock: so they come after all that takes long.
+ * Readers wait for the commit, and old snapshots see no rows of such a table.
+ */
+void
+ldr_follow_truncates(LdrRun *run, const LdrPlan *plan)
+{
+	char	   *sql = follow_lock_truncates(plan);
+
+	if (sql == NULL)
+		return;
+	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrMergeTable table = {.table = plan->tables[i].table};
+		LdrMerge	merge = {.tables = &table, .ntables = 1, .dataset = plan->dataset};
+
+		if (!plan->tables[i].truncates || plan->tables[i].way == LDR_WAY_EMPTY)
+			continue;
+		merge.staging = ldr_run_staging(run);
+		ldr_refill_insert(&merge, 0);
+		follow_add(run, &table);
 	}
 }
 

@@ -25,9 +25,9 @@ ldr_merge_strategy(const LdrSchemaTable *root)
 			return (LdrMergeStrategy) i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("table \"%s\" asks for merge strategy \"%s\", which does not exist",
-					root->name, root->strategy),
-			 errhint("There are delete-insert, upsert, insert-only, scd2 and cdc.")));
+			 errmsg("unknown merge strategy \"%s\"", root->strategy),
+			 errdetail("Hint \"x-merge-strategy\" of table \"%s\".", root->name),
+			 errhint("It is delete-insert, upsert, insert-only, scd2 or cdc.")));
 }
 
 const char *

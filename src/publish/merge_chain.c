@@ -95,23 +95,27 @@ chain_look_column(Oid target, Oid staging, LdrChainColumn *column)
 }
 
 /*
- * Can an update of a row do anything that its SET does not say, or not be done at all? What a
- * foreign key does is no such thing: it looks at keys that change.
+ * Can an update of a row do anything that its SET does not say, or not be done at all? And any
+ * other statement? What a foreign key does is no such thing: it looks at keys that change.
  */
-static bool
-chain_has_update_triggers(Oid relid)
+static void
+chain_look_relation(LdrChainTable *table)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	bool		found = rel->rd_rules != NULL;
+	Relation	rel = table_open(table->relid, AccessShareLock);
 
+	table->update_triggers = rel->rd_rules != NULL;
+	table->plain = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
+		!rel->rd_rel->relrowsecurity && !rel->rd_rel->relhassubclass;
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		const Trigger *trigger = &rel->trigdesc->triggers[i];
 
-		found = found || (!trigger->tgisinternal && TRIGGER_FOR_UPDATE(trigger->tgtype));
+		if (trigger->tgisinternal)
+			continue;
+		table->plain = false;
+		table->update_triggers |= TRIGGER_FOR_UPDATE(trigger->tgtype);
 	}
 	table_close(rel, NoLock);
-	return found;
 }
 
 void
@@ -131,8 +135,9 @@ ldr_chain_look(LdrChain *chain)
 											 target);
 		for (int c = 0; c < table->ncolumns; c++)
 			chain_look_column(table->relid, from, &table->columns[c]);
+		table->plain = true;
 		if (OidIsValid(table->relid) && !chain->merge->dry_run)
-			table->update_triggers = chain_has_update_triggers(table->relid);
+			chain_look_relation(table);
 	}
 }
 
@@ -301,12 +306,12 @@ ldr_chain_counts(LdrChain *chain, const char *sql, int n, int64 *counts)
 }
 
 bool
-ldr_chain_has_duplicates(LdrChain *chain, const char *from, List *columns)
+ldr_chain_has_duplicates(LdrChain *chain, const char *from, const char *keys)
 {
 	return ldr_chain_finds(chain,
 						   psprintf("SELECT 1 FROM %s GROUP BY %s HAVING pg_catalog.count(*) "
 									"OPERATOR(pg_catalog.>) 1 LIMIT 1",
-									from, ldr_sql_columns(columns, "s")));
+									from, keys));
 }
 
 /* --- temporary tables of keys ------------------------------------------------------------------ */

@@ -146,11 +146,11 @@ di_delete_scope(LdrChain *chain)
 /* --- insert ------------------------------------------------------------------------------------ */
 
 /*
- * Staging with one row for each value of the keys, as FROM item with alias s. The winner is the
- * first by the sort column, if there is one.
+ * Staging with one row for each value of the keys, as FROM item. The winner is the first by the
+ * sort column, if there is one.
  */
 static char *
-di_winners(const LdrChainTable *table, List *keys, const LdrChainColumn *sort)
+di_winners(const LdrChainTable *table, List *keys, const LdrChainColumn *sort, const char *alias)
 {
 	const char *by = ldr_sql_columns(keys, "s");
 	const char *order = "";
@@ -158,20 +158,16 @@ di_winners(const LdrChainTable *table, List *keys, const LdrChainColumn *sort)
 	/* the default of NULLs: they come first where the greatest does */
 	if (sort)
 		order = psprintf(", s.%s%s", sort->name, sort->schema->dedup_sort < 0 ? " DESC" : "");
-	return psprintf("(SELECT DISTINCT ON (%s) * FROM %s s ORDER BY %s%s) s", by, table->staging,
-					by, order);
+	return psprintf("(SELECT DISTINCT ON (%s) * FROM %s s ORDER BY %s%s) %s", by, table->staging,
+					by, order, alias);
 }
 
-/* Staging as it is, if it has no duplicates, as FROM item with alias s. */
-static char *
-di_deduplicated(LdrChain *chain, const LdrChainTable *table, List *keys,
-				const LdrChainColumn *sort)
+static bool
+di_must_deduplicate(LdrChain *chain, const LdrChainTable *table, List *keys)
 {
-	char	   *plain = psprintf("%s s", table->staging);
-
-	if (chain->tables[0].schema->deduplicated || !ldr_chain_has_duplicates(chain, plain, keys))
-		return plain;
-	return di_winners(table, keys, sort);
+	return !chain->tables[0].schema->deduplicated &&
+		ldr_chain_has_duplicates(chain, psprintf("%s s", table->staging),
+								 ldr_sql_columns(keys, "s"));
 }
 
 static void
@@ -181,18 +177,23 @@ di_insert(LdrChain *chain, LdrChainTable *table, const char *from, const char *c
 											 SPI_OK_INSERT);
 }
 
-/* A root table alone. */
+/* A root table alone. The filter knows the winners by the table's name, as it knows staging. */
 static void
 di_insert_root(LdrChain *chain)
 {
 	LdrChainTable *root = &chain->tables[0];
 	List	   *primary = ldr_chain_columns(root, LDR_HINT_PRIMARY_KEY);
-	char	   *from = psprintf("%s s", root->staging);
+	LdrChainColumn *sort = ldr_chain_column(root, LDR_HINT_DEDUP_SORT);
+	char	   *from;
 
-	if (primary != NIL)
-		from = di_deduplicated(chain, root, primary, ldr_chain_column(root, LDR_HINT_DEDUP_SORT));
-	if (chain->filter)
-		from = psprintf("(SELECT * FROM %s WHERE %s) s", from, chain->filter);
+	if (primary == NIL || !di_must_deduplicate(chain, root, primary))
+		from = ldr_sql_source(chain, "s");
+	else if (chain->filter)
+		from = psprintf("(SELECT * FROM %s WHERE %s) s",
+						di_winners(root, primary, sort, quote_identifier(root->schema->name)),
+						chain->filter);
+	else
+		from = di_winners(root, primary, sort, "s");
 	di_insert(chain, root, from, ldr_sql_kept(root, "s"));
 }
 
@@ -206,30 +207,28 @@ di_choose_keys(LdrChain *chain, DiInsert *insert)
 	LdrChainTable *root = &chain->tables[0];
 	LdrChainColumn *row_key;
 	const char *kept = ldr_sql_kept(root, "s");
-	char	   *from;
+	bool		weigh;
 	char	   *query;
-	char	   *plain = psprintf("%s s", root->staging);
+	int64		n;
 
 	insert->primary = ldr_chain_columns(root, LDR_HINT_PRIMARY_KEY);
 	if (insert->primary == NIL && kept == NULL)
 		return;
 	row_key = ldr_chain_row_key(root);
-	from = plain;
-	if (insert->primary != NIL)
-		from = di_deduplicated(chain, root, insert->primary,
-							   ldr_chain_column(root, LDR_HINT_DEDUP_SORT));
-	query = psprintf("SELECT s.%s AS k FROM %s%s", row_key->name, from, ldr_sql_where(kept));
-	insert->all_keys = strcmp(from, plain) == 0 && kept == NULL;
-	if (strcmp(from, plain) != 0)
+	weigh = insert->primary != NIL && di_must_deduplicate(chain, root, insert->primary);
+	query = psprintf("SELECT s.%s AS k FROM %s%s", row_key->name,
+					 weigh ? di_winners(root, insert->primary,
+										ldr_chain_column(root, LDR_HINT_DEDUP_SORT), "s") :
+					 psprintf("%s s", root->staging), ldr_sql_where(kept));
+	insert->all_keys = !weigh && kept == NULL;
+	if (!weigh)
 	{
-		int64		n;
-
-		insert->keys = ldr_chain_keys(chain, query, &n);
-		ldr_chain_keys_done(chain, insert->keys);
-		insert->keys = psprintf("%s k", insert->keys);
-	}
-	else
 		insert->keys = psprintf("(%s) k", query);
+		return;
+	}
+	insert->keys = ldr_chain_keys(chain, query, &n);
+	ldr_chain_keys_done(chain, insert->keys);
+	insert->keys = psprintf("%s k", insert->keys);
 }
 
 /* The staged row's key is one of the chosen ones. */
@@ -266,8 +265,11 @@ static void
 di_insert_nested(LdrChain *chain, LdrChainTable *table, const DiInsert *insert)
 {
 	char	   *condition = NULL;
-	char	   *from = di_deduplicated(chain, table, list_make1(ldr_chain_row_key(table)), NULL);
+	List	   *keys = list_make1(ldr_chain_row_key(table));
+	char	   *from = psprintf("%s s", table->staging);
 
+	if (di_must_deduplicate(chain, table, keys))
+		from = di_winners(table, keys, NULL, "s");
 	/* what passes the filter is one of all */
 	if (insert->keys && !(insert->all_keys && chain->filter))
 		condition = di_is_chosen(chain, insert, ldr_chain_root_key(chain, table));

@@ -7,13 +7,20 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "publish/merge_sql.h"
+
+#define SCD2_SHOWN 64			/* bytes of a wrong moment in a message */
+#define SCD2_MAX_DEPTH 64		/* of queries in queries; the server's stack has to bear them */
 
 /* The columns that scd2 fills or looks at, and what it writes. */
 typedef struct Scd2
@@ -50,34 +57,137 @@ scd2_set(const char *setting, const char *value)
 							 false);
 }
 
-/* A moment as a literal in UTC; one without a zone is in UTC. */
+/* How many characters of the text are digits, from its start. */
+static size_t
+scd2_digits(const char *text)
+{
+	return strspn(text, "0123456789");
+}
+
+/*
+ * Is it a number of seconds since 1970? Digits alone can be a date: a year, with the day of the
+ * year or with month and day.
+ */
+static bool
+scd2_is_seconds(const char *text, double *seconds)
+{
+	size_t		len = strlen(text);
+	char	   *end;
+
+	if (len == 0 || strspn(text, "0123456789+-.eE") != len)
+		return false;
+	if (scd2_digits(text) == len && (len == 4 || len == 7 || len == 8))
+		return false;
+	*seconds = strtod(text, &end);
+	return *end == '\0';
+}
+
+/* Seconds as a moment, rounded as Python does. False if dlt has no such moment. */
+static bool
+scd2_from_seconds(double seconds, TimestampTz *moment)
+{
+	double		whole;
+	double		fraction = modf(seconds, &whole);
+
+	if (!(whole >= -62135596800.0 && whole < 253402300800.0))	/* years 1 to 9999 */
+		return false;
+	*moment = ((int64) whole - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400)) *
+		USECS_PER_SEC + (int64) rint(fraction * USECS_PER_SEC);
+	return true;
+}
+
+/*
+ * A date of ISO 8601 as the server takes it: what is left out is added, and what is below a
+ * microsecond is cut off, as dlt does.
+ */
+static char *
+scd2_server_text(const char *text)
+{
+	size_t		len = strlen(text);
+	size_t		year = scd2_digits(text);
+	size_t		whole;
+	size_t		fraction;
+
+	if (len == 4 && year == 4)
+		return psprintf("%s-01-01", text);
+	if (len == 7 && year == 7)
+		return psprintf("%.4s-%s", text, text + 4);
+	if (len == 7 && year == 4 && text[4] == '-' && scd2_digits(text + 5) == 2)
+		return psprintf("%s-01", text);
+	if (len == 13 && (text[10] == 'T' || text[10] == ' ') && scd2_digits(text + 11) == 2)
+		return psprintf("%s:00", text);
+	whole = strcspn(text, ".,");
+	if (len <= 10 || whole < 10 || whole == len)
+		return pstrdup(text);
+	fraction = scd2_digits(text + whole + 1);
+	return psprintf("%.*s.%.*s%s", (int) whole, text, (int) Min(fraction, 6), text + whole + 1,
+					text + whole + 1 + fraction);
+}
+
+/* The moment that the text says; false if it says none that dlt knows. Raises the server's errors. */
+static bool
+scd2_parse(const char *text, TimestampTz *moment)
+{
+	double		seconds;
+
+	if (scd2_is_seconds(text, &seconds))
+		return scd2_from_seconds(seconds, moment);
+	/* the server would also take "now" and "tomorrow" */
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	*moment = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													  CStringGetDatum(scd2_server_text(text)),
+													  ObjectIdGetDatum(InvalidOid),
+													  Int32GetDatum(-1)));
+	return true;
+}
+
+/* A moment as a literal in UTC; one without a zone is in UTC. NULL if it is none. */
 static char *
 scd2_literal(const char *text)
 {
 	int			nest = NewGUCNestLevel();
-	Datum		moment;
-	char	   *utc;
+	char	   *literal = NULL;
+	TimestampTz moment;
 
 	scd2_set("timezone", "UTC");
 	scd2_set("datestyle", "ISO, YMD");
-	moment = DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
-								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	utc = DatumGetCString(DirectFunctionCall1(timestamptz_out, moment));
+	if (scd2_parse(text, &moment))
+		literal = quote_literal_cstr(DatumGetCString(DirectFunctionCall1(timestamptz_out,
+																		 TimestampTzGetDatum(moment))));
 	AtEOXact_GUC(true, nest);
-	return quote_literal_cstr(utc);
+	return literal;
 }
 
-/* Only what is a date: the server would also take "now" and "tomorrow". */
+/* What the server does not take is an error of the hint, not of somebody's settings. */
 static char *
 scd2_moment(const LdrChain *chain, const char *text, const char *what)
 {
-	if (text[0] < '0' || text[0] > '9')
+	MemoryContext cxt = CurrentMemoryContext;
+	char	   *volatile literal = NULL;
+
+	PG_TRY();
+	{
+		literal = scd2_literal(text);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			ReThrowError(error);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (literal == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid %s of table \"%s\": \"%s\"", what,
-						chain->tables[0].schema->name, text),
-				 errhint("It must be a date and time in ISO format.")));
-	return scd2_literal(text);
+				 errmsg("invalid %s of table \"%s\": \"%s\"", what, chain->tables[0].schema->name,
+						pnstrdup(text, pg_mbcliplen(text, strlen(text), SCD2_SHOWN))),
+				 errhint("It must be a date and time in ISO format, or seconds since 1970.")));
+	return literal;
 }
 
 static Scd2
@@ -137,21 +247,56 @@ scd2_filter_key(const LdrChain *chain, const LdrChainTable *table, LdrChainTable
 	return key;
 }
 
-/* The staged row (by its alias) hangs on a root row that passes the filter. */
-static char *
-scd2_passes(const LdrChain *chain, const LdrChainTable *table, const char *alias, int depth)
+/* Can a source filter find the root row of each staged row? Not from any depth, see below. */
+static void
+scd2_check_passes(const LdrChain *chain, const LdrChainTable *table)
 {
-	LdrChainTable *parent;
-	LdrChainColumn *key = scd2_filter_key(chain, table, &parent);
-	char	   *above = psprintf("p%d", depth);
-	bool		is_root = parent == &chain->tables[0];
-	LdrChainColumn *row_key = is_root ? scd2_root_row_key(chain) : ldr_chain_row_key(parent);
-	const char *from = is_root ? ldr_sql_source(chain, above) :
-		psprintf("%s %s", parent->staging, above);
+	LdrChainTable *parent = NULL;
 
-	return psprintf("EXISTS (SELECT 1 FROM %s WHERE %s)", from,
-					ldr_sql_and(ldr_sql_equal(ldr_staged(row_key, above), ldr_staged(key, alias)),
-								is_root ? NULL : scd2_passes(chain, parent, above, depth + 1)));
+	for (int depth = 0; parent != &chain->tables[0]; depth++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) scd2_filter_key(chain, parent ? parent : table, &parent);
+		if (parent != &chain->tables[0])
+			(void) ldr_chain_row_key(parent);
+		if (depth >= SCD2_MAX_DEPTH)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("table \"%s\" of the package's schema is nested too deep for a source "
+							"filter", table->schema->name),
+					 errdetail("Without a root key it may be %d levels below the root table.",
+							   SCD2_MAX_DEPTH),
+					 errhint("Have dlt add root keys, with root_key=True.")));
+	}
+}
+
+/* The staged row s hangs on a root row that passes the filter: a query in a query for each parent. */
+static char *
+scd2_passes(const LdrChain *chain, LdrChainTable *table)
+{
+	const char *alias = "s";
+	StringInfoData sql;
+	int			depth = 0;
+
+	initStringInfo(&sql);
+	while (table != &chain->tables[0])
+	{
+		LdrChainTable *parent;
+		LdrChainColumn *key = scd2_filter_key(chain, table, &parent);
+		bool		is_root = parent == &chain->tables[0];
+		LdrChainColumn *row_key = is_root ? scd2_root_row_key(chain) : ldr_chain_row_key(parent);
+		char	   *above = psprintf("p%d", ++depth);
+
+		appendStringInfo(&sql, "%sEXISTS (SELECT 1 FROM %s WHERE %s", depth > 1 ? " AND " : "",
+						 is_root ? ldr_sql_source(chain, above) :
+						 psprintf("%s %s", parent->staging, above),
+						 ldr_sql_equal(ldr_staged(row_key, above), ldr_staged(key, alias)));
+		alias = above;
+		table = parent;
+	}
+	while (depth-- > 0)
+		appendStringInfoChar(&sql, ')');
+	return sql.data;
 }
 
 /*
@@ -179,7 +324,7 @@ scd2_nested(LdrChain *chain, LdrChainTable *table)
 	const char *condition = scd2_is_new(table, ldr_chain_row_key(table), NULL);
 
 	if (chain->filter)
-		condition = ldr_sql_and(condition, scd2_passes(chain, table, "s", 1));
+		condition = ldr_sql_and(condition, scd2_passes(chain, table));
 	table->counts->inserted +=
 		ldr_chain_run(chain, ldr_sql_insert(table, psprintf("%s s", table->staging), condition),
 					  SPI_OK_INSERT);
@@ -238,7 +383,7 @@ ldr_merge_scd2_check(const LdrChain *chain)
 	{
 		(void) ldr_chain_row_key(&chain->tables[i]);
 		if (chain->filter)
-			(void) scd2_passes(chain, &chain->tables[i], "s", 1);
+			scd2_check_passes(chain, &chain->tables[i]);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include "catalog/pg_operator.h"
 #include "lib/stringinfo.h"
 #include "nodes/value.h"
+#include "parser/parse_coerce.h"
 #include "parser/parse_oper.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -195,14 +196,40 @@ ldr_sql_columns(List *columns, const char *alias)
 }
 
 char *
+ldr_sql_comparable(List *columns)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	foreach(lc, columns)
+	{
+		LdrChainColumn *column = lfirst(lc);
+
+		appendStringInfo(&sql, "%ss.%s", sql.len > 0 ? ", " : "", column->name);
+		if (OidIsValid(column->type) && OidIsValid(column->staging_type) &&
+			!IsBinaryCoercible(column->staging_type, getBaseType(column->type)))
+			appendStringInfo(&sql, "::%s", ldr_sql_type(getBaseType(column->type)));
+	}
+	return sql.data;
+}
+
+char *
 ldr_sql_assignments(const LdrChainTable *table)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	for (int i = 0; i < table->ncolumns; i++)
-		appendStringInfo(&sql, "%s%s = s.%s", i > 0 ? ", " : "", table->columns[i].name,
-						 table->columns[i].name);
+	{
+		const LdrChainColumn *column = &table->columns[i];
+
+		/* rows match by it, so it has the value; and the server lets nobody set it */
+		if (column->identity_always && column->schema->primary_key && table->ncolumns > 1 &&
+			table->schema->root == table->schema)
+			continue;
+		appendStringInfo(&sql, "%s%s = s.%s", sql.len > 0 ? ", " : "", column->name, column->name);
+	}
 	return sql.data;
 }
 
@@ -220,18 +247,35 @@ ldr_sql_where(const char *condition)
 	return condition ? psprintf(" WHERE %s", condition) : pstrdup("");
 }
 
-char *
-ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition)
+/* The columns that an INSERT fills. */
+static char *
+sql_filled(const LdrChainTable *table)
 {
-	List	   *columns = ldr_chain_columns(table, LDR_HINT_ANY);
 	const char *overriding = "";
 
 	for (int i = 0; i < table->ncolumns; i++)
 		if (table->columns[i].identity_always)
 			overriding = " OVERRIDING SYSTEM VALUE";
-	return psprintf("INSERT INTO %s (%s)%s SELECT %s FROM %s%s", table->target,
-					ldr_sql_columns(columns, NULL), overriding, ldr_sql_columns(columns, "s"),
-					from, ldr_sql_where(condition));
+	return psprintf("(%s)%s", ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), NULL),
+					overriding);
+}
+
+char *
+ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition)
+{
+	return psprintf("INSERT INTO %s %s SELECT %s FROM %s%s", table->target, sql_filled(table),
+					ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), "s"), from,
+					ldr_sql_where(condition));
+}
+
+char *
+ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from, const char *changed)
+{
+	return psprintf("MERGE INTO %s d USING %s ON %s WHEN MATCHED AND %s THEN UPDATE SET %s "
+					"WHEN NOT MATCHED THEN INSERT %s VALUES (%s)", table->target, from,
+					ldr_sql_match(keys, "d", "s"), changed, ldr_sql_assignments(table),
+					sql_filled(table),
+					ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), "s"));
 }
 
 /* --- marks and sources ------------------------------------------------------------------------- */

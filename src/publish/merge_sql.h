@@ -32,6 +32,7 @@ typedef struct LdrChainTable
 	LdrChainColumn *columns;	/* those that have a type */
 	int			ncolumns;
 	bool		update_triggers;	/* an update can do more, or less, than it says */
+	bool		plain;			/* the same for all else: no triggers, rules, policies, children */
 } LdrChainTable;
 
 typedef struct LdrChain
@@ -92,8 +93,8 @@ extern bool ldr_chain_finds(LdrChain *chain, const char *sql);
 /* Run a statement that returns one row of n counts of type bigint; all 0 in a dry run. */
 extern void ldr_chain_counts(LdrChain *chain, const char *sql, int n, int64 *counts);
 
-/* Do rows of the FROM item share a value of the columns (with NULL equal to NULL)? */
-extern bool ldr_chain_has_duplicates(LdrChain *chain, const char *from, List *columns);
+/* Do rows of the FROM item share a value of the keys, a list of SQL (with NULL equal to NULL)? */
+extern bool ldr_chain_has_duplicates(LdrChain *chain, const char *from, const char *keys);
 
 /* Make a temporary table of the query, whose only column is named k; *n: its rows. Its name. */
 extern char *ldr_chain_keys(LdrChain *chain, const char *query, int64 *n);
@@ -130,6 +131,9 @@ extern char *ldr_sql_image_differs(const LdrChainTable *table);
 
 /* "a"."x", "a"."y"; without an alias, "x", "y". */
 extern char *ldr_sql_columns(List *columns, const char *alias);
+
+/* The staged columns of s, each of a type that compares as the target's does. */
+extern char *ldr_sql_comparable(List *columns);
 extern char *ldr_sql_assignments(const LdrChainTable *table);
 
 /* The root's staging table with alias s, as a FROM item; only rows that pass the filter. */
@@ -160,6 +164,10 @@ extern char *ldr_sql_kept(const LdrChainTable *table, const char *alias);
 
 /* INSERT INTO target (columns) SELECT columns FROM from [WHERE condition]; condition may be NULL. */
 extern char *ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition);
+
+/* MERGE by the keys from the FROM item with alias s: changed rows are updated, new ones inserted. */
+extern char *ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from,
+						   const char *changed);
 
 /* a AND b, where NULL is no condition. */
 extern char *ldr_sql_and(const char *a, const char *b);

@@ -7,8 +7,11 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "pgstat.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
+#include "compat.h"
 #include "publish/merge_sql.h"
 
 /* One table's part of the merge. */
@@ -104,7 +107,8 @@ upsert_check_duplicates(Upsert *u)
 	LdrChainTable *table = u->table;
 	const char *acts = u->changed;
 
-	if (!ldr_chain_has_duplicates(u->chain, upsert_source(u, "s"), u->keys))
+	if (!ldr_chain_has_duplicates(u->chain, upsert_source(u, "s"),
+								  ldr_sql_comparable(u->keys)))
 		return;
 	if (acts && u->deleted)
 		acts = psprintf("(%s OR %s)", u->deleted, acts);
@@ -243,6 +247,40 @@ upsert_in_steps(Upsert *u, const char *update)
 									  SPI_OK_INSERT);
 }
 
+/*
+ * Can MERGE do it, which reads the target once? It does not say how many rows it inserted: that is
+ * for the session's own statistics to tell.
+ */
+static bool
+upsert_can_merge(const Upsert *u)
+{
+	return LDR_SPI_OK_MERGE != 0 && u->table->plain && u->deleted == NULL && pgstat_track_counts;
+}
+
+static int64
+upsert_count_inserted(const Upsert *u)
+{
+	if (u->chain->merge->dry_run)
+		return 0;
+	return DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_inserted,
+											 ObjectIdGetDatum(u->table->relid)));
+}
+
+/* MERGE, but for rows that would stay as they are. */
+static void
+upsert_merge(Upsert *u)
+{
+	const char *changed = u->changed ? u->changed : ldr_sql_image_differs(u->table);
+	int64		before = upsert_count_inserted(u);
+	int64		n = ldr_chain_run(u->chain,
+								  ldr_sql_merge(u->table, u->keys, upsert_source(u, "s"), changed),
+								  LDR_SPI_OK_MERGE);
+	int64		inserted = upsert_count_inserted(u) - before;
+
+	u->table->counts->inserted += inserted;
+	u->table->counts->updated += n - inserted;
+}
+
 static void
 upsert_table(Upsert *u)
 {
@@ -253,6 +291,8 @@ upsert_table(Upsert *u)
 	update = upsert_update(u, &all);
 	if (all)
 		upsert_at_once(u, update);
+	else if (upsert_can_merge(u))
+		upsert_merge(u);
 	else
 		upsert_in_steps(u, update);
 }

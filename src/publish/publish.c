@@ -7,6 +7,7 @@
  *
  *	dataset to create (only the first time)
  *	RowExclusiveLock on what gets or loses rows, in OID order
+ *	AccessShareLock on staging tables
  *	ShareUpdateExclusiveLock on what is swapped: from here no DDL, while readers and writers go on
  *	dataset to record and AccessExclusiveLock on what is swapped or dropped: all of these or none,
  *	last
@@ -184,11 +185,33 @@ publish_truncate_staging(LdrRun *run, const LdrPlan *plan)
 	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
+/* When the commit let the locks go. It goes on after that: it removes the old files. */
+static TimestampTz publish_unlocked_at;
+
+static void
+publish_note_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		publish_unlocked_at = GetCurrentTimestamp();
+}
+
+/* The last commit of a package; how long it held the locks of that time, in microseconds. */
+static int64
+publish_commit(TimestampTz locked_at)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(publish_note_commit, NULL);
+	registered = true;
+	ldr_xact_commit();
+	return publish_unlocked_at - locked_at;
+}
+
 /* After the commit: how long the strong locks were held, and what pgstat needs to know. */
 static void
-publish_report(LdrRun *run, int64 wait_us, TimestampTz locked_at)
+publish_report(LdrRun *run, int64 wait_us, int64 hold_us)
 {
-	int64		hold_us = GetCurrentTimestamp() - locked_at;
 	ListCell   *lc;
 
 	ldr_xact_begin();
@@ -227,15 +250,18 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	List	   *swaps;
 	List	   *strong = ldr_create_dropped(plan);
 	ListCell   *lc;
-	int64		wait_us;
+	int64		wait_us,
+				hold_us;
 	TimestampTz locked_at;
 
+	ldr_stage_lock(run);
 	ldr_follow(run, plan);
 	if (run->options->truncate_staging_dataset)
 		publish_truncate_staging(run, plan);
 	/* deferred triggers fire here, where the error still becomes the package's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	swaps = ldr_follow_prepare_swaps(run, plan);
+	ldr_follow_truncates(run, plan);
 	foreach(lc, run->stats)
 		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 	ldr_stage_release_staging(run->package->package_id);
@@ -250,9 +276,9 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 		ldr_swap_exchange(lfirst(lc));
 	ldr_create_finish_drops(run, plan);
 	publish_record(run);
-	ldr_xact_commit();
+	hold_us = publish_commit(locked_at);
 	if (swaps != NIL)
-		publish_report(run, wait_us, locked_at);
+		publish_report(run, wait_us, hold_us);
 }
 
 /*
@@ -303,6 +329,7 @@ ldr_publish_tables(LdrRun *run)
 	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
+	run->dropped = true;
 	return true;
 }
 
@@ -314,6 +341,7 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 
 	run->stats = NIL;
 	ldr_xact_begin();
+	ldr_job_lock(run->package->package_id);
 	job = ldr_job_claim(run->package->package_id, staged_only);
 	if (job)
 	{
@@ -336,9 +364,26 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		foreach(lc, run->stats)
 			ldr_package_table_insert(run->package->package_id, lfirst(lc));
 		run->stats = NIL;
+		ldr_package_hold(run->package->package_id);
 	}
 	ldr_xact_commit();
 	return job != NULL;
+}
+
+/* What was new when its jobs ran has got its rows from them: now it is no longer, and still full. */
+static void
+publish_keep_filled(const LdrRun *run, LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrPlanTable *t = &plan->tables[i];
+
+		if (!t->has_jobs || t->way == LDR_WAY_MERGE || ldr_way_stage(t->way) == NULL ||
+			ldr_package_table_stage(run->package->package_id, t->table->name) != NULL)
+			continue;
+		t->way = LDR_WAY_APPEND;
+		t->reason = NULL;
+	}
 }
 
 /* The ways are those that were chosen before the jobs ran, or the package is tried again. */
@@ -352,10 +397,12 @@ ldr_publish_end(LdrRun *run)
 		return;
 	plan = ldr_run_plan(run);
 	ldr_ways_choose(plan, run->options);
+	publish_keep_filled(run, plan);
 	ldr_stage_check(run, plan);
 	publish_lock(publish_written(plan));
+	/* tables without jobs, and those all of whose jobs have failed */
 	for (int i = 0; i < plan->ntables; i++)
-		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
+		if (plan->tables[i].way == LDR_WAY_SWAP)
 			ldr_stage_empty_heap(run, &plan->tables[i]);
 	publish_finish(run, plan);
 }

@@ -24,6 +24,7 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
+	bool		dropped;		/* what the package's refresh drops is gone already */
 } LdrRun;
 
 /* publish.c: the transactions */
@@ -97,6 +98,12 @@ extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 /* Is each table staged as the plan wants it? Raises 40001 if not. */
 extern void ldr_stage_check(LdrRun *run, const LdrPlan *plan);
 
+/*
+ * Lock the staging tables of the package against being dropped, until the end of the transaction:
+ * before they are read. An error that is tried again if one is not the one that was made for it.
+ */
+extern void ldr_stage_lock(const LdrRun *run);
+
 /* Give up what the package has staged. Jobs that were completed there become new. */
 extern void ldr_stage_release(int64 package_id);
 
@@ -108,8 +115,10 @@ extern void ldr_stage_sweep(void);
 
 /* follow.c: what follows for chains: merges and replaces, and the end of a publish */
 extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
+extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_roots(const LdrPackageDir *dir, List *job_tables);
+extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);
 
 /* load one job's file into its table in the current transaction, and mark it completed */
 extern void ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into);

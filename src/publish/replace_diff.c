@@ -149,7 +149,7 @@ diff_is_key(LdrChain *chain, const char *name, List *keys, bool staging)
 	char	   *from = psprintf("%s s", name);
 
 	return !diff_has_null_keys(chain, from, keys, staging) &&
-		!ldr_chain_has_duplicates(chain, from, keys);
+		!ldr_chain_has_duplicates(chain, from, ldr_sql_columns(keys, "s"));
 }
 
 static List *

@@ -1,6 +1,8 @@
 /*
  * publish/replace_refill.c: replace a table's rows by deleting all and inserting all, in the one
  * transaction. Works for whatever takes DELETE and INSERT; readers see the old rows until it ends.
+ *
+ * A published table without a replica identity takes no DELETE: there the caller truncates it.
  */
 #include "postgres.h"
 

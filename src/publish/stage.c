@@ -119,6 +119,8 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 		stage.relation = ldr_plan_table(staging, t->table->name)->relid;
 		if (had && had->relation == stage.relation)
 			continue;
+		if (had)				/* somebody has dropped it */
+			ldr_stage_delete(had->relation);
 		stage.package_id = run->package->package_id;
 		stage.table_name = t->table->name;
 		stage.kind = LDR_STAGE_STAGING;
@@ -156,6 +158,26 @@ stage_let_go(const LdrStage *stage)
 		ldr_stage_delete(stage->relation);
 }
 
+/*
+ * Are the rows of all jobs in the heap? Not so if it was left over when the package ended before: see
+ * stage_let_go.
+ */
+static bool
+stage_heap_is_full(const LdrRun *run, const char *table_name)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->jobs)
+	{
+		const LdrJob *job = lfirst(lc);
+
+		if (strcmp(job->table_name, table_name) == 0 && strcmp(job->state, "completed") != 0 &&
+			strcmp(job->state, "failed") != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Let go of what this package has staged and the plan does not want, or not so. */
 static void
 stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
@@ -169,11 +191,15 @@ stage_drop_unfit(LdrRun *run, const LdrPlan *plan, List *stages)
 		const char *kind = t ? ldr_way_stage(t->way) : NULL;
 
 		if (kind && strcmp(kind, stage->kind) == 0 &&
-			(strcmp(kind, LDR_STAGE_SWAP) != 0 || stage_heap_fits(stage, t)))
+			(strcmp(kind, LDR_STAGE_SWAP) != 0 ||
+			 (stage_heap_fits(stage, t) && stage_heap_is_full(run, stage->table_name))))
 			continue;
 		ldr_job_restage(run->package->package_id, stage->table_name, InvalidOid);
 		if (strcmp(stage->kind, LDR_STAGE_SWAP) == 0)
+		{
+			(void) ldr_lock_tables(list_make1_oid(stage->relation), AccessExclusiveLock);
 			ldr_swap_drop(stage->relation);
+		}
 		ldr_stage_delete(stage->relation);
 	}
 }
@@ -241,6 +267,8 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	List	   *stages = ldr_stage_list(run->package->package_id);
 	List	   *tables = stage_tables(run, plan);
 
+	for (int i = 0; i < plan->ndrops; i++)
+		ldr_job_lost(run->package->package_id, plan->drops[i].relid);
 	stage_drop_unfit(run, plan, stages);
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
@@ -273,6 +301,15 @@ ldr_stage_begin(LdrRun *run)
 	return !loaded;
 }
 
+static void
+__attribute__((noreturn))
+stage_dropped(const char *dataset, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
+}
+
 /* The target of a staged job; it cannot go away: an error of a kind that is tried again. */
 static Oid
 stage_relation(const char *dataset, const char *name)
@@ -281,19 +318,57 @@ stage_relation(const char *dataset, const char *name)
 	Oid			relid = get_relname_relid(name, nsp);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
+		stage_dropped(dataset, name);
 	return relid;
 }
 
-/* All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. */
+/*
+ * Statements name the staging tables, and one of that name may have been made by anybody since: once
+ * they are locked, are they those that are the package's?
+ */
+static void
+stage_lock(const LdrRun *run, List *stages, LOCKMODE mode)
+{
+	const char *dataset = ldr_run_staging(run);
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, stages)
+		relids = lappend_oid(relids, ((LdrStage *) lfirst(lc))->relation);
+	if (relids != NIL)
+		(void) ldr_lock_tables(relids, mode);
+	foreach(lc, stages)
+	{
+		const LdrStage *stage = lfirst(lc);
+
+		if (stage_relation(dataset, stage->table_name) != stage->relation)
+			stage_dropped(dataset, stage->table_name);
+	}
+}
+
+void
+ldr_stage_lock(const LdrRun *run)
+{
+	List	   *stages = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ldr_stage_list(run->package->package_id))
+		if (strcmp(((LdrStage *) lfirst(lc))->kind, LDR_STAGE_STAGING) == 0)
+			stages = lappend(stages, lfirst(lc));
+	stage_lock(run, stages, AccessShareLock);
+}
+
+/*
+ * All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. A package that
+ * is not atomic may go on without those that have failed.
+ */
 static void
 stage_fill_heap(LdrRun *run, const char *table_name)
 {
 	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
 									AccessShareLock);
 	LdrStage	stage = {0};
+	LdrJob	   *last = NULL;
 	ListCell   *lc;
 
 	stage.package_id = run->package->package_id;
@@ -307,11 +382,17 @@ stage_fill_heap(LdrRun *run, const char *table_name)
 	{
 		LdrJob	   *job = lfirst(lc);
 
-		if (strcmp(job->table_name, table_name) == 0)
+		if (strcmp(job->table_name, table_name) == 0 &&
+			(run->options->atomic || strcmp(job->state, "failed") != 0))
+		{
 			ldr_run_job(run, job, stage.target, stage.relation);
+			last = job;
+		}
 	}
+	run->job = last;			/* whose rows an index may refuse */
 	ldr_swap_complete(target, stage.relation);
 	ldr_progress_show();		/* building indexes has counters of its own */
+	run->job = NULL;
 	table_close(target, NoLock);
 }
 
@@ -325,7 +406,7 @@ ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t)
 void
 ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 {
-	Oid			relid;
+	LdrStage   *to;
 
 	if (strcmp(stage, LDR_STAGE_SWAP) == 0)
 	{
@@ -334,9 +415,11 @@ ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 		run->job = NULL;
 		return;
 	}
-	relid = stage_relation(ldr_run_staging(run), job->table_name);
-	LockRelationOid(relid, RowExclusiveLock);
-	ldr_run_job(run, job, relid, InvalidOid);
+	to = stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_STAGING, job->table_name);
+	if (to == NULL)
+		stage_dropped(ldr_run_staging(run), job->table_name);
+	stage_lock(run, list_make1(to), RowExclusiveLock);
+	ldr_run_job(run, job, to->relation, InvalidOid);
 }
 
 static bool

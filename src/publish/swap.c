@@ -205,6 +205,27 @@ swap_open_heap(Oid target, Oid heap)
 	return rel;
 }
 
+/*
+ * Has the heap the columns that the rows will be read by? Since it was filled it has been a table
+ * that its owner can change, if he has been let into the schema.
+ */
+static bool
+swap_same_columns(TupleDesc target, TupleDesc heap)
+{
+	if (target->natts != heap->natts)
+		return false;
+	for (int i = 0; i < target->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(target, i);
+		Form_pg_attribute b = TupleDescAttr(heap, i);
+
+		if (a->attisdropped != b->attisdropped || a->atttypid != b->atttypid ||
+			a->attlen != b->attlen || a->attalign != b->attalign)
+			return false;
+	}
+	return true;
+}
+
 LdrSwap *
 ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 {
@@ -218,8 +239,13 @@ ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 	heap_rel = swap_open_heap(target, heap);
 	if (ldr_swap_choose(target_rel, &reason) != LDR_REPLACE_SWAP)
 		swap_stale(target, reason);
+	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
+	if (ldr_relation_is_new(target_rel))
+		swap_stale(target, "the storage of the table");
 	if (ldr_swap_fingerprint(target_rel) != fingerprint)
 		swap_stale(target, "columns, constraints or indexes of the table");
+	if (!swap_same_columns(RelationGetDescr(target_rel), RelationGetDescr(heap_rel)))
+		swap_stale(target, "the columns of the swap heap");
 
 	swap->table.target = target;
 	swap->table.heap = heap;
@@ -288,7 +314,7 @@ swap_class_fields(Form_pg_class a, Form_pg_class b)
 
 /*
  * Note for both in the relcache whose storage is of this transaction: what it need not log. The
- * target's is not, see ldr_swap_choose; the heap's is if the heap is.
+ * target's is not, see ldr_swap_prepare; the heap's is if the heap is.
  */
 static void
 swap_new_storage(Relation target, Relation heap)

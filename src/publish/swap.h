@@ -30,6 +30,12 @@ typedef enum LdrReplaceWay
 extern LdrReplaceWay ldr_swap_choose(Relation target, const char **reason);
 
 /*
+ * Would the server refuse to delete or update rows of the table, because a publication sends that
+ * and nothing identifies its rows? Caller holds any lock on it.
+ */
+extern bool ldr_swap_forbids_delete(Relation target);
+
+/*
  * Make a swap heap like the target (same physical columns, same owner, storage parameters, TOAST
  * options, tablespace) in schema loader_swap. Caller holds AccessShareLock on the target. Returns
  * its OID; the new heap is locked with AccessExclusiveLock until the end of the transaction. One

@@ -118,9 +118,6 @@ choose_kind(Relation target)
 		return "table inherits from another";
 	if (choose_is_distributed(target))
 		return "table is distributed";
-	/* What of its storage needs WAL is known by transaction: exchanged, it would not be. */
-	if (ldr_relation_is_new(target))
-		return "table is new in this transaction";
 	return NULL;
 }
 
@@ -246,6 +243,15 @@ choose_indexes(Relation target)
 	}
 	list_free(indexes);
 	return reason;
+}
+
+bool
+ldr_swap_forbids_delete(Relation target)
+{
+	return (target->rd_rel->relkind == RELKIND_RELATION ||
+			target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		ldr_publishes_changes(target) && target->rd_rel->relreplident != REPLICA_IDENTITY_FULL &&
+		!OidIsValid(RelationGetReplicaIndex(target));
 }
 
 LdrReplaceWay

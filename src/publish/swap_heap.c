@@ -373,6 +373,9 @@ ldr_swap_drop(Oid heap)
 bool
 ldr_swap_try_drop(Oid heap)
 {
+	/* If its owner has dropped it, another relation may have got its number. */
+	if (get_rel_namespace(heap) != heap_namespace())
+		return true;
 	if (!ConditionalLockRelationOid(heap, AccessExclusiveLock))
 		return false;
 	ldr_swap_drop(heap);

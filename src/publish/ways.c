@@ -43,6 +43,7 @@ ways_replace(LdrPlanTable *t)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table \"%s\" was dropped by another session", t->table->name)));
 	how = ldr_swap_choose(rel, &t->reason);
+	t->truncates = how != LDR_REPLACE_SWAP && ldr_swap_forbids_delete(rel);
 	relation_close(rel, AccessShareLock);
 	return how == LDR_REPLACE_SWAP ? LDR_WAY_SWAP
 		: how == LDR_REPLACE_DIFF ? LDR_WAY_DIFF : LDR_WAY_REFILL;
@@ -67,8 +68,17 @@ ways_choose(LdrPlanTable *t, const LdrOptions *options)
 	if (!OidIsValid(t->relid))
 		return;
 	t->way = ways_replace(t);
-	if (t->way == LDR_WAY_SWAP && t->strategy && strcmp(t->strategy, "diff") == 0)
+	/* asked for by name: whether the table could be swapped does not matter */
+	if (t->strategy && strcmp(t->strategy, "diff") == 0)
+	{
 		t->way = LDR_WAY_DIFF;
+		t->reason = NULL;
+	}
+	if (t->truncates)
+	{
+		t->way = LDR_WAY_REFILL;
+		t->reason = "table is published and has no replica identity: it is truncated";
+	}
 	if (!t->has_jobs && t->way != LDR_WAY_SWAP)
 		t->way = LDR_WAY_EMPTY;
 }

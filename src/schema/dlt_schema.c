@@ -7,7 +7,6 @@
  */
 #include "json.h"
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,28 +160,22 @@ dlt_copy_filled(DltParse *p, json_t *object, const char *key, char **out)
 	return dlt_copy(p, object, key, out);
 }
 
-/*
- * A moment: ISO text, or a number, which for dlt is seconds since 1970 in UTC and becomes such text.
- * Whether the text is a moment is found out by whoever needs it.
- */
+/* A moment, copied: a text, or a number of seconds, which dlt takes too. */
 static LdrStatus
 dlt_moment(DltParse *p, json_t *object, const char *key, char **out)
 {
 	json_t	   *value = json_object_get(object, key);
-	double		seconds = json_number_value(value);
-	time_t		whole = (time_t) floor(seconds);
-	struct tm	tm;
-	char		text[64];
-	size_t		len;
+	char		number[40];
 
-	if (!json_is_number(value))
+	if (json_is_integer(value))
+		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		snprintf(number, sizeof(number), "%.17g", json_real_value(value));
+	else if (value == NULL || json_is_null(value) || json_is_string(value))
 		return dlt_copy(p, object, key, out);
-	/* years 1 to 9999 */
-	if (!(seconds >= -62135596800.0 && seconds < 253402300800.0) || gmtime_r(&whole, &tm) == NULL)
-		return dlt_wrong(p, key, "a moment between the years 1 and 9999");
-	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + len, sizeof(text) - len, ".%06dZ", (int) ((seconds - whole) * 1000000));
-	*out = strdup(text);
+	else
+		return dlt_wrong(p, key, "a string or a number");
+	*out = strdup(number);
 	return *out == NULL ? dlt_no_memory(p) : LDR_OK;
 }
 

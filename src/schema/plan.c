@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -116,9 +117,12 @@ ldr_plan_chain(const LdrPlan *plan, const LdrSchemaTable *root, int *n)
 	return chain;
 }
 
-/* A table with jobs, and the rest of its chain where that is replaced or merged as a whole. */
+/*
+ * A table with jobs, and the rest of its chain where that is replaced or merged as a whole. *roots
+ * are those whose chains are in: a chain may have as many tables with jobs as the schema has tables.
+ */
 static void
-plan_add_job_table(LdrPlan *plan, const char *name)
+plan_add_job_table(LdrPlan *plan, const char *name, List **roots)
 {
 	const LdrSchemaTable *table = ldr_schema_table(plan->schema, name);
 	LdrDisposition disposition;
@@ -129,8 +133,11 @@ plan_add_job_table(LdrPlan *plan, const char *name)
 				 errmsg("table \"%s\" is not in the package's schema", name)));
 	disposition = table->root->disposition;
 	plan_add(plan, table)->has_jobs = true;
-	if (disposition != LDR_REPLACE && disposition != LDR_MERGE)
+	if ((disposition != LDR_REPLACE && disposition != LDR_MERGE) ||
+		list_member_ptr(*roots, table->root))
 		return;
+	*roots = lappend(*roots, table->root);
+	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < plan->schema->ntables; i++)
 	{
 		const LdrSchemaTable *other = &plan->schema->tables[i];
@@ -208,6 +215,7 @@ ldr_plan_make(const LdrSchema *schema, const LdrPackageState *state, const char 
 {
 	LdrPlan    *plan = plan_create(schema, dataset, schema->ntables + state->ntruncated);
 	const char *previous = "";
+	List	   *roots = NIL;
 	ListCell   *lc;
 
 	(void) plan_add(plan, schema->loads_table);
@@ -217,7 +225,7 @@ ldr_plan_make(const LdrSchema *schema, const LdrPackageState *state, const char 
 	{
 		/* jobs come sorted by table, so most repetitions end here */
 		if (strcmp(lfirst(lc), previous) != 0)
-			plan_add_job_table(plan, lfirst(lc));
+			plan_add_job_table(plan, lfirst(lc), &roots);
 		previous = lfirst(lc);
 	}
 	plan_add_refresh(plan, state);

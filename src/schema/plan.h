@@ -29,6 +29,7 @@ typedef struct LdrPlanTable
 	bool		truncated;		/* the package's refresh empties it first */
 	const char *made_as;		/* its name until the one it takes the place of is dropped; or NULL */
 	LdrWay		way;
+	bool		truncates;		/* its rows can only go by TRUNCATE (refill and empty) */
 	const char *strategy;		/* of the disposition, by dlt's name; NULL: none */
 	const char *reason;			/* why it is not swapped; NULL */
 } LdrPlanTable;

@@ -23,6 +23,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -97,8 +98,10 @@ loader_worker_main(Datum main_arg)
 		StartTransactionCommand();
 		if (ldr_catalog_exists())
 		{
+			PushActiveSnapshot(GetTransactionSnapshot());
 			ldr_start_waiting(false);
 			ldr_stage_sweep();
+			PopActiveSnapshot();
 		}
 		CommitTransactionCommand();
 	}
@@ -195,11 +198,49 @@ coordinator_may_resume(LdrPackage *package)
 		edata.hint = "Look into the server's log for what ended its workers, then call "
 			"loader_resume.";
 		ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
+		ldr_stage_release(package->package_id);
 		ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
 		ldr_notify(package->package_id, "failed");
 	}
 	ldr_xact_commit();
 	return may;
+}
+
+/* An error ends the attempt, so it ends our helpers first: none of them may commit after it. */
+static void
+coordinator_stop_helpers(BackgroundWorkerHandle **helpers, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (helpers[i])
+			TerminateBackgroundWorker(helpers[i]);
+	for (int i = 0; i < n; i++)
+		if (helpers[i])
+			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
+}
+
+/* Our own share of the jobs, and then all that helpers leave. */
+static void
+coordinator_share_jobs(LdrRun *run, bool staged_only, BackgroundWorkerHandle **helpers, int n)
+{
+	ldr_jobs_run(run, staged_only);
+	for (int i = 0; i < n; i++)
+		if (helpers[i])
+			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
+
+	/*
+	 * a coordinator before us, that was ended, may have left its helpers: they go on with their
+	 * jobs
+	 */
+	while (ldr_progress_has_helpers(run->package->package_id) ||
+		   !ldr_job_lock_idle(run->package->package_id, false))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	/* what a helper left unfinished, because it died or found no slot */
+	ldr_jobs_run(run, staged_only);
 }
 
 /* Jobs in transactions of their own, by this process and by helpers. */
@@ -215,26 +256,18 @@ coordinator_run_jobs(LdrRun *run, bool staged_only)
 	arg.db = MyDatabaseId;
 	arg.role = run->package->role;
 	arg.package_id = run->package->package_id;
-	for (int i = 0; i < n; i++)
-		helpers[i] = ldr_worker_start(&arg);
-	ldr_jobs_run(run, staged_only);
-	for (int i = 0; i < n; i++)
-		if (helpers[i])
-			(void) WaitForBackgroundWorkerShutdown(helpers[i]);
-
-	/*
-	 * a coordinator before us, that was ended, may have left its helpers: they go on with their
-	 * jobs
-	 */
-	while (ldr_progress_has_helpers(run->package->package_id))
+	PG_TRY();
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < n; i++)
+			helpers[i] = ldr_worker_start(&arg);
+		coordinator_share_jobs(run, staged_only, helpers, n);
 	}
-	/* what a helper left unfinished, because it died or found no slot */
-	ldr_jobs_run(run, staged_only);
+	PG_CATCH();
+	{
+		coordinator_stop_helpers(helpers, n);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 /* The error of a job that failed in a transaction of its own is that of its atomic package. */
@@ -273,13 +306,16 @@ coordinator_check_jobs(LdrRun *run, bool staged_only)
 	if (unfinished > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("%d jobs of the package are not finished", unfinished)));
+				 errmsg_plural("%d job of the package is not finished",
+							   "%d jobs of the package are not finished", unfinished,
+							   unfinished)));
 	if (failed > 0 && !run->options->complete_with_failed_jobs)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("%d jobs of the package failed", failed),
-				 errdetail("The other jobs are loaded, since the package is not atomic; the load "
-						   "is not recorded."),
+				 errmsg_plural("%d job of the package failed", "%d jobs of the package failed",
+							   failed, failed),
+				 errdetail("What other jobs append is in their tables, since the package is not "
+						   "atomic. Nothing is replaced or merged, and the load is not recorded."),
 				 errhint("See loader.jobs for their errors; loader_resume runs the failed jobs "
 						 "again.")));
 }
@@ -391,8 +427,9 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 					   edata);
 	if (!again)
 	{
-		ldr_stage_release(id);
+		/* in this order: helpers may still stage until it has ended */
 		ldr_package_failed(id, state, run->started_at, edata);
+		ldr_stage_release(id);
 		ldr_notify(id, state);
 	}
 	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode),
@@ -419,6 +456,9 @@ coordinator_try(LdrRun *run, int attempt)
 		edata = CopyErrorData();
 		EmitErrorReport();
 		FlushErrorState();
+		/* the job may live in the transaction's memory, which the abort frees */
+		if (run->job)
+			run->job = ldr_job_copy(run->job);
 		ldr_xact_abort();
 		MemoryContextSwitchTo(run->cxt);
 		ldr_progress_rewind();
@@ -494,9 +534,11 @@ coordinator_leave(int64 package_id)
 	ldr_slot_release();
 	ldr_progress_end();
 	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
 	ldr_start_waiting(false);
 	(void) ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 

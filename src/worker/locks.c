@@ -3,7 +3,8 @@
  * death of its holder.
  *
  * They live in the space of advisory locks, with a class number that the SQL functions cannot
- * produce (those use 1 and 2). Order: package, slot, dataset (create), relations, dataset (record).
+ * produce (those use 1 and 2). Order: package, slot, job, dataset (create), relations, dataset
+ * (record).
  */
 #include "postgres.h"
 
@@ -23,7 +24,8 @@ enum
 	CLASS_PACKAGE,				/* whoever works on a package as its coordinator */
 	CLASS_CREATE,				/* creates a dataset and dlt's own tables in it */
 	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, before the commit */
-	CLASS_SCAN					/* scans a directory */
+	CLASS_SCAN,					/* scans a directory */
+	CLASS_JOB					/* works on jobs of a package that commit one by one, shared */
 };
 
 static int	slot_held = -1;
@@ -121,6 +123,31 @@ ldr_package_unlock(int64 package_id)
 	package_held = 0;
 	if (ldr_lock_is_held(&tag, ExclusiveLock))
 		LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* For the transaction of a job that commits by itself: somebody works on jobs of the package. */
+void
+ldr_job_lock(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_JOB);
+
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
+/*
+ * Does nobody work on such a job? (Progress counters do not tell: while an index is built they are
+ * not ours.) With keep, nobody begins one before this transaction ends. Does not wait.
+ */
+bool
+ldr_job_lock_idle(int64 package_id, bool keep)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_JOB);
+
+	if (LockAcquire(&tag, ExclusiveLock, !keep, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	if (!keep)
+		LockRelease(&tag, ExclusiveLock, true);
+	return true;
 }
 
 /* One of a dataset's locks, until the end of the transaction. Waits as lock_timeout lets it. */

@@ -46,18 +46,22 @@ $$ SELECT '\x28b52ffd20'::bytea || set_byte('\x00', 0, length(content))
 	|| set_byte(set_byte('\x000000', 0, (length(content) << 3) & 255 | 1), 1, length(content) >> 5) || content $$;
 
 /*
- * A table of a schema from one line: 'name: column type!~, ...; key=json, ...'. "!" is NOT NULL,
- * "~" is unique; a type may have a precision, as in text(8).
+ * A table of a schema from one line: 'name: column type!~ +hint, ...; key=json, ...'. "!" is NOT
+ * NULL, "~" is unique; a type may have a precision, as in text(8). A hint is true, or +hint=json.
+ * dlt marks tables that have seen rows; so are all here that do not say otherwise.
  */
 CREATE FUNCTION test.table_json(line text) RETURNS json LANGUAGE sql IMMUTABLE AS $$
 SELECT ('{' || concat_ws(', ', format('"columns": {%s}', (
 		SELECT string_agg(format('%s: {%s}', to_json(m[1]), concat_ws(', ', '"data_type": ' || to_json(m[2]), '"precision": ' || m[3],
-				CASE WHEN m[4] LIKE '%!%' THEN '"nullable": false' END, CASE WHEN m[4] LIKE '%~%' THEN '"unique": true' END)),
+				CASE WHEN m[4] LIKE '%!%' THEN '"nullable": false' END, CASE WHEN m[4] LIKE '%~%' THEN '"unique": true' END,
+				(SELECT string_agg(format('%s: %s', to_json(h[1]), coalesce(h[2], 'true')), ', ')
+					FROM regexp_matches(m[5], ' \+([^\s=]+)(?:=(\S+))?', 'g') AS h))),
 			', ' ORDER BY n)
 		FROM regexp_split_to_table(split_part(regexp_replace(line, '^[^:]*:\s*', ''), ';', 1), '\s*,\s*') WITH ORDINALITY AS c(text, n),
-			regexp_match(c.text, '^(\S+) ([a-z]+)(?:\((\d+)\))?([!~]*)$') AS m)),
+			regexp_match(c.text, '^(\S+) ([a-z]+)(?:\((\d+)\))?([!~]*)((?: \+\S+)*)$') AS m)),
+	CASE WHEN line NOT LIKE '%x-normalizer=%' THEN '"x-normalizer": {"seen-data": true}' END,
 	(SELECT string_agg(format('%s: %s', to_json(m[1]), m[2]), ', ')
-		FROM regexp_split_to_table(split_part(line, ';', 2), '\s*,\s*') AS c(text), regexp_match(c.text, '^\s*(\S+)=(.*)$') AS m WHERE m IS NOT NULL))
+		FROM regexp_split_to_table(split_part(line, ';', 2), '\s*,\s*') AS c(text), regexp_match(c.text, '^\s*([^\s=]+)=(.*)$') AS m WHERE m IS NOT NULL))
 	|| '}')::json $$;
 
 -- A schema.json with these tables and dlt's own.
@@ -155,11 +159,22 @@ BEGIN
 	END LOOP;
 	RETURN NEW;
 END $$;
+-- The same as a condition, for the CHECK of a table that is not swapped if it has triggers.
+CREATE FUNCTION test.waits() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE NOT pg_try_advisory_xact_lock_shared(4711) LOOP
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+	RETURN true;
+END $$;
+-- Is somebody held up by one of them?
+CREATE FUNCTION test.is_held() RETURNS boolean LANGUAGE sql AS
+$$ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ '^loader' AND wait_event = 'PgSleep' AND datname = current_database()) $$;
 CREATE FUNCTION test.hold() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(4711)';
 CREATE FUNCTION test.release() RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_unlock(4711)';
 
 -- Between two specs: no packages, no datasets of theirs.
-CREATE FUNCTION test.forget(VARIADIC datasets text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION test.forget(VARIADIC datasets text[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	dataset text;
 BEGIN

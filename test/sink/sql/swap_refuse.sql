@@ -83,8 +83,11 @@ SELECT * FROM swap_choose('p_published');
 BEGIN;
 CREATE TABLE q_new (a int);
 SELECT * FROM swap_choose('q_new');
+SAVEPOINT q;
+SELECT swap_exchange('q_new', heap, fingerprint) FROM swap_make('q_new', '{a}', 'SELECT 1');
+ROLLBACK TO q;
 TRUNCATE a_plain;
-SELECT * FROM swap_choose('a_plain');
+SELECT swap_exchange('a_plain', heap, fingerprint) FROM swap_make('a_plain', '{a}', 'SELECT 1');
 ROLLBACK;
 -- What Citus knows of.
 BEGIN;
@@ -172,6 +175,13 @@ ROLLBACK;
 BEGIN;
 DROP TABLE stale;
 SELECT state, detail FROM try(4294967295::oid, :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+DO $$ BEGIN
+	EXECUTE (SELECT format('ALTER TABLE %s ALTER a TYPE int USING 1', oid::regclass) FROM pg_class
+		WHERE relnamespace = 'loader_swap'::regnamespace AND relkind = 'r');
+END $$;
+SELECT * FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
 SELECT swap_drop(:heap);
