@@ -156,15 +156,20 @@ locks_wait(LockTarget *target)
 {
 	TimestampTz deadline = locks_deadline();
 	long		pause = 10;
+	LdrPhase	phase;
 
 	target->ms = Min(FIRST_TRY_MS, ldr_lock_timeout);
-	while (!locks_try(target))
+	if (locks_try(target))
+		return;
+	phase = ldr_progress_phase(LDR_PHASE_LOCKS);
+	do
 	{
 		target->ms = Min(target->ms + Max(target->ms / 4, 1), ldr_lock_timeout);
 		if (target->relids != NIL && GetCurrentTimestamp() >= deadline)
 			locks_give_up(target);
 		locks_pause(&pause);
-	}
+	} while (!locks_try(target));
+	(void) ldr_progress_phase(phase);
 }
 
 int64

@@ -279,7 +279,9 @@ plan_put_way(PlanOutput *out, const LdrPlan *plan, const LdrPlanTable *t)
 	if (actions[t->way] == NULL)
 		return;
 	plan_put(out, actions[t->way], quote_qualified_identifier(plan->dataset, t->table->name),
-			 psprintf("%s%s%s%s", details[t->way],
+			 psprintf("%s%s%s%s", !t->truncates ? details[t->way]
+					  : t->way == LDR_WAY_EMPTY ? "truncated at the end, and no rows come"
+					  : "truncated at the end, and filled with the rows of the package",
 					  t->truncated ? ", for the package's refresh" : "",
 					  t->reason ? "; no swap: " : "", t->reason ? t->reason : ""));
 }

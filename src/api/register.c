@@ -139,6 +139,16 @@ register_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
 	}
 	merge.created_at = dir->state->created_at;
 	ldr_merge_check(&merge);
+	/* the keys of root rows are noted in a temporary table */
+	if (merge.ntables > 1 &&
+		ldr_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE_TEMP) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create temporary tables in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("To merge table \"%s\" with its nested tables, role \"%s\" needs them.",
+						   root->name, GetUserNameFromId(GetUserId(), false)),
+				 errhint("GRANT TEMPORARY ON DATABASE ... TO it.")));
 	pfree(merge.tables);
 }
 

@@ -40,7 +40,7 @@ ldr_run_plan(const LdrRun *run)
 
 	foreach(lc, run->jobs)
 		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	if (run->dropped)
+	if (run->package->dropped)
 		state.ndropped = 0;
 	return ldr_plan_make(run->dir->schema, &state, run->package->dataset, names);
 }

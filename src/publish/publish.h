@@ -24,7 +24,6 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
-	bool		dropped;		/* what the package's refresh drops is gone already */
 } LdrRun;
 
 /* publish.c: the transactions */

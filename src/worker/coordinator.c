@@ -81,6 +81,8 @@ loader_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	ldr_worker_connect(arg.db, arg.role);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_SESSION);
 	if (GetConfigOption("transaction_timeout", true, false))
 		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 
