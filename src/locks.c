@@ -136,7 +136,8 @@ locks_give_up(const LockTarget *target)
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("could not get the locks of the package within loader.lock_deadline"),
 			 target->missed == InvalidOid ?
-			 errdetail("Another package is recording its load in dataset \"%s\".", target->dataset) :
+			 errdetail("Another package is recording its load in dataset \"%s\".",
+					   target->dataset) :
 			 errdetail("Another session holds a lock on \"%s\" that conflicts with %s.",
 					   get_rel_name(target->missed),
 					   GetLockmodeName(DEFAULT_LOCKMETHOD, target->mode)),

@@ -323,7 +323,9 @@ plan_needs_staging(const LdrPlan *plan)
 	return false;
 }
 
-/* Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them. */
+/*
+ * Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them.
+ */
 static void
 plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
 				const char *staging)

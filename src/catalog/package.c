@@ -330,8 +330,8 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 
 /*
  * The package does not end before this transaction does. Last thing before the commit of a job that
- * commits by itself: what ends a package lets go of what is staged, and there must be no more. Raises
- * 57014 if it has ended.
+ * commits by itself: what ends a package lets go of what is staged, and there must be no more.
+ * Raises 57014 if it has ended.
  */
 void
 ldr_package_hold(int64 package_id)

@@ -186,8 +186,8 @@ static void
 create_drop_error(void *arg)
 {
 	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
-		errhint("The package's refresh drops the table. Drop what depends on it before, and make it "
-				"again after the load.");
+		errhint("The package's refresh drops the table. Drop what depends on it before, and make "
+				"it again after the load.");
 }
 
 /* One table that the package's refresh drops. Not what depends on it: an error, as for dlt. */
@@ -297,8 +297,8 @@ create_check_database(const char *dataset)
 }
 
 /*
- * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
- * be.
+ * The schema and the tables of a plan, as far as they are not there. What is to be dropped may
+ * still be.
  */
 static void
 create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
@@ -360,7 +360,9 @@ ldr_create_tables(LdrRun *run)
 			t->relid = get_relname_relid(t->made_as ? t->made_as : t->table->name,
 										 get_namespace_oid(plan->dataset, false));
 	}
-	/* those who come later, at the end or after a failure, find all tables there: so choose by that */
+	/*
+	 * those who come later, at the end or after a failure, find all tables there: so choose by that
+	 */
 	if (!run->options->atomic)
 		ldr_ways_choose(plan, run->options);
 	return plan;

@@ -372,7 +372,9 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 	return job != NULL;
 }
 
-/* What was new when its jobs ran has got its rows from them: now it is no longer, and still full. */
+/*
+ * What was new when its jobs ran has got its rows from them: now it is no longer, and still full.
+ */
 static void
 publish_keep_filled(const LdrRun *run, LdrPlan *plan)
 {
