@@ -172,7 +172,7 @@ my @cases = (
 		undo => 'DROP PUBLICATION {d}'},
 	{name => 'published with all', reason => 'table is published', way => 'diff', sql => 'ALTER TABLE {d}.items REPLICA IDENTITY FULL', super => 'CREATE PUBLICATION {d} FOR ALL TABLES',
 		check => sub { is(one($node, "SELECT loader_forget($_[2])"), 't', "$_[1]: the package can be forgotten") }, undo => 'DROP PUBLICATION {d}'},
-	{name => 'published without replica identity', reason => 'table is published and has no replica identity: it is truncated', counts => '10|0|0|10', way => 'refill', file => 'new',
+	{name => 'published without replica identity', reason => 'table is published and has no replica identity', counts => '10|0|0|10', way => 'refill', file => 'new',
 		sql => 'CREATE PUBLICATION {d} FOR TABLE {d}.items'},
 	{name => 'inserts published without replica identity', reason => 'table is published', way => 'diff', sql => 'CREATE PUBLICATION {d} FOR TABLE {d}.items WITH (publish = insert)'},
 	{name => 'logical slot', reason => 'database has logical replication slots', way => 'diff', super => q{SELECT pg_create_logical_replication_slot('{d}', 'pgoutput')},
