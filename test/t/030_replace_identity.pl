@@ -429,7 +429,7 @@ for my $way ('inside', 'before')
 
 	# An open cursor delays the publish, and goes on with its rows.
 	$id = start_package($node, make_package(tables => [table(2), child()]), $d, %with);
-	wait_for($node, "SELECT phase FROM loader.progress WHERE package_id = $id", 'publishing');
+	wait_for($node, "SELECT phase FROM loader.progress WHERE package_id = $id", 'waiting for locks');
 	wait_for($node, "SELECT count(*) > 0 FROM pg_locks WHERE relation = '$d.items'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted");
 	is($holder->run('MOVE FORWARD 2500 FROM open; FETCH 2 FROM open'), "name 2502 of 1\nname 2503 of 1", "$way: an open cursor goes on while the package waits");
 	is($reader->run("SELECT count(*) FROM $d.items"), ROWS + 1, "$way: and others read the old rows");
