@@ -23,6 +23,7 @@ CREATE TABLE loader.package (
 	wanted				boolean NOT NULL DEFAULT false,	-- was started: whoever finds it idle goes on with it
 	cancel_requested	boolean NOT NULL DEFAULT false,
 	superseded			boolean NOT NULL DEFAULT false,	-- its dataset was dropped and it was loaded anew
+	dropped				boolean NOT NULL DEFAULT false,	-- what its refresh drops is gone, committed by itself (not atomic)
 	attempts			integer NOT NULL DEFAULT 0,
 	options				jsonb NOT NULL,
 	settings			jsonb NOT NULL,					-- the caller's, for the workers

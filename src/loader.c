@@ -33,8 +33,9 @@ _PG_init(void)
 {
 	DefineCustomIntVariable("loader.workers", "Processes that load the jobs of one package, the "
 							"coordinator included.",
-							"Used where jobs commit by themselves: by packages with atomic => false, "
-							"and by what is staged of large ones. The argument workers overrides it.",
+							"Used where jobs commit by themselves: by packages with atomic => "
+							"false, and by what is staged of large ones. The argument workers "
+							"overrides it.",
 							&ldr_workers, 2, 1, 64, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.max_workers",
 							"Processes that load, over all packages and databases.",
@@ -48,9 +49,10 @@ _PG_init(void)
 							   &ldr_package_directories, "", PGC_SIGHUP,
 							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.small_package",
-							"Size of job files up to which one worker loads them in one transaction.",
-							"Counts files, as they are, of tables that are replaced or merged. More "
-							"than that is staged by several workers in transactions of their own "
+							"Size of job files up to which one worker loads them in one "
+							"transaction.",
+							"Counts files, as they are, of tables that are replaced or merged. "
+							"More than that is staged by several workers in transactions of their own "
 							"before the package is published.",
 							&ldr_small_package, 4096, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL,
 							NULL, NULL);

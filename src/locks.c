@@ -40,6 +40,7 @@ typedef struct LockTarget
 	const char *dataset;		/* and before them this, if not NULL */
 	LdrDatasetLock which;
 	long		ms;				/* for all of them together */
+	Oid			missed;			/* what the last try waited for; InvalidOid: the dataset */
 } LockTarget;
 
 #define FIRST_TRY_MS	10
@@ -59,12 +60,13 @@ locks_set_timeout(long ms)
  * last. Raises 55P03 when it is over.
  */
 static void
-locks_take(const LockTarget *target)
+locks_take(LockTarget *target)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), target->ms);
 	ListCell   *lc;
 	int			nest = NewGUCNestLevel();
 
+	target->missed = InvalidOid;
 	locks_set_timeout(target->ms);
 	if (target->dataset)
 		ldr_dataset_lock(target->dataset, target->which);
@@ -72,6 +74,7 @@ locks_take(const LockTarget *target)
 	{
 		if (ConditionalLockRelationOid(lfirst_oid(lc), target->mode))
 			continue;
+		target->missed = lfirst_oid(lc);
 		locks_set_timeout(Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)));
 		LockRelationOid(lfirst_oid(lc), target->mode);
 	}
@@ -80,7 +83,7 @@ locks_take(const LockTarget *target)
 
 /* One try at all of them. False if one could not be had in time; then none is held. */
 static bool
-locks_try(const LockTarget *target)
+locks_try(LockTarget *target)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -132,9 +135,13 @@ locks_give_up(const LockTarget *target)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("could not get the locks of the package within loader.lock_deadline"),
-			 errdetail("Another session holds a conflicting lock on one of %d tables, of which "
-					   "\"%s\" is the first.",
-					   list_length(target->relids), get_rel_name(linitial_oid(target->relids))),
+			 target->missed == InvalidOid ?
+			 errdetail("Another package is recording its load in dataset \"%s\".",
+					   target->dataset) :
+			 errdetail("Another session holds a lock on \"%s\" that conflicts with %s.",
+					   get_rel_name(target->missed),
+					   GetLockmodeName(DEFAULT_LOCKMETHOD, target->mode)),
+			 target->mode == AccessShareLock ? errhint("pg_locks shows who holds it.") :
 			 errhint("loader_plan() shows who holds it.")));
 }
 
@@ -150,15 +157,20 @@ locks_wait(LockTarget *target)
 {
 	TimestampTz deadline = locks_deadline();
 	long		pause = 10;
+	LdrPhase	phase;
 
 	target->ms = Min(FIRST_TRY_MS, ldr_lock_timeout);
-	while (!locks_try(target))
+	if (locks_try(target))
+		return;
+	phase = ldr_progress_phase(LDR_PHASE_LOCKS);
+	do
 	{
 		target->ms = Min(target->ms + Max(target->ms / 4, 1), ldr_lock_timeout);
 		if (target->relids != NIL && GetCurrentTimestamp() >= deadline)
 			locks_give_up(target);
 		locks_pause(&pause);
-	}
+	} while (!locks_try(target));
+	(void) ldr_progress_phase(phase);
 }
 
 int64
@@ -203,7 +215,7 @@ ldr_lock_for_look(Oid relid)
 	{
 		if (GetCurrentTimestamp() >= deadline)
 		{
-			LockTarget	target = {.relids = list_make1_oid(relid), .mode = AccessShareLock};
+			LockTarget	target = {.mode = AccessShareLock, .missed = relid};
 
 			locks_give_up(&target);
 		}

@@ -97,8 +97,8 @@ ldr_api_lock(const LdrPackage *package)
 }
 
 /*
- * The same to remove its jobs: a helper that has lost its coordinator holds the row of the job that it
- * works on, and might do so for long.
+ * The same to remove its jobs: a helper that has lost its coordinator holds the row of the job that
+ * it works on, and might do so for long.
  */
 bool
 ldr_api_lock_jobs(const LdrPackage *package)

@@ -273,11 +273,17 @@ plan_put_way(PlanOutput *out, const LdrPlan *plan, const LdrPlanTable *t)
 		[LDR_WAY_EMPTY] = "all rows are deleted, and none come"
 	};
 
+	if (t->way == LDR_WAY_MERGE && t->truncated && OidIsValid(t->relid))
+		plan_put(out, "empty", quote_qualified_identifier(plan->dataset, t->table->name),
+				 "all rows are deleted before the merge, for the package's refresh");
 	if (actions[t->way] == NULL)
 		return;
 	plan_put(out, actions[t->way], quote_qualified_identifier(plan->dataset, t->table->name),
-			 psprintf("%s%s%s", details[t->way], t->reason ? "; no swap: " : "",
-					  t->reason ? t->reason : ""));
+			 psprintf("%s%s%s%s", !t->truncates ? details[t->way]
+					  : t->way == LDR_WAY_EMPTY ? "truncated at the end, and no rows come"
+					  : "truncated at the end, and filled with the rows of the package",
+					  t->truncated ? ", for the package's refresh" : "",
+					  t->reason ? "; no swap: " : "", t->reason ? t->reason : ""));
 }
 
 /* The statements of a merge, as far as they can be told without running any. */
@@ -317,7 +323,9 @@ plan_needs_staging(const LdrPlan *plan)
 	return false;
 }
 
-/* Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them. */
+/*
+ * Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them.
+ */
 static void
 plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
 				const char *staging)
@@ -394,9 +402,10 @@ loader_plan(PG_FUNCTION_ARGS)
 	ldr_ways_choose(plan, options);
 
 	plan_put(&out, "package", dir->load_id,
-			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d jobs, into dataset \"%s\" as "
+			 psprintf("schema \"%s\" version " INT64_FORMAT ", %d job%s, into dataset \"%s\" as "
 					  "role \"%s\"", dir->schema->name,
-					  dir->schema->version, list_length(dir->files), dataset,
+					  dir->schema->version, list_length(dir->files),
+					  list_length(dir->files) == 1 ? "" : "s", dataset,
 					  GetUserNameFromId(GetUserId(), false)));
 	if (ldr_system_is_loaded(dir->schema, dataset, dir->load_id))
 	{

@@ -139,6 +139,16 @@ register_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
 	}
 	merge.created_at = dir->state->created_at;
 	ldr_merge_check(&merge);
+	/* the keys of root rows are noted in a temporary table */
+	if (merge.ntables > 1 &&
+		ldr_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE_TEMP) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create temporary tables in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("To merge table \"%s\" with its nested tables, role \"%s\" needs them.",
+						   root->name, GetUserNameFromId(GetUserId(), false)),
+				 errhint("GRANT TEMPORARY ON DATABASE ... TO it.")));
 	pfree(merge.tables);
 }
 
@@ -323,7 +333,8 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 		ldr_job_insert(package_id, &job);
 	}
 	register_followups(package_id, dir);
-	ldr_event(package_id, "registered", NULL, "%d jobs.", list_length(dir->files));
+	ldr_event(package_id, "registered", NULL, "%d job%s.", list_length(dir->files),
+			  list_length(dir->files) == 1 ? "" : "s");
 }
 
 /* What the catalog says of this load already. NULL: nothing is in the way of entering it. */

@@ -29,6 +29,15 @@
 PG_FUNCTION_INFO_V1(loader_wait);
 PG_FUNCTION_INFO_V1(loader_run);
 
+/* Before a sentence that follows a detail: some of the server's details have no full stop. */
+static const char *
+wait_separator(const char *detail)
+{
+	if (detail[0] == '\0')
+		return "";
+	return strchr(".!?", detail[strlen(detail) - 1]) ? " " : ". ";
+}
+
 void
 ldr_api_raise_failure(const LdrPackage *package)
 {
@@ -37,13 +46,19 @@ ldr_api_raise_failure(const LdrPackage *package)
 						package->sqlstate[3], package->sqlstate[4])
 		: ERRCODE_QUERY_CANCELED;
 
+	char	   *cancelled = psprintf("package " INT64_FORMAT " was cancelled", package->package_id);
+	const char *detail = package->detail ? package->detail : "";
+
+	/* what loader_cancel leaves as the message is all there is to say; else it is the reason */
 	ereport(ERROR,
 			(errcode(code),
-			 errmsg("package " INT64_FORMAT " %s: %s", package->package_id,
-					strcmp(package->state, "failed") == 0 ? "failed" : "was cancelled",
-					package->message ? package->message : "loader_cancel was called"),
+			 strcmp(package->state, "failed") == 0 ?
+			 errmsg("package " INT64_FORMAT " failed: %s", package->package_id,
+					package->message ? package->message : "") :
+			 package->message && strcmp(package->message, cancelled) != 0 ?
+			 errmsg("%s: %s", cancelled, package->message) : errmsg("%s", cancelled),
 			 errdetail("%s%sThe package is load \"%s\" of dataset \"%s\".",
-					   package->detail ? package->detail : "", package->detail ? " " : "",
+					   detail, wait_separator(detail),
 					   package->load_id, package->dataset),
 			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "
 					 "loader_resume(" INT64_FORMAT "); if files of the package were changed, call "

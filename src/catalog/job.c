@@ -103,7 +103,9 @@ ldr_job_last(int64 package_id)
 	return last;
 }
 
-/* Of a row of loader.job called j: are its rows in a table of the dataset $2 that is still there? */
+/*
+ * Of a row of loader.job called j: are its rows in a table of the dataset $2 that is still there?
+ */
 #define JOB_HAS_ROWS \
 	"(j.state = 'completed' AND EXISTS (SELECT FROM pg_class c " \
 	"JOIN pg_namespace n ON n.oid = c.relnamespace " \
@@ -222,9 +224,9 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 }
 
 /*
- * The table's jobs have to put their rows into that relation (InvalidOid: nowhere that there is yet):
- * those that have put them elsewhere become new. Rows in the table itself, of jobs that committed
- * one by one before it had to be replaced, are replaced with it.
+ * The table's jobs have to put their rows into that relation (InvalidOid: nowhere that there is
+ * yet): those that have put them elsewhere become new. Rows in the table itself, of jobs that
+ * committed one by one before it had to be replaced, are replaced with it.
  */
 void
 ldr_job_restage(int64 package_id, const char *table_name, Oid relation)

@@ -26,6 +26,7 @@ typedef struct LdrPackage
 	char	   *state;
 	bool		wanted;
 	bool		cancel_requested;
+	bool		dropped;		/* what its refresh drops is gone, and committed */
 	int			attempts;
 	char	   *options;		/* JSON */
 	char	   *settings;		/* JSON */
@@ -135,6 +136,7 @@ extern bool ldr_package_give_up(int64 package_id);
 extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
+extern void ldr_package_dropped(int64 package_id);
 extern void ldr_package_loaded(int64 package_id, TimestampTz started_at);
 extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at,
 							   ErrorData *edata);

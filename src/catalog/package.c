@@ -22,7 +22,7 @@
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
-	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns"
+	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -57,6 +57,7 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->stamps.state.size = ldr_catalog_int(t, d, 26);
 	p->stamps.state.inode = ldr_catalog_int(t, d, 27);
 	p->stamps.state.mtime_ns = ldr_catalog_int(t, d, 28);
+	p->dropped = ldr_catalog_int(t, d, 29) != 0;
 	*(LdrPackage **) arg = p;
 }
 
@@ -143,8 +144,8 @@ ldr_package_reregister(const LdrPackage *package)
 							"schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
 							"system_identifier = $14, database_oid = $15, state_size = $16, "
 							"state_inode = $17, state_mtime_ns = $18, state = 'new', "
-							"wanted = false, cancel_requested = false, attempts = 0, "
-							"registered_at = clock_timestamp(), started_at = NULL, "
+							"wanted = false, cancel_requested = false, dropped = false, "
+							"attempts = 0, registered_at = clock_timestamp(), started_at = NULL, "
 							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 							"hint = NULL "
 							"WHERE package_id = $19 AND state IN ('failed', 'cancelled')",
@@ -300,6 +301,14 @@ ldr_package_loading(int64 package_id)
 				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
 }
 
+/* What its refresh drops goes with this transaction; it must not be dropped again. */
+void
+ldr_package_dropped(int64 package_id)
+{
+	package_update("UPDATE loader.package SET dropped = true WHERE package_id = $1", package_id,
+				   SPI_OK_UPDATE);
+}
+
 /* Part of the publish transaction. Raises an error if somebody took the package away meanwhile. */
 void
 ldr_package_loaded(int64 package_id, TimestampTz started_at)
@@ -321,8 +330,8 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 
 /*
  * The package does not end before this transaction does. Last thing before the commit of a job that
- * commits by itself: what ends a package lets go of what is staged, and there must be no more. Raises
- * 57014 if it has ended.
+ * commits by itself: what ends a package lets go of what is staged, and there must be no more.
+ * Raises 57014 if it has ended.
  */
 void
 ldr_package_hold(int64 package_id)

@@ -131,7 +131,8 @@ condition_has_parameter(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	return IsA(node, ParamRef) || raw_expression_tree_walker(node, condition_has_parameter, context);
+	return IsA(node, ParamRef) ||
+		raw_expression_tree_walker(node, condition_has_parameter, context);
 }
 
 static void

@@ -40,7 +40,7 @@ ldr_run_plan(const LdrRun *run)
 
 	foreach(lc, run->jobs)
 		names = lappend(names, ((LdrJob *) lfirst(lc))->table_name);
-	if (run->dropped)
+	if (run->package->dropped)
 		state.ndropped = 0;
 	return ldr_plan_make(run->dir->schema, &state, run->package->dataset, names);
 }
@@ -181,13 +181,25 @@ create_lock_altered(const LdrPlan *plan)
 		(void) ldr_lock_tables(relids, AccessExclusiveLock);
 }
 
+/* The server's hint is to write CASCADE, but the statement is ours. */
+static void
+create_drop_error(void *arg)
+{
+	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		errhint("The package's refresh drops the table. Drop what depends on it before, and make "
+				"it again after the load.");
+}
+
 /* One table that the package's refresh drops. Not what depends on it: an error, as for dlt. */
 static void
 create_drop_table(LdrRun *run, const char *dataset, const char *name)
 {
 	char	   *sql = psprintf("DROP TABLE %s", quote_qualified_identifier(dataset, name));
+	ErrorContextCallback callback = {error_context_stack, create_drop_error, NULL};
 
+	error_context_stack = &callback;
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+	error_context_stack = callback.previous;
 	ldr_event(run->package->package_id, "drop table", name, "%s", sql);
 }
 
@@ -271,17 +283,33 @@ create_replaces(const LdrPlan *plan, const LdrPlanTable *t)
 	return NULL;
 }
 
+/* The schema may be that of the staging dataset, which nobody has named: say which it is. */
+static void
+create_check_database(const char *dataset)
+{
+	if (ldr_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to create schema \"%s\"", dataset),
+			 errdetail("Role \"%s\" needs CREATE on the database, or a schema of that name that is "
+					   "its own.", GetUserNameFromId(GetUserId(), false))));
+}
+
 /*
- * The schema and the tables of a plan, as far as they are not there. What is to be dropped may still
- * be.
+ * The schema and the tables of a plan, as far as they are not there. What is to be dropped may
+ * still be.
  */
 static void
 create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
-		ldr_sql_execute(ldr_dataset_sql(plan->dataset), 0, NULL, NULL, SPI_OK_UTILITY);
-		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", "");
+		char	   *sql = ldr_dataset_sql(plan->dataset);
+
+		create_check_database(plan->dataset);
+		ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
+		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", sql);
 	}
 	create_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
@@ -332,7 +360,9 @@ ldr_create_tables(LdrRun *run)
 			t->relid = get_relname_relid(t->made_as ? t->made_as : t->table->name,
 										 get_namespace_oid(plan->dataset, false));
 	}
-	/* those who come later, at the end or after a failure, find all tables there: so choose by that */
+	/*
+	 * those who come later, at the end or after a failure, find all tables there: so choose by that
+	 */
 	if (!run->options->atomic)
 		ldr_ways_choose(plan, run->options);
 	return plan;

@@ -223,7 +223,9 @@ follow_count_rows(LdrRun *run, const LdrSchemaTable *root, int64 *read, int64 *i
 	}
 }
 
-/* Roots of tables that a refresh has emptied, as far as they are not among those that jobs follow. */
+/*
+ * Roots of tables that a refresh has emptied, as far as they are not among those that jobs follow.
+ */
 List *
 ldr_follow_truncated(const LdrPlan *plan, List *followed)
 {

@@ -40,7 +40,9 @@ typedef struct LdrMerge
 	List	   *statements;		/* of char *, as far as they were made */
 } LdrMerge;
 
-/* The strategy that a root table of disposition merge asks for. Raises 22023 if there is none such. */
+/*
+ * The strategy that a root table of disposition merge asks for. Raises 22023 if there is none such.
+ */
 extern LdrMergeStrategy ldr_merge_strategy(const LdrSchemaTable *root);
 extern const char *ldr_merge_strategy_name(LdrMergeStrategy strategy);
 

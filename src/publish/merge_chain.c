@@ -22,7 +22,7 @@
 
 #define CHAIN_LOAD_ID "_dlt_load_id"
 
-/* --- what it is made of ------------------------------------------------------------------------ */
+/* --- what it is made of ----------------------------------------------------------------------- */
 
 static void
 chain_table(const LdrMerge *merge, LdrMergeTable *counts, LdrChainTable *table)
@@ -141,7 +141,7 @@ ldr_chain_look(LdrChain *chain)
 	}
 }
 
-/* --- columns by what they are for -------------------------------------------------------------- */
+/* --- columns by what they are for ------------------------------------------------------------- */
 
 static bool
 chain_column_has(const LdrSchemaColumn *column, LdrHint hint)
@@ -262,7 +262,7 @@ ldr_chain_has_load_id(const LdrChainTable *table)
 	return false;
 }
 
-/* --- statements -------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 int64
 ldr_chain_run(LdrChain *chain, const char *sql, int expect)
@@ -314,7 +314,7 @@ ldr_chain_has_duplicates(LdrChain *chain, const char *from, const char *keys)
 									from, keys));
 }
 
-/* --- temporary tables of keys ------------------------------------------------------------------ */
+/* --- temporary tables of keys ----------------------------------------------------------------- */
 
 char *
 ldr_chain_keys(LdrChain *chain, const char *query, int64 *n)

@@ -16,7 +16,7 @@
 typedef struct DiInsert
 {
 	List	   *primary;
-	const char *keys;			/* FROM item with alias k, column k: row keys of the rows to insert */
+	const char *keys;			/* FROM item with alias k, column k: row keys of rows to insert */
 	bool		all_keys;		/* they are all that staging has */
 } DiInsert;
 
@@ -40,7 +40,7 @@ ldr_merge_delete_insert_check(const LdrChain *chain)
 	}
 }
 
-/* --- delete ------------------------------------------------------------------------------------ */
+/* --- delete ----------------------------------------------------------------------------------- */
 
 static bool
 di_contains(List *keys, List *others)
@@ -143,7 +143,7 @@ di_delete_scope(LdrChain *chain)
 					  SPI_OK_DELETE);
 }
 
-/* --- insert ------------------------------------------------------------------------------------ */
+/* --- insert ----------------------------------------------------------------------------------- */
 
 /*
  * Staging with one row for each value of the keys, as FROM item. The winner is the first by the

@@ -48,7 +48,7 @@ scd2_column(const LdrChain *chain, LdrHint hint, const char *name)
 	return found;
 }
 
-/* --- moments ----------------------------------------------------------------------------------- */
+/* --- moments ---------------------------------------------------------------------------------- */
 
 static void
 scd2_set(const char *setting, const char *value)
@@ -124,7 +124,9 @@ scd2_server_text(const char *text)
 					text + whole + 1 + fraction);
 }
 
-/* The moment that the text says; false if it says none that dlt knows. Raises the server's errors. */
+/*
+ * The moment that the text says; false if it says none that dlt knows. Raises the server's errors.
+ */
 static bool
 scd2_parse(const char *text, TimestampTz *moment)
 {
@@ -153,8 +155,11 @@ scd2_literal(const char *text)
 	scd2_set("timezone", "UTC");
 	scd2_set("datestyle", "ISO, YMD");
 	if (scd2_parse(text, &moment))
-		literal = quote_literal_cstr(DatumGetCString(DirectFunctionCall1(timestamptz_out,
-																		 TimestampTzGetDatum(moment))));
+	{
+		Datum		utc = DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(moment));
+
+		literal = quote_literal_cstr(DatumGetCString(utc));
+	}
 	AtEOXact_GUC(true, nest);
 	return literal;
 }
@@ -216,7 +221,7 @@ scd2_make(const LdrChain *chain)
 	return scd2;
 }
 
-/* --- nested tables ----------------------------------------------------------------------------- */
+/* --- nested tables ---------------------------------------------------------------------------- */
 
 /* What the root's nested rows refer to: its row key, or the row version in its place. */
 static LdrChainColumn *
@@ -270,7 +275,9 @@ scd2_check_passes(const LdrChain *chain, const LdrChainTable *table)
 	}
 }
 
-/* The staged row s hangs on a root row that passes the filter: a query in a query for each parent. */
+/*
+ * The staged row s hangs on a root row that passes the filter: a query in a query for each parent.
+ */
 static char *
 scd2_passes(const LdrChain *chain, LdrChainTable *table)
 {
@@ -330,7 +337,7 @@ scd2_nested(LdrChain *chain, LdrChainTable *table)
 					  SPI_OK_INSERT);
 }
 
-/* --- the root ---------------------------------------------------------------------------------- */
+/* --- the root --------------------------------------------------------------------------------- */
 
 /* The row of the target is valid now. */
 static char *

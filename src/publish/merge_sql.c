@@ -33,7 +33,7 @@ ldr_staged(const LdrChainColumn *column, const char *alias)
 	return (LdrExpr) {psprintf("%s.%s", alias, column->name), column->staging_type};
 }
 
-/* --- comparing --------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 /* The operator by its schema and name. */
 static char *
@@ -176,7 +176,7 @@ ldr_sql_image_differs(const LdrChainTable *table)
 	return psprintf("%s OPERATOR(pg_catalog.*<>) %s", target, staged);
 }
 
-/* --- lists ------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 char *
 ldr_sql_columns(List *columns, const char *alias)
@@ -278,7 +278,7 @@ ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from, const ch
 					ldr_sql_columns(ldr_chain_columns(table, LDR_HINT_ANY), "s"));
 }
 
-/* --- marks and sources ------------------------------------------------------------------------- */
+/* --- marks and sources ------------------------------------------------------------------------ */
 
 char *
 ldr_sql_deleted(const LdrChainTable *table, const char *alias)
@@ -312,7 +312,7 @@ ldr_sql_source(const LdrChain *chain, const char *alias)
 					alias);
 }
 
-/* --- absence ----------------------------------------------------------------------------------- */
+/* --- absence ---------------------------------------------------------------------------------- */
 
 char *
 ldr_sql_not_in(LdrExpr x, bool x_nullable, LdrExpr y, bool y_nullable, const char *from)
@@ -328,7 +328,9 @@ ldr_sql_not_in(LdrExpr x, bool x_nullable, LdrExpr y, bool y_nullable, const cha
 	return sql;
 }
 
-/* As a relation of staging with itself, through the target: matched rows are few, d is read once. */
+/*
+ * As a relation of staging with itself, through the target: matched rows are few, d is read once.
+ */
 char *
 ldr_sql_unmatched(const LdrChainTable *table, List *keys, const char *from, const char *more)
 {

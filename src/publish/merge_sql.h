@@ -68,7 +68,7 @@ typedef struct LdrExpr
 	Oid			type;
 } LdrExpr;
 
-/* --- merge_chain.c: the chain ------------------------------------------------------------------ */
+/* --- merge_chain.c: the chain ----------------------------------------------------------------- */
 
 /* Without the hints' conditions, and without looking at the live tables; ldr_chain_look does. */
 extern LdrChain *ldr_chain_make(LdrMerge *merge);
@@ -101,7 +101,7 @@ extern char *ldr_chain_keys(LdrChain *chain, const char *query, int64 *n);
 extern void ldr_chain_keys_add(LdrChain *chain, const char *keys, const char *query, int64 *n);
 extern void ldr_chain_keys_done(LdrChain *chain, const char *keys);
 
-/* --- merge_sql.c: pieces of SQL ---------------------------------------------------------------- */
+/* --- merge_sql.c: pieces of SQL --------------------------------------------------------------- */
 
 /* alias may be the qualified name of a table that has no alias. */
 extern LdrExpr ldr_target(const LdrChainColumn *column, const char *alias);
@@ -162,10 +162,14 @@ extern char *ldr_sql_partition(const LdrChain *chain);
 extern char *ldr_sql_deleted(const LdrChainTable *table, const char *alias);
 extern char *ldr_sql_kept(const LdrChainTable *table, const char *alias);
 
-/* INSERT INTO target (columns) SELECT columns FROM from [WHERE condition]; condition may be NULL. */
+/*
+ * INSERT INTO target (columns) SELECT columns FROM from [WHERE condition]; condition may be NULL.
+ */
 extern char *ldr_sql_insert(const LdrChainTable *table, const char *from, const char *condition);
 
-/* MERGE by the keys from the FROM item with alias s: changed rows are updated, new ones inserted. */
+/*
+ * MERGE by the keys from the FROM item with alias s: changed rows are updated, new ones inserted.
+ */
 extern char *ldr_sql_merge(const LdrChainTable *table, List *keys, const char *from,
 						   const char *changed);
 

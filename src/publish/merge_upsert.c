@@ -51,7 +51,7 @@ ldr_merge_upsert_check(const LdrChain *chain, LdrMergeStrategy strategy)
 	}
 }
 
-/* --- what counts as changed -------------------------------------------------------------------- */
+/* --- what counts as changed ------------------------------------------------------------------- */
 
 /* a IS DISTINCT FROM b, with a known "=". */
 static char *
@@ -98,7 +98,7 @@ upsert_source(const Upsert *u, const char *alias)
 	return psprintf("%s %s", u->source, alias);
 }
 
-/* --- two rows for one -------------------------------------------------------------------------- */
+/* --- two rows for one ------------------------------------------------------------------------- */
 
 /* Would two staged rows change one row? Looked for only if staging has duplicates at all. */
 static void
@@ -128,7 +128,7 @@ upsert_check_duplicates(Upsert *u)
 					 "\"%s\".", ldr_merge_strategy_name(LDR_DELETE_INSERT))));
 }
 
-/* --- update, delete, insert -------------------------------------------------------------------- */
+/* --- update, delete, insert ------------------------------------------------------------------- */
 
 /*
  * The UPDATE of matched rows; same says that it may leave out rows that would stay as they are,
@@ -297,7 +297,7 @@ upsert_table(Upsert *u)
 		upsert_in_steps(u, update);
 }
 
-/* --- nested tables ----------------------------------------------------------------------------- */
+/* --- nested tables ---------------------------------------------------------------------------- */
 
 static void
 upsert_delete_where(LdrChain *chain, LdrChainTable *table, const char *condition)
@@ -361,7 +361,7 @@ upsert_nested(LdrChain *chain, LdrChainTable *table)
 	upsert_delete_nested(chain, table);
 }
 
-/* --- rows that are not in the source any more (cdc) -------------------------------------------- */
+/* --- rows that are not in the source any more (cdc) ------------------------------------------- */
 
 /*
  * Delete the rows of the target that the source does not have, nested ones first. A scope is asked
@@ -401,7 +401,7 @@ upsert_delete_absent(LdrChain *chain)
 					  SPI_OK_DELETE);
 }
 
-/* --- the strategies ---------------------------------------------------------------------------- */
+/* --- the strategies --------------------------------------------------------------------------- */
 
 static char *
 upsert_root_source(const LdrChain *chain)

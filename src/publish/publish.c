@@ -328,8 +328,10 @@ ldr_publish_tables(LdrRun *run)
 	plan = ldr_create_tables(run);
 	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
+	if (plan->ndrops > 0)
+		ldr_package_dropped(run->package->package_id);
 	ldr_xact_commit();
-	run->dropped = true;
+	run->package->dropped = true;
 	return true;
 }
 
@@ -370,7 +372,9 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 	return job != NULL;
 }
 
-/* What was new when its jobs ran has got its rows from them: now it is no longer, and still full. */
+/*
+ * What was new when its jobs ran has got its rows from them: now it is no longer, and still full.
+ */
 static void
 publish_keep_filled(const LdrRun *run, LdrPlan *plan)
 {

@@ -24,7 +24,6 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
-	bool		dropped;		/* what the package's refresh drops is gone already */
 } LdrRun;
 
 /* publish.c: the transactions */
@@ -51,8 +50,8 @@ extern void ldr_migrate(LdrRun *run);
 extern LdrPlan *ldr_create_tables(LdrRun *run);
 
 /*
- * What the package's refresh drops goes last: these relations want AccessExclusiveLock; then they are
- * dropped, and the tables that take their places get their names.
+ * What the package's refresh drops goes last: these relations want AccessExclusiveLock; then they
+ * are dropped, and the tables that take their places get their names.
  */
 extern List *ldr_create_dropped(const LdrPlan *plan);
 extern void ldr_create_finish_drops(LdrRun *run, const LdrPlan *plan);
@@ -83,7 +82,9 @@ extern bool ldr_stage_pays(const LdrRun *run);
  */
 extern void ldr_stage_prepare(LdrRun *run, const LdrPlan *plan);
 
-/* The same in a transaction of its own, after which workers can claim jobs. False: loaded already. */
+/*
+ * The same in a transaction of its own, after which workers can claim jobs. False: loaded already.
+ */
 extern bool ldr_stage_begin(LdrRun *run);
 
 /* Load a claimed job, in the current transaction; for a swap heap all jobs of its table. */

@@ -38,7 +38,7 @@ struct LdrDiff
 	bool		refills;		/* it cannot be done: all is deleted and inserted */
 };
 
-/* --- can it be done? --------------------------------------------------------------------------- */
+/* --- can it be done? -------------------------------------------------------------------------- */
 
 static LdrChainColumn *
 diff_find(const LdrChainTable *table, const char *name)
@@ -110,7 +110,7 @@ diff_refuse(LdrDiff *diff, Relation rel)
 	return diff_look_at_others(diff, rel);
 }
 
-/* --- can it be done by primary key? ------------------------------------------------------------ */
+/* --- can it be done by primary key? ----------------------------------------------------------- */
 
 /* Do both sides mean the same by "equal", so that one row matches at most one? */
 static bool
@@ -172,7 +172,7 @@ diff_keys(LdrDiff *diff)
 	return keys;
 }
 
-/* --- update, or delete and insert? ------------------------------------------------------------- */
+/* --- update, or delete and insert? ------------------------------------------------------------ */
 
 /* Is a row of the table what a foreign key elsewhere refers to? */
 static bool
@@ -192,8 +192,11 @@ diff_key_numbers(const LdrDiff *diff, Relation rel)
 	ListCell   *lc;
 
 	foreach(lc, diff->keys)
-		numbers = bms_add_member(numbers, get_attnum(RelationGetRelid(rel),
-													 ((LdrChainColumn *) lfirst(lc))->schema->name));
+	{
+		const LdrChainColumn *key = lfirst(lc);
+
+		numbers = bms_add_member(numbers, get_attnum(RelationGetRelid(rel), key->schema->name));
+	}
 	return numbers;
 }
 
@@ -232,7 +235,7 @@ diff_must_rewrite(const LdrDiff *diff, Relation rel)
 	return false;
 }
 
-/* --- by primary key ---------------------------------------------------------------------------- */
+/* --- by primary key --------------------------------------------------------------------------- */
 
 /* The row that matches is not the same. */
 static char *
@@ -294,7 +297,7 @@ diff_insert_by_key(LdrDiff *diff)
 					  SPI_OK_INSERT);
 }
 
-/* --- by whole row ------------------------------------------------------------------------------ */
+/* --- by whole row ----------------------------------------------------------------------------- */
 
 /* A row as bytes: exact, whatever the settings for output. A hash of it keeps the sort small. */
 static char *
@@ -370,7 +373,7 @@ diff_insert_by_row(LdrDiff *diff)
 		ldr_chain_run(diff->chain, diff_insert_missing(diff, target, staged), SPI_OK_INSERT);
 }
 
-/* ----------------------------------------------------------------------------------------------- */
+/* ---------------------------------------------------------------------------------------------- */
 
 /* Look at the live table. Returns why it has to be refilled, NULL if not. */
 static const char *

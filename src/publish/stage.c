@@ -159,8 +159,8 @@ stage_let_go(const LdrStage *stage)
 }
 
 /*
- * Are the rows of all jobs in the heap? Not so if it was left over when the package ended before: see
- * stage_let_go.
+ * Are the rows of all jobs in the heap? Not so if it was left over when the package ended before:
+ * see stage_let_go.
  */
 static bool
 stage_heap_is_full(const LdrRun *run, const char *table_name)
@@ -323,8 +323,8 @@ stage_relation(const char *dataset, const char *name)
 }
 
 /*
- * Statements name the staging tables, and one of that name may have been made by anybody since: once
- * they are locked, are they those that are the package's?
+ * Statements name the staging tables, and one of that name may have been made by anybody since:
+ * once they are locked, are they those that are the package's?
  */
 static void
 stage_lock(const LdrRun *run, List *stages, LOCKMODE mode)

@@ -77,7 +77,7 @@ ways_choose(LdrPlanTable *t, const LdrOptions *options)
 	if (t->truncates)
 	{
 		t->way = LDR_WAY_REFILL;
-		t->reason = "table is published and has no replica identity: it is truncated";
+		t->reason = "table is published and has no replica identity";
 	}
 	if (!t->has_jobs && t->way != LDR_WAY_SWAP)
 		t->way = LDR_WAY_EMPTY;

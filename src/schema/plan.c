@@ -119,7 +119,8 @@ ldr_plan_chain(const LdrPlan *plan, const LdrSchemaTable *root, int *n)
 
 /*
  * A table with jobs, and the rest of its chain where that is replaced or merged as a whole. *roots
- * are those whose chains are in: a chain may have as many tables with jobs as the schema has tables.
+ * are those whose chains are in: a chain may have as many tables with jobs as the schema has
+ * tables.
  */
 static void
 plan_add_job_table(LdrPlan *plan, const char *name, List **roots)

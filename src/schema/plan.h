@@ -27,7 +27,7 @@ typedef struct LdrPlanTable
 	bool		has_jobs;
 	bool		is_system;		/* one of dlt's own */
 	bool		truncated;		/* the package's refresh empties it first */
-	const char *made_as;		/* its name until the one it takes the place of is dropped; or NULL */
+	const char *made_as;		/* its name until the one whose place it takes is gone; NULL */
 	LdrWay		way;
 	bool		truncates;		/* its rows can only go by TRUNCATE (refill and empty) */
 	const char *strategy;		/* of the disposition, by dlt's name; NULL: none */

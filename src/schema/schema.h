@@ -108,8 +108,8 @@ extern LdrStatus ldr_schema_parse(const char *json, size_t len, LdrSchema **out,
 extern void ldr_schema_free(LdrSchema *schema);
 
 /*
- * The schema's own text without the tables that keep() refuses, dlt's own are kept in any case: what
- * the staging dataset's _dlt_version holds; and *content, which is the same for two texts that
+ * The schema's own text without the tables that keep() refuses, dlt's own are kept in any case:
+ * what the staging dataset's _dlt_version holds; and *content, which is the same for two texts that
  * differ in their versions only. Both are malloc'd, for the caller to free.
  */
 extern LdrStatus ldr_schema_trim(const char *json, size_t len,

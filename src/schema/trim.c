@@ -39,7 +39,9 @@ trim_tables(json_t *root, bool (*keep) (const char *table, void *arg), void *arg
 	return LDR_OK;
 }
 
-/* What dlt's hash of a schema covers: all but versions, in whatever order. NULL if memory is out. */
+/*
+ * What dlt's hash of a schema covers: all but versions, in whatever order. NULL if memory is out.
+ */
 static char *
 trim_content(json_t *root)
 {

@@ -81,6 +81,8 @@ loader_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	ldr_worker_connect(arg.db, arg.role);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_SESSION);
 	if (GetConfigOption("transaction_timeout", true, false))
 		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 
@@ -422,6 +424,10 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	cancelled = ldr_package_cancel_requested(id) || edata->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
 	state = cancelled ? "cancelled" : "failed";
+	/* an error in a statement of ours does not say which one */
+	if (run->job && strcmp(run->job->kind, "load") != 0 && edata->detail == NULL)
+		edata->detail = psprintf("It happened in the %s of table \"%s\".", run->job->kind,
+								 run->job->table_name);
 	if (run->job && !cancelled)
 		ldr_job_failed(id, run->job->ordinal, again ? "retry" : "failed", run->job_started_at,
 					   edata);

@@ -45,7 +45,7 @@ static uint64 rows_before,		/* of finished jobs */
 			bytes_before;
 
 static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing",
-"waiting to retry"};
+"waiting to retry", "waiting for locks"};
 
 /* Hand all counters to pgstat. An aborted (sub)transaction ends the command: begin it anew. */
 void
@@ -85,11 +85,15 @@ ldr_progress_totals(int jobs, uint64 bytes)
 	ldr_progress_show();
 }
 
-void
+/* Returns the phase before. */
+LdrPhase
 ldr_progress_phase(LdrPhase phase)
 {
+	LdrPhase	before = (LdrPhase) mine[PROGRESS_PHASE];
+
 	mine[PROGRESS_PHASE] = phase;
 	ldr_progress_show();
+	return before;
 }
 
 void

@@ -76,12 +76,13 @@ typedef enum LdrPhase
 	LDR_PHASE_MIGRATE,
 	LDR_PHASE_LOAD,
 	LDR_PHASE_PUBLISH,
-	LDR_PHASE_RETRY
+	LDR_PHASE_RETRY,
+	LDR_PHASE_LOCKS
 } LdrPhase;
 
 extern void ldr_progress_begin(int64 package_id, Oid role, bool is_coordinator);
 extern void ldr_progress_totals(int jobs, uint64 bytes);
-extern void ldr_progress_phase(LdrPhase phase);
+extern LdrPhase ldr_progress_phase(LdrPhase phase);
 extern void ldr_progress_job(int ordinal);
 extern void ldr_progress_rows(uint64 rows, uint64 bytes);
 extern void ldr_progress_job_done(uint64 rows, uint64 bytes);

@@ -357,7 +357,7 @@ for my $mend ('resume', 'start', 'start as atomic')
 	}
 	$id = start_package($node, $path, $dataset, arguments => {atomic => 'false'});
 	is(wait_package($node, $id), 'failed', "jobs, $mend: one of them is bad");
-	is(package_of($id, 'sqlstate, message'), '22000|1 jobs of the package failed', "$mend: the package says so");
+	is(package_of($id, 'sqlstate, message'), '22000|1 job of the package failed', "$mend: the package says so");
 	is(package_of($id, 'hint'), 'See loader.jobs for their errors; loader_resume runs the failed jobs again.', "$mend: and what to do");
 	is(one($node, "SELECT string_agg(state, ',' ORDER BY state), count(*) FROM loader.jobs WHERE package_id = $id"), 'completed,completed,completed,failed|4', "$mend: the others are loaded");
 	is(one($node, "SELECT (SELECT count(*) FROM $dataset.items), (SELECT count(*) FROM $dataset.other), (SELECT count(*) FROM $dataset.zzz)"), '16|5|0', "$mend: their rows are in");

@@ -322,8 +322,8 @@ sub statistics_are_there
 		'amount,filled,id,ident,name,note,seq,tags,twice', "$what: statistics of each column");
 	is(one($node, "SELECT n_distinct, array_length(histogram_bounds, 1), (histogram_bounds::text::text[])[1] LIKE '%of $v' FROM pg_stats WHERE schemaname = '$d' AND tablename = 'items' AND attname = 'name'"),
 		'-0.75|251|t', "$what: of the new rows, with the column's target and options");
-	is(one($node, "SELECT tablename, array_length(histogram_bounds, 1) FROM pg_stats WHERE schemaname = '$d' AND tablename <> 'items' AND tablename LIKE 'items\\_lower'"),
-		'items_lower|301', "$what: of an index's expression, with its target");
+	is(one($node, "SELECT array_length(histogram_bounds, 1), (histogram_bounds::text::text[])[1] LIKE '%of $v' FROM pg_stats WHERE schemaname = '$d' AND tablename = 'items_lower'"),
+		'301|t', "$what: of an index's expression, with its target");
 	return unless $extended;
 	is(one($node, "SELECT (SELECT n_distinct FROM pg_stats_ext WHERE statistics_schemaname = '$d' AND statistics_name = 'items_stats'),
 		(SELECT n_distinct FROM pg_stats_ext_exprs WHERE statistics_schemaname = '$d')"), sprintf('{"1, 10": %d}|3', 20 + $v), "$what: extended ones");

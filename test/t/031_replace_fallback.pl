@@ -172,6 +172,9 @@ my @cases = (
 		undo => 'DROP PUBLICATION {d}'},
 	{name => 'published with all', reason => 'table is published', way => 'diff', sql => 'ALTER TABLE {d}.items REPLICA IDENTITY FULL', super => 'CREATE PUBLICATION {d} FOR ALL TABLES',
 		check => sub { is(one($node, "SELECT loader_forget($_[2])"), 't', "$_[1]: the package can be forgotten") }, undo => 'DROP PUBLICATION {d}'},
+	{name => 'published without replica identity', reason => 'table is published and has no replica identity', counts => '10|0|0|10', way => 'refill', file => 'new',
+		sql => 'CREATE PUBLICATION {d} FOR TABLE {d}.items'},
+	{name => 'inserts published without replica identity', reason => 'table is published', way => 'diff', sql => 'CREATE PUBLICATION {d} FOR TABLE {d}.items WITH (publish = insert)'},
 	{name => 'logical slot', reason => 'database has logical replication slots', way => 'diff', super => q{SELECT pg_create_logical_replication_slot('{d}', 'pgoutput')},
 		undo => q{SELECT pg_drop_replication_slot('{d}')}},
 	# and what is no reason
@@ -220,7 +223,7 @@ sub run_case
 	is(counts($id), $case->{counts} || $counts{ $case->{way} }, "$what: rows read, deleted, updated, inserted") if $case->{way};
 	is(versions($d) eq $versions ? 'same' : 'new', ($case->{way} || '') eq 'diff' ? 'same' : 'new', "$what: versions of rows that stay")
 		if $case->{name} !~ /rule that/;
-	is(one($node, $file) eq $before ? 'same' : 'new', $case->{reason} ? 'same' : 'new', "$what: file");
+	is(one($node, $file) eq $before ? 'same' : 'new', $case->{file} || ($case->{reason} ? 'same' : 'new'), "$what: file");
 	$case->{check}->($d, $what, $id) if $case->{check};
 	return;
 }
@@ -255,11 +258,20 @@ for my $way ('inside', 'before')
 	one($node, "CREATE TABLE $d.known (name varchar PRIMARY KEY); INSERT INTO $d.known SELECT name FROM $d.items; ALTER TABLE $d.items ADD FOREIGN KEY (name) REFERENCES $d.known", @lou);
 	is($error_of->($d)->{sqlstate}, '23503', "$way: a row that refers to nothing does not come");
 	$d = dataset($way);
-	one($node, "CREATE PUBLICATION $d FOR TABLE $d.items", @lou);
-	is($error_of->($d)->{sqlstate}, '55000', "$way: a published table needs a replica identity");
-	$d = dataset($way);
 	one($node, "ALTER TABLE $d.items RENAME TO items_real; CREATE MATERIALIZED VIEW $d.items AS TABLE $d.items_real", @lou);
 	is($error_of->($d)->{sqlstate}, '42809', "$way: a materialized view takes no rows");
+}
+
+# --- published without a replica identity: no row can be deleted, so the table is truncated ----------------
+
+for my $way ('inside', 'before')
+{
+	my $d = dataset($way);
+
+	one($node, "CREATE PUBLICATION $d FOR TABLE $d.items", @lou);
+	my $id = run_package($node, make_package(tables => [items(\@new)]), $d, with($way));
+	is(contents($d), text(@new), "$way: published without identity: the new rows");
+	is(reasons($id), 'table is published and has no replica identity', "$way: published without identity: the reason");
 }
 
 # --- along a chain -------------------------------------------------------------------------------------------
@@ -414,8 +426,13 @@ for my $way ('inside', 'before')
 	my $subscriber = new_node('subscriber', '', bare => 1);
 	my $d = 'published';
 	my @big = map { [$_, $_ % 3 ? "row $_" : join('', map { sprintf('%08x', $_ * 7919) } 1 .. 4000)] } 1 .. 300;
-	my $text = "SELECT count(*), md5(string_agg(i::text, ',' ORDER BY id)) FROM $d.items i";
-	my $table = sub { my ($v) = @_; return items([map { [$_->[0] + 20 * $v, $_->[0] % 5 == $v ? "version $v" : $_->[1]] } @big]) };
+	# one table with a replica identity, and one as dlt makes them
+	my $text = "SELECT count(*), md5(string_agg(i::text, ',' ORDER BY id)), (SELECT string_agg(v::text, ',') FROM $d.plain) FROM $d.items i";
+	my $table = sub {
+		my ($v) = @_;
+		return items([map { [$_->[0] + 20 * $v, $_->[0] % 5 == $v ? "version $v" : $_->[1]] } @big]),
+			{name => 'plain', disposition => 'replace', columns => [[v => 'bigint']], rows => [[$v]]};
+	};
 	my $same = sub {
 		my ($what) = @_;
 
@@ -425,10 +442,10 @@ for my $way ('inside', 'before')
 	my $id;
 
 	run_package($node, make_package(tables => [$table->(0)]), $d, @lou);
-	one($node, "ALTER TABLE $d.items ADD PRIMARY KEY (id); CREATE PUBLICATION published FOR TABLE $d.items", @lou);
-	one($subscriber, "CREATE SCHEMA $d; CREATE TABLE $d.items (id bigint PRIMARY KEY, name varchar)");
+	one($node, "ALTER TABLE $d.items ADD PRIMARY KEY (id); CREATE PUBLICATION published FOR TABLE $d.items, $d.plain", @lou);
+	one($subscriber, "CREATE SCHEMA $d; CREATE TABLE $d.items (id bigint PRIMARY KEY, name varchar); CREATE TABLE $d.plain (v bigint)");
 	one($subscriber, sprintf("CREATE SUBSCRIPTION subscriber CONNECTION '%s' PUBLICATION published", $node->connstr . ' dbname=postgres'));
-	wait_for($subscriber, "SELECT srsubstate IN ('r', 's') FROM pg_subscription_rel");
+	wait_for($subscriber, "SELECT bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel");
 	$same->('what there was');
 	for my $way ('inside', 'before')
 	{
@@ -438,7 +455,11 @@ for my $way ('inside', 'before')
 		$id = run_package($node, make_package(tables => [$table->(3)]), $d, with($way, arguments => {replace_strategy => 'staging-optimized'}));
 		$same->("replaced by another strategy, $way");
 	}
-	one($node, 'ALTER PUBLICATION published DROP TABLE published.items', @lou);
+	one($node, 'ALTER TABLE published.items REPLICA IDENTITY NOTHING', @lou);
+	is(reasons(run_package($node, make_package(tables => [$table->(1)]), $d, @lou)), 'table is published and has no replica identity', 'subscriber: truncated');
+	$same->('truncated and filled again');
+	one($node, 'ALTER TABLE published.items REPLICA IDENTITY FULL', @lou);
+	one($node, 'ALTER PUBLICATION published DROP TABLE published.items, published.plain', @lou);
 	is(reasons(run_package($node, make_package(tables => [$table->(4)]), $d, @lou)), 'database has logical replication slots', 'the slot is reason enough');
 	one($subscriber, 'DROP SUBSCRIPTION subscriber');
 	is(reasons(run_package($node, make_package(tables => [$table->(0)]), $d, @lou)), '', 'without them it is swapped again');

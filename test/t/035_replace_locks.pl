@@ -1,4 +1,4 @@
-# test/t/032_replace_locks.pl: a swap waits for those who use its tables, without holding others off:
+# test/t/035_replace_locks.pl: a swap waits for those who use its tables, without holding others off:
 # for how long, until when, what is recorded, and what is left when it ends otherwise.
 use strict;
 use warnings;
