@@ -235,16 +235,10 @@ ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
 	ObjectIdGetDatum(relation)};
 
-	if (ldr_catalog_execute("UPDATE loader.job "
-							"SET state = 'new', relation = NULL, finished_at = NULL "
-							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
-							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
-							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
-		/* what they counted is counted again */
-		ldr_catalog_execute("UPDATE loader.package_table "
-							"SET rows_read = 0, rows_inserted = 0, bytes = 0 "
-							"WHERE package_id = $1 AND table_name = $2",
-							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
+						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+						"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 /* The same for rows that are in a table which is to be dropped. */
