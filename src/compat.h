@@ -254,11 +254,14 @@ ldr_publishes_changes(Relation rel)
 	} while (0)
 #endif
 
-/* Tell pgstat what an ANALYZE would have found. (18 also asks when it began.) */
+/* Tell pgstat what VACUUM and ANALYZE would have found. (18 also asks when they began.) */
 #if PG_VERSION_NUM >= 180000
+#define ldr_report_vacuum(rel, live) \
+	pgstat_report_vacuum(RelationGetRelid(rel), false, live, 0, GetCurrentTimestamp())
 #define ldr_report_analyze(rel, live) \
 	pgstat_report_analyze(rel, live, 0, true, GetCurrentTimestamp())
 #else
+#define ldr_report_vacuum(rel, live) pgstat_report_vacuum(RelationGetRelid(rel), false, live, 0)
 #define ldr_report_analyze(rel, live) pgstat_report_analyze(rel, live, 0, true)
 #endif
 

@@ -459,11 +459,15 @@ void
 ldr_swap_report(Oid target)
 {
 	Relation	rel = try_relation_open(target, AccessShareLock);
+	PgStat_Counter live;
 	bool		extended;
 
 	if (rel == NULL)
 		return;
-	ldr_report_analyze(rel, (PgStat_Counter) Max(rel->rd_rel->reltuples, 0));
+	live = (PgStat_Counter) Max(rel->rd_rel->reltuples, 0);
+	/* all rows are frozen, so those inserted before the swap need no vacuum any more */
+	ldr_report_vacuum(rel, live);
+	ldr_report_analyze(rel, live);
 	extended = RelationGetStatExtList(rel) != NIL;
 	relation_close(rel, AccessShareLock);
 	/* whoever has this lock now is likely to do just that, and we are not here to wait */
