@@ -135,8 +135,15 @@ CALL test.load('2.2', 'odd');
 SELECT "table", stage, sink, reason, read, inserted, updated, deleted FROM test.replaced WHERE load_id = '2.2' ORDER BY "table";
 SELECT e.object, e.detail FROM loader.events e JOIN loader.packages p USING (package_id) WHERE e.kind = 'not swapped' AND p.load_id = '2.2' ORDER BY 1;
 SELECT what FROM test.fired ORDER BY 1;
-SELECT c.relname, r.rows FROM pg_class c, query_to_xml(format('SELECT string_agg(id || v, '' '' ORDER BY id) AS a FROM odd.%I', relname), false, false, '') q,
-	unnest(xpath('/table/row/a/text()', q)::text[]) AS r(rows) WHERE c.relnamespace = 'odd'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND relname !~ '^_dlt' ORDER BY 1;
+CREATE FUNCTION test.rows_of(relation regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	rows text;
+BEGIN
+	EXECUTE format('SELECT string_agg(id || v, '' '' ORDER BY id) FROM %s', relation) INTO rows;
+	RETURN rows;
+END $$;
+SELECT c.relname, test.rows_of(c.oid) AS rows FROM pg_class c
+WHERE c.relnamespace = 'odd'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND relname !~ '^_dlt' AND test.rows_of(c.oid) IS NOT NULL ORDER BY 1;
 -- a row that is referenced cannot go: nothing of the package is done
 CALL test.odd('2.3', E'id,v\n3,c\n');
 CALL test.load('2.3', 'odd');

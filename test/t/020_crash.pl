@@ -40,7 +40,7 @@ my %state = (
 		my ($node, $dataset, $holder) = @_;
 		$holder->query("BEGIN; SELECT FROM $dataset.items");
 		my $id = start_package($node, $wide, $dataset);
-		wait_phase($node, $id, 'changing tables');
+		wait_phase($node, $id, 'waiting for locks');
 		return $id;
 	},
 	loading => sub {

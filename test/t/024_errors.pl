@@ -407,7 +407,7 @@ for my $mend ('resume', 'start', 'start as atomic')
 		migrate => sub {
 			$holder->query("BEGIN; SELECT FROM $dataset.items");
 			my $id = start_package($node, $_[0], $dataset);
-			wait_phase($node, $id, 'changing tables');
+			wait_phase($node, $id, 'waiting for locks');
 			return $id;
 		},
 		'waiting for a table' => sub {
