@@ -78,33 +78,24 @@ step_convert()
 	return $rc
 }
 
-step_sink()
+# regress_of NAME: the regression tests of an extension that is made for them, test/NAME
+regress_of()
 {
-	[ -f test/sink/Makefile ] || skip_step "test/sink/Makefile is not here"
+	[ -f "test/$1/Makefile" ] || skip_step "test/$1/Makefile is not here"
 	need_server
 	local rc
-	build_and_install test/sink || return
-	limit=300 make_here -C test/sink installcheck >"$work/sink.log" 2>&1
+	build_and_install "test/$1" || return
+	limit=300 make_here -C "test/$1" installcheck >"$work/$1.log" 2>&1
 	rc=$?
-	uninstall_test loader_sink_test
-	count_regress "$work/sink.log"
-	[ ! -f test/sink/regression.diffs ] || head -n 300 test/sink/regression.diffs
+	uninstall_test "loader_$1_test"
+	count_regress "$work/$1.log"
+	[ ! -f "test/$1/regression.diffs" ] || head -n 300 "test/$1/regression.diffs"
 	return $rc
 }
 
-step_merge()
-{
-	[ -f test/merge/Makefile ] || skip_step "test/merge/Makefile is not here"
-	need_server
-	local rc
-	build_and_install test/merge || return
-	limit=300 make_here -C test/merge installcheck >"$work/merge.log" 2>&1
-	rc=$?
-	uninstall_test loader_merge_test
-	count_regress "$work/merge.log"
-	[ ! -f test/merge/regression.diffs ] || head -n 300 test/merge/regression.diffs
-	return $rc
-}
+step_sink() { regress_of sink; }
+
+step_merge() { regress_of merge; }
 
 # An extension that was made for a test does not stay in the server's directories.
 uninstall_test()

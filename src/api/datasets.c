@@ -4,13 +4,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 
 #include "catalog/loader_catalog.h"
 #include "compat.h"
@@ -27,7 +24,6 @@ datasets_find(const char *dataset, const char *name, Oid *owner)
 {
 	char	   *upper = pstrdup(name);
 	Oid			relid = ldr_live_readable(dataset, name);
-	HeapTuple	tuple;
 
 	for (char *p = upper; *p; p++)
 		*p = pg_ascii_toupper(*p);
@@ -36,12 +32,8 @@ datasets_find(const char *dataset, const char *name, Oid *owner)
 		name = upper;
 		relid = ldr_live_readable(dataset, name);
 	}
-	tuple = OidIsValid(relid) ? SearchSysCache1(RELOID, ObjectIdGetDatum(relid)) : NULL;
-	if (!HeapTupleIsValid(tuple))
-		return NULL;
-	*owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return name;
+	*owner = ldr_live_owner(relid);
+	return OidIsValid(*owner) ? name : NULL;
 }
 
 /*

@@ -327,10 +327,9 @@ plan_needs_staging(const LdrPlan *plan)
  * Each chain of tables that is replaced, merged or emptied: strategy, tables, what is done to them.
  */
 static void
-plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, List *tables,
-				const char *staging)
+plan_put_chains(PlanOutput *out, const LdrPlan *plan, const LdrPackageDir *dir, const char *staging)
 {
-	List	   *followed = ldr_follow_roots(dir, tables);
+	List	   *followed = ldr_follow_roots(dir);
 	ListCell   *lc;
 
 	foreach(lc, followed)
@@ -422,7 +421,7 @@ loader_plan(PG_FUNCTION_ARGS)
 	plan_put_differences(&out, plan);
 	plan_put_locks(&out, plan);
 	plan_put_jobs(&out, dir, plan, options, staging);
-	plan_put_chains(&out, plan, dir, tables, staging);
+	plan_put_chains(&out, plan, dir, staging);
 	plan_put(&out, options->atomic ? "publish" : "record", quote_identifier(dataset),
 			 psprintf("%s; INSERT INTO %s", options->atomic ? "rows, new tables and the load "
 					  "record in one commit"

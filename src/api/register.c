@@ -111,17 +111,6 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 	return dataset;
 }
 
-static List *
-register_job_tables(const LdrPackageDir *dir)
-{
-	List	   *names = NIL;
-	ListCell   *lc;
-
-	foreach(lc, dir->files)
-		names = lappend(names, ((LdrPackageFile *) lfirst(lc))->table);
-	return names;
-}
-
 /* Has the chain the keys that its strategy needs, and are its conditions conditions? */
 static void
 register_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
@@ -188,7 +177,7 @@ ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const Ldr
 						 errhint("Load it into a database with encoding UTF8.")));
 	register_check_refresh(dir, dir->state->dropped_tables, dir->state->ndropped);
 	register_check_refresh(dir, dir->state->truncated_tables, dir->state->ntruncated);
-	roots = ldr_follow_roots(dir, register_job_tables(dir));
+	roots = ldr_follow_roots(dir);
 	foreach(lc, roots)
 	{
 		LdrSchemaTable *root = lfirst(lc);
@@ -289,7 +278,7 @@ register_followups(int64 package_id, const LdrPackageDir *dir)
 	int			ordinal = ldr_job_last(package_id);
 	ListCell   *lc;
 
-	foreach(lc, ldr_follow_roots(dir, register_job_tables(dir)))
+	foreach(lc, ldr_follow_roots(dir))
 	{
 		const LdrSchemaTable *root = lfirst(lc);
 		char	   *seed = psprintf("%s.%s", dir->load_id, root->name);

@@ -214,9 +214,8 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
 	ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
-						"WHERE package_id = $1 AND state = 'completed' AND NOT EXISTS (SELECT "
-						"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-						"WHERE n.nspname = $2 AND c.relname = j.table_name AND c.oid = j.relation) "
+						"WHERE package_id = $1 AND state = 'completed' "
+						"AND NOT " JOB_HAS_ROWS " "
 						"AND NOT EXISTS (SELECT FROM loader.stage s "
 						"JOIN pg_class c ON c.oid = s.relation "
 						"WHERE s.package_id = j.package_id AND s.relation = j.relation)",

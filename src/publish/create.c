@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "commands/defrem.h"
@@ -30,6 +29,7 @@
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
+#include "schema/live.h"
 #include "worker/worker.h"
 
 LdrPlan *
@@ -383,20 +383,6 @@ create_namespace_owner(Oid namespace)
 	return owner;
 }
 
-/* The owner of a relation; InvalidOid if there is none. */
-static Oid
-create_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /*
  * May code of this owner run as the role? A superuser has every role's rights, which is no reason
  * to trust it; that of the dataset's owner runs anyway.
@@ -427,7 +413,8 @@ create_check_staging(const LdrPlan *staging, Oid dataset)
 
 		if (!OidIsValid(t->relid))
 			continue;
-		if (!ldr_is_owner(t->relid, GetUserId()) || !create_trusts(create_owner(t->relid), dataset))
+		if (!ldr_is_owner(t->relid, GetUserId()) ||
+			!create_trusts(ldr_live_owner(t->relid), dataset))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of staging table %s",

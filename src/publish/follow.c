@@ -21,16 +21,17 @@
 #include "publish/swap.h"
 #include "worker/worker.h"
 
-/* Root tables of replaced and merged chains among the tables with jobs (List of char *). */
+/* Root tables of the chains that are replaced or merged, in order of the files. */
 List *
-ldr_follow_roots(const LdrPackageDir *dir, List *job_tables)
+ldr_follow_roots(const LdrPackageDir *dir)
 {
 	List	   *roots = NIL;
 	ListCell   *lc;
 
-	foreach(lc, job_tables)
+	foreach(lc, dir->files)
 	{
-		LdrSchemaTable *root = ldr_schema_table(dir->schema, lfirst(lc))->root;
+		const LdrPackageFile *file = lfirst(lc);
+		LdrSchemaTable *root = ldr_schema_table(dir->schema, file->table)->root;
 
 		if ((root->disposition == LDR_REPLACE || root->disposition == LDR_MERGE) &&
 			(roots == NIL || llast(roots) != root))

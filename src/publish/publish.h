@@ -118,7 +118,7 @@ extern void ldr_stage_sweep(void);
 extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
 extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
-extern List *ldr_follow_roots(const LdrPackageDir *dir, List *job_tables);
+extern List *ldr_follow_roots(const LdrPackageDir *dir);
 extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);
 
 /* load one job's file into its table in the current transaction, and mark it completed */

@@ -13,6 +13,9 @@
  */
 extern Oid	ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live);
 
+/* The owner of a relation; InvalidOid if there is none. */
+extern Oid	ldr_live_owner(Oid relid);
+
 /* Is there an unlocked plain or partitioned table of that name to read rows of? */
 extern Oid	ldr_live_readable(const char *dataset, const char *name);
 
