@@ -206,7 +206,7 @@ package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid da
 							   NULL, NULL) > 0;
 }
 
-/* One more beginning of a package that was started before. */
+/* One more beginning of the package. */
 void
 ldr_package_count_attempt(int64 package_id)
 {
@@ -220,8 +220,7 @@ ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
 	return package_adopt("UPDATE loader.package "
 						 "SET wanted = true, cancel_requested = false, "
-						 "attempts = greatest(attempts, 1), system_identifier = $2, "
-						 "database_oid = $3 "
+						 "system_identifier = $2, database_oid = $3 "
 						 "WHERE package_id = $1 AND state IN ('new', 'loading')",
 						 package_id, system_identifier, database, NULL);
 }
@@ -232,7 +231,7 @@ ldr_package_resume(int64 package_id, const char *role_name, int64 system_identif
 {
 	return package_adopt("UPDATE loader.package "
 						 "SET state = 'new', wanted = true, cancel_requested = false, "
-						 "attempts = 1, system_identifier = $2, database_oid = $3, "
+						 "attempts = 0, system_identifier = $2, database_oid = $3, "
 						 "role_oid = quote_ident($4)::regrole::oid, role_name = $4, "
 						 "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 						 "hint = NULL "

@@ -173,39 +173,53 @@ coordinator_is_our_turn(const LdrPackage *package)
 	return ldr_package_lock(package_id, true, false);
 }
 
+/* One beginning more, committed before the work. */
+static void
+coordinator_count(const LdrPackage *package, bool flush)
+{
+	ldr_xact_begin();
+	if (!flush)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	ldr_package_count_attempt(package->package_id);
+	if (package->attempts > 0)
+		ldr_event(package->package_id, "started", NULL, "Beginning %d, after an interruption.",
+				  package->attempts + 1);
+	ldr_xact_commit();
+}
+
+static void
+coordinator_give_up(const LdrPackage *package)
+{
+	ErrorData	edata = {0};
+
+	edata.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	edata.message = psprintf("package was interrupted %d times", package->attempts);
+	edata.detail = "loader.retry_attempts is exhausted.";
+	edata.hint = "Look into the server's log for what ended its workers, then call loader_resume.";
+	ldr_xact_begin();
+	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
+	ldr_stage_release(package->package_id);
+	ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
+	ldr_notify(package->package_id, "failed");
+	ldr_xact_commit();
+}
+
 /*
- * A beginning that no caller waits for, after a time in the queue or an interruption. Counted and
- * committed before the work, so that a package that brings the server down ends as failed.
+ * Count this beginning, so that a package that brings the server down ends as failed; false if it
+ * did. The first one that a user asked for need not be on disk: if the crash takes it away, the next
+ * is the first one that nobody asked for, and that is.
  */
 static bool
-coordinator_may_resume(LdrPackage *package)
+coordinator_may_begin(const LdrPackage *package, bool asked)
 {
-	bool		may = package->attempts <= ldr_retry_attempts + 1;
-
-	ldr_xact_begin();
-	if (may)
+	if (!asked && package->attempts > ldr_retry_attempts + 1)
 	{
-		ldr_package_count_attempt(package->package_id);
-		ldr_event(package->package_id, "started", NULL,
-				  "Beginning %d: after a time in the queue, or an interruption.",
-				  package->attempts + 1);
+		coordinator_give_up(package);
+		return false;
 	}
-	else
-	{
-		ErrorData	edata = {0};
-
-		edata.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		edata.message = psprintf("package was interrupted %d times", package->attempts);
-		edata.detail = "loader.retry_attempts is exhausted.";
-		edata.hint = "Look into the server's log for what ended its workers, then call "
-			"loader_resume.";
-		ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
-		ldr_stage_release(package->package_id);
-		ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
-		ldr_notify(package->package_id, "failed");
-	}
-	ldr_xact_commit();
-	return may;
+	coordinator_count(package, !asked);
+	return true;
 }
 
 /* An error ends the attempt, so it ends our helpers first: none of them may commit after it. */
@@ -572,7 +586,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	if (package)
 	{
 		ldr_progress_begin(package->package_id, package->role, true);
-		if (arg->asked || coordinator_may_resume(package))
+		if (coordinator_may_begin(package, arg->asked))
 			coordinator_load(package);
 		MemoryContextSwitchTo(cxt);
 	}
