@@ -22,6 +22,21 @@ extern char *ldr_api_text(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 							 const LdrOptions *options);
 
+/* Raises 42602 or 42939 for a name that no dataset can have. */
+extern void ldr_api_check_dataset(const char *dataset);
+
+/*
+ * Who may not write to a dataset may not occupy a place in its queue either: 42501. The rest of the
+ * rights is asked for by the statements that need them.
+ */
+extern void ldr_api_check_rights(const LdrPackageDir *dir, const char *dataset);
+
+/* Has the chain the keys that its strategy needs, and are its conditions conditions? Else 22023. */
+extern void ldr_api_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root);
+
+/* Raises 25001 unless the procedure was called where it can commit. */
+extern void ldr_api_check_commits(FunctionCallInfo fcinfo, const char *hint);
+
 /*
  * Raises what cannot be loaded, and shows in the documents already: characters that the database
  * does not have, strategies that do not exist, merges without the keys that they need.
