@@ -27,6 +27,7 @@ REGRESS = \
 	replace \
 	merge \
 	geometry \
+	jobs \
 	readme \
 	clean
 ENCODING = UTF8

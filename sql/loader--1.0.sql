@@ -17,7 +17,10 @@ CREATE TABLE loader.package (
 	schema_hash			text NOT NULL,
 	dataset				text NOT NULL,
 	pipeline_name		text,
-	source				text NOT NULL,
+	destination_name	text,							-- the client's name for this destination
+	mode				text NOT NULL DEFAULT 'package'	-- job: its client sends the jobs, one by one, and no worker touches it
+						CHECK (mode IN ('package', 'job')),
+	source				text CHECK (source IS NOT NULL OR mode = 'job'),
 	state				text NOT NULL DEFAULT 'new'
 						CHECK (state IN ('new', 'loading', 'loaded', 'failed', 'cancelled')),
 	wanted				boolean NOT NULL DEFAULT false,	-- was started: whoever finds it idle goes on with it
@@ -71,6 +74,7 @@ CREATE TABLE loader.job (
 	finished_at	timestamptz,
 	sqlstate	text,
 	exception	text,
+	definition	json,									-- of what follows for a chain, in job mode: {"schema": ..., "state": ...}
 	PRIMARY KEY (package_id, job_id)
 );
 CREATE UNIQUE INDEX job_ordinal ON loader.job (package_id, ordinal);
@@ -176,7 +180,7 @@ SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.sou
 	CASE WHEN p.state = 'new' AND r.package_id IS NOT NULL THEN 'loading' ELSE p.state END AS state,
 	(p.wanted OR p.started_at IS NOT NULL OR r.package_id IS NOT NULL) AS started, p.attempts, p.role_name, p.options, p.registered_at,
 	coalesce(r.started_at, p.started_at) AS started_at, p.finished_at,
-	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint
+	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint, p.mode, p.destination_name
 FROM loader.package p
 LEFT JOIN (SELECT package_id, min(started_at) AS started_at FROM loader.running() GROUP BY package_id) r USING (package_id)
 CROSS JOIN LATERAL (SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'completed') AS completed_jobs,
@@ -266,22 +270,22 @@ CREATE FUNCTION loader_register(source text, dataset text DEFAULT NULL, replace_
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'loader_register, and load the package in the background as soon as the calling transaction commits. Returns its package_id. Imitates the load step of a dlt pipeline (dlt.Pipeline.load)';
 
 CREATE FUNCTION loader_start(package_id bigint)
@@ -294,10 +298,10 @@ CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_stra
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false, INOUT package_id bigint DEFAULT NULL)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL, INOUT package_id bigint DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'loader_run'
 LANGUAGE C;
-COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) IS
+COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) IS
 'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails, such as 21000 several rows would change the same one, 55P03 locks could not be had in time, 22xxx and 23xxx bad data. Commits inside, so not in a transaction block (25001)';
 
 CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
@@ -329,22 +333,22 @@ CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_stra
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS TABLE (step integer, action text, object text, detail text)
 AS 'MODULE_PATHNAME', 'loader_plan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'what loading the package would do, step by step: DDL, locks and who holds them, bytes and rows per job, how each chain of tables is replaced (and why not by a swap) or merged, with the statements; changes nothing';
 
 CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'loader_scan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'start every complete package under a directory that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
 
 CREATE FUNCTION loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
@@ -357,14 +361,196 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION loader_job(bigint, text) IS 'one job of a package as dlt''s LoadJob shows it: state new, running, retry, completed or failed; its exception, if it failed';
 
-/* What starts work or reads files of the server is for those who are given it. */
-REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+CREATE FUNCTION loader_raise(package_id bigint, job_id text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_raise'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_raise(bigint, text) IS
+'raise the error that a package, or one of its jobs, ended with: its SQLSTATE, message, detail and hint; does nothing if there is none. Errors: 42704 no such package or job';
+
+/*
+ * Job mode: the client's loader drives, as dlt's does, and its sessions do the work.
+ */
+CREATE PROCEDURE loader_start_file_load(dataset text, schema json, load_id text, file_name text, source text DEFAULT NULL,
+	statement text DEFAULT NULL, staging boolean DEFAULT false, csv_format jsonb DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	staging_dataset_name_layout text DEFAULT NULL, destination_name text DEFAULT NULL,
+	INOUT package_id bigint DEFAULT NULL, INOUT state text DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'loader_start_file_load'
+LANGUAGE C;
+COMMENT ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) IS
+'load one file of a load into its table, or its staging table, in this session; a job that was completed is not run again. Imitates create_load_job (restore included) and start_file_load of dlt''s JobClientBase, and LoadJob.run. Commits inside: once when the job is entered, once with its rows; an error is recorded and raised. Errors: 25001 in a transaction block, 42P01 no such table, 57014 cancelled, 55P03 the staging table is another package''s, 22xxx and 23xxx bad data';
+
+CREATE FUNCTION loader_restore_file_load(dataset text, schema_name text, load_id text, file_name text, OUT package_id bigint,
+	OUT job_id text, OUT state text, OUT exception text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT j.package_id, j.job_id, j.state, j.exception
+	FROM loader.packages p JOIN loader.jobs j USING (package_id)
+	WHERE p.dataset = $1 AND p.schema_name = $2 AND p.load_id = $3
+		AND j.job_id = regexp_replace($4, '^([^.]+[.][^.]+)[.][0-9]+[.]', '\1.')
+	ORDER BY j.package_id DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION loader_restore_file_load(text, text, text, text) IS
+'what became of the job of a file that was sent before: its state new, running, retry, completed or failed; no row if it was never entered. Imitates restore_file_load of dlt''s JobClientBase';
+
+CREATE FUNCTION loader_create_table_chain_completed_followup_jobs(dataset text, schema json, load_id text, root_table text,
+	replace_strategy text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, state json DEFAULT NULL,
+	OUT job_id text, OUT kind text, OUT file_name text, OUT content text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'loader_create_table_chain_completed_followup_jobs'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_create_table_chain_completed_followup_jobs(text, json, text, text, text, text, json) IS
+'what follows when all jobs of a chain of tables are done: a merge, or a replace from the staging dataset; no row if nothing does. content is the statement to run, file_name dlt''s name for a file of it. Imitates the method of dlt''s JobClientBase and NewLoadJob. Errors: 42P01 no such root table, 22023 the merge lacks its keys, or no such strategy';
+
+CREATE PROCEDURE loader_run_followup_job(package_id bigint, job_id text)
+AS 'MODULE_PATHNAME', 'loader_run_followup_job'
+LANGUAGE C;
+COMMENT ON PROCEDURE loader_run_followup_job(bigint, text) IS
+'merge or replace a chain of tables from the staging dataset, in one transaction; done once, however often it is called. Commits inside. Errors: 25001 in a transaction block, 42704 no such job, 55000 rows of a job are not staged';
+
+CREATE FUNCTION loader_complete_load(dataset text, schema json, load_id text, destination_name text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_complete_load'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_complete_load(text, json, text, text) IS
+'record the load in the dataset''s _dlt_loads: from now on its data counts. Returns the package_id; NULL if it was recorded before and the catalog does not know it. Imitates complete_load of dlt''s JobClientBase';
+
+/*
+ * The job client: one function for each method of dlt's destination clients that needs the database,
+ * in the caller's transaction and with the caller's rights. Arguments staging and
+ * staging_dataset_name_layout come last: what dlt calls within with_staging_dataset().
+ */
+CREATE FUNCTION loader_capabilities()
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT jsonb_build_object(
+		'preferred_loader_file_format', 'insert_values', 'supported_loader_file_formats', '["insert_values", "csv", "jsonl", "model"]'::jsonb,
+		'preferred_staging_file_format', 'jsonl', 'supported_staging_file_formats', '["jsonl", "csv", "insert_values"]'::jsonb,
+		'supported_merge_strategies', '["delete-insert", "upsert", "scd2", "insert-only", "cdc"]'::jsonb,
+		'supported_replace_strategies', '["truncate-and-insert", "insert-from-staging", "staging-optimized"]'::jsonb,
+		'decimal_precision', '[38, 9]'::jsonb, 'wei_precision', '[156, 78]'::jsonb, 'timestamp_precision', 6, 'max_timestamp_precision', 6,
+		'has_case_sensitive_identifiers', true, 'max_identifier_length', current_setting('max_identifier_length')::integer,
+		'max_column_identifier_length', current_setting('max_identifier_length')::integer,
+		'max_query_length', 33554432, 'is_max_query_length_in_bytes', true,
+		'max_text_data_type_length', 1073741824, 'is_max_text_data_type_length_in_bytes', true,
+		'supports_transactions', true, 'supports_ddl_transactions', true, 'alter_add_multi_column', true,
+		'supports_multiple_statements', true, 'supports_truncate_command', true, 'schema_supports_numeric_precision', true,
+		'enforces_nulls_on_alter', true, 'sqlglot_dialect', 'postgres');
+END;
+COMMENT ON FUNCTION loader_capabilities() IS
+'what this destination can do, by the names of dlt''s DestinationCapabilitiesContext (Destination.capabilities()); lengths in bytes, precisions in digits. What is not said is as dlt has it by default';
+
+CREATE FUNCTION loader_fingerprint()
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_fingerprint'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_fingerprint() IS
+'a hash of the server''s system identifier and the database''s OID, 20 characters: the same after a rename, another one for a database that was made anew. Imitates fingerprint() of a dlt configuration';
+
+CREATE FUNCTION loader_location()
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_location'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION loader_location() IS
+'postgresql://host:port/database as the server sees it: the address that the client came to, over a socket the machine''s name. For people, without secrets. Imitates what str() of a dlt configuration shows';
+
+CREATE FUNCTION loader_normalize_dataset_name(dataset text, schema_name text, default_schema_name text DEFAULT NULL, dataset_name_layout text DEFAULT NULL,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_normalize_dataset_name'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_normalize_dataset_name(text, text, text, text, boolean, text) IS
+'the schema that a dlt schema is loaded into: the dataset, with dataset_name_layout (in which %s stands for it) around it and _<schema_name> behind it if there is a default schema and it is another one; with staging its staging dataset. The naming convention is the client''s: names come in normalized. Errors: 22004 no dataset or schema_name, 22023 a layout without %s, 42602 empty, over 63 bytes, or a staging dataset that is the dataset itself, 42939 reserved. Imitates normalize_dataset_name and normalize_staging_dataset_name of DestinationClientDwhConfiguration';
+
+CREATE FUNCTION loader_is_storage_initialized(dataset text, staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_is_storage_initialized'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_is_storage_initialized(text, boolean, text) IS
+'whether the dataset''s schema exists. Errors: 22004, 42602, 42939 for the name. Imitates JobClientBase.is_storage_initialized';
+
+CREATE FUNCTION loader_initialize_storage(dataset text, truncate_tables text[] DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_initialize_storage'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_initialize_storage(text, text[], boolean, text) IS
+'create the dataset''s schema; if it exists, TRUNCATE the tables named, all in one statement. Errors: 42P01 no such table, 42501 not permitted, 55006 a table holds rows of a package that has not ended, 55P03 no locks within loader.lock_deadline, 0A000 a table that others refer to. Imitates JobClientBase.initialize_storage';
+
+CREATE FUNCTION loader_drop_storage(dataset text, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_drop_storage'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_drop_storage(text, text) IS
+'drop the dataset''s schema, and that of its staging dataset if there is one, with everything in them (CASCADE). Errors: 3F000 no such schema, 42501 not its owner, 55006 a package is being loaded into it, 55P03 no locks within loader.lock_deadline. Imitates JobClientBase.drop_storage';
+
+CREATE FUNCTION loader_drop_tables(dataset text, tables text[], schema_name text DEFAULT NULL, delete_schema boolean DEFAULT true,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_drop_tables'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) IS
+'drop the tables that exist, all in one statement; with delete_schema also delete all versions of the schema from _dlt_version. Errors: 22004 no schema_name for delete_schema, 42501 not the owner, 2BP01 something else depends on a table, 55006 a table holds rows of a package that has not ended, 55P03 no locks within loader.lock_deadline. Imitates drop_tables of dlt''s SQL job clients';
+
+CREATE FUNCTION loader_update_stored_schema(dataset text, schema json, only_tables text[] DEFAULT NULL, expected_update json DEFAULT NULL,
+	force boolean DEFAULT false, dry_run boolean DEFAULT false, create_indexes boolean DEFAULT true, replace_strategy text DEFAULT NULL,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS json
+AS 'MODULE_PATHNAME', 'loader_update_stored_schema'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) IS
+'bring the tables of the dataset (only_tables, NULL or empty: all of the schema, and _dlt_version) up to the schema and store that in _dlt_version, byte for byte; if its version_hash is stored there already, do nothing, or with force the tables only. Returns what was changed as dlt''s TSchemaTables: tables as dlt prepares them (replace_strategy is what the client has configured) with their new columns; {} if nothing was. dry_run only tells. expected_update is not looked at, as by dlt. Errors: 3F000 no such schema, 22023 or 22032 not a schema or a table that it does not have, 42602 names, 42501 not permitted, 55P03 no locks within loader.lock_deadline, 40001 another session was first, 23502 a NOT NULL column for a table with rows, 0A000 types that PostgreSQL does not have. Imitates JobClientBase.update_stored_schema';
+
+CREATE FUNCTION loader_get_stored_schema(dataset text, schema_name text DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (version_hash text, schema_name text, version bigint, engine_version bigint, inserted_at timestamptz, schema text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_schema'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_schema(text, text, boolean, text) IS
+'the newest row of the dataset''s _dlt_version, of that schema if it is named; no row if there is none, or no such table. Errors: 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_schema';
+
+CREATE FUNCTION loader_get_stored_schema_by_hash(dataset text, version_hash text, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (version_hash text, schema_name text, version bigint, engine_version bigint, inserted_at timestamptz, schema text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_schema_by_hash'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_schema_by_hash(text, text, boolean, text) IS
+'the row of the dataset''s _dlt_version with that hash; no row if there is none, or no such table. Errors: 22004 no version_hash, 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_schema_by_hash';
+
+CREATE FUNCTION loader_get_stored_state(dataset text, pipeline_name text)
+RETURNS TABLE (version bigint, engine_version bigint, pipeline_name text, state text, created_at timestamptz, _dlt_load_id text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_state'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_state(text, text) IS
+'the newest state of the pipeline, by load id, among those whose load stands in _dlt_loads with status 0; no row if there is none. Errors: 42P01 the dataset has no _dlt_pipeline_state or no _dlt_loads, 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_state';
+
+CREATE FUNCTION loader_get_storage_tables(dataset text, tables text[] DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (table_name text, column_name text, data_type text, nullable boolean, "precision" integer, scale integer)
+AS 'MODULE_PATHNAME', 'loader_get_storage_tables'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_get_storage_tables(text, text[], boolean, text) IS
+'the columns of these tables (NULL: of all) in order, as information_schema.columns shows them to the caller: data_type, numeric_precision and numeric_scale. A table that is not there, or that the caller may not see, has one row, at the end, with nothing but its name. Imitates get_storage_tables and get_storage_table of dlt''s SQL job clients';
+
+/* What starts work, reads files of the server or changes what is stored is for those who are given it. */
+REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(bigint) FROM PUBLIC;
-REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_resume(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_forget(bigint) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_create_table_chain_completed_followup_jobs(text, json, text, text, text, text, json) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run_followup_job(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_complete_load(text, json, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_raise(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_initialize_storage(text, text[], boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_drop_storage(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;

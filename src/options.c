@@ -24,7 +24,8 @@ enum
 	ARG_ATOMIC,
 	ARG_ON_ERROR,
 	ARG_MAX_REJECTS,
-	ARG_COMPLETE_WITH_FAILED
+	ARG_COMPLETE_WITH_FAILED,
+	ARG_DESTINATION_NAME
 };
 
 static void
@@ -71,6 +72,35 @@ options_read_csv(LdrOptions *options, json_t *csv)
 	}
 }
 
+static json_t *
+options_parse(const char *json)
+{
+	json_error_t error;
+	json_t	   *object = json_loads(pg_server_to_any(json, strlen(json), PG_UTF8), JSON_DECODE_ANY,
+									&error);
+
+	if (object == NULL)
+		elog(ERROR, "unreadable options: %s", error.text);
+	return object;
+}
+
+static void
+options_read_jsonb(LdrOptions *options, Jsonb *csv_format)
+{
+	json_t	   *csv = options_parse(JsonbToCString(NULL, &csv_format->root,
+												   VARSIZE(csv_format)));
+
+	PG_TRY();
+	{
+		options_read_csv(options, csv);
+	}
+	PG_FINALLY();
+	{
+		json_decref(csv);
+	}
+	PG_END_TRY();
+}
+
 /* The encoding of csv files; one whose bytes can look like our delimiters is not for us. */
 int
 ldr_options_encoding(const LdrOptions *options)
@@ -109,18 +139,6 @@ options_default(void)
 	return options;
 }
 
-static json_t *
-options_parse(const char *json)
-{
-	json_error_t error;
-	json_t	   *object = json_loads(pg_server_to_any(json, strlen(json), PG_UTF8), JSON_DECODE_ANY,
-									&error);
-
-	if (object == NULL)
-		elog(ERROR, "unreadable options: %s", error.text);
-	return object;
-}
-
 bool
 ldr_options_is_replace_strategy(const char *name)
 {
@@ -146,14 +164,16 @@ ldr_options_staging(const LdrOptions *options, const char *dataset)
 	const char *layout = options->staging_dataset_name_layout ?
 		options->staging_dataset_name_layout : "%s_staging";
 	const char *place = strstr(layout, "%s");
-	char	   *staging = psprintf("%.*s%s%s", (int) (place - layout), layout, dataset, place + 2);
+	/* without a place for the dataset's name it is the whole name */
+	char	   *staging = place == NULL ? pstrdup(layout)
+		: psprintf("%.*s%s%s", (int) (place - layout), layout, dataset, place + 2);
 
-	if (strlen(staging) >= NAMEDATALEN || strcmp(staging, dataset) == 0)
+	if (strlen(staging) >= NAMEDATALEN || strcmp(staging, dataset) == 0 || staging[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("staging dataset name \"%s\" is %s", staging,
 						strlen(staging) >= NAMEDATALEN ? "longer than 63 bytes"
-						: "that of the dataset"),
+						: staging[0] == '\0' ? "empty" : "that of the dataset"),
 				 errhint("Choose another staging_dataset_name_layout, such as 's_%%s'.")));
 	if (ldr_options_is_reserved(staging))
 		ereport(ERROR,
@@ -207,22 +227,26 @@ ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 	o->atomic = options_bool(fcinfo, first + ARG_ATOMIC, true);
 	o->complete_with_failed_jobs = options_bool(fcinfo, first + ARG_COMPLETE_WITH_FAILED, false);
 	if (!PG_ARGISNULL(first + ARG_CSV_FORMAT))
-	{
-		Jsonb	   *jb = PG_GETARG_JSONB_P(first + ARG_CSV_FORMAT);
-		json_t	   *csv = options_parse(JsonbToCString(NULL, &jb->root, VARSIZE(jb)));
-
-		PG_TRY();
-		{
-			options_read_csv(o, csv);
-		}
-		PG_FINALLY();
-		{
-			json_decref(csv);
-		}
-		PG_END_TRY();
-	}
+		options_read_jsonb(o, PG_GETARG_JSONB_P(first + ARG_CSV_FORMAT));
+	o->destination_name = options_text(fcinfo, first + ARG_DESTINATION_NAME);
 	options_check(o, options_text(fcinfo, first + ARG_ON_ERROR),
 				  !PG_ARGISNULL(first + ARG_MAX_REJECTS));
+	return o;
+}
+
+LdrOptions *
+ldr_options_of_jobs(Jsonb *csv_format, char *replace_strategy, char *staging_dataset_name_layout,
+					char *destination_name)
+{
+	LdrOptions *o = options_default();
+
+	o->atomic = false;
+	o->replace_strategy = replace_strategy;
+	o->staging_dataset_name_layout = staging_dataset_name_layout;
+	o->destination_name = destination_name;
+	if (csv_format)
+		options_read_jsonb(o, csv_format);
+	options_check(o, NULL, false);
 	return o;
 }
 

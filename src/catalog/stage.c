@@ -5,6 +5,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "catalog/loader_catalog.h"
@@ -13,6 +14,30 @@
 #define STAGE_IS_LIVE \
 	"EXISTS (SELECT FROM loader.package p WHERE p.package_id = s.package_id " \
 	"AND p.state IN ('new', 'loading'))"
+
+/*
+ * In job mode nobody knows whether a client comes back: the staging tables of such a package are
+ * there for others who empty them. Its jobs whose rows are in one have to run again, and what
+ * follows for their chain finds that out.
+ */
+void
+ldr_stage_seize(Oid relation)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relation)};
+
+	ldr_catalog_execute("UPDATE loader.job j "
+						"SET state = 'new', relation = NULL, finished_at = NULL "
+						"FROM loader.stage s JOIN loader.package p USING (package_id) "
+						"WHERE s.relation = $1 AND p.mode = 'job' "
+						"AND p.state IN ('new', 'loading') AND j.package_id = p.package_id "
+						"AND j.relation = $1 AND j.kind = 'load' AND j.state = 'completed'",
+						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.stage s USING loader.package p "
+						"WHERE s.relation = $1 AND p.package_id = s.package_id "
+						"AND p.mode = 'job'",
+						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+}
 
 /*
  * Note that a relation is the package's; part of the transaction that makes or empties it. A table
@@ -115,4 +140,24 @@ ldr_stage_is_orphan(Oid relation)
 {
 	return stage_finds("SELECT FROM loader.stage s WHERE relation = $1 AND NOT " STAGE_IS_LIVE,
 					   relation);
+}
+
+LdrStage *
+ldr_stage_of_live(const List *relids)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(relids), 1));
+	List	   *stages = NIL;
+	Oid			types[] = {OIDARRAYOID};
+	Datum		values[1];
+	int			n = 0;
+	const ListCell *lc;
+
+	foreach(lc, relids)
+		elements[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	values[0] = PointerGetDatum(construct_array(elements, n, OIDOID, sizeof(Oid), true,
+												TYPALIGN_INT));
+	ldr_catalog_execute("SELECT " STAGE_COLUMNS " FROM loader.stage s WHERE relation = ANY ($1) "
+						"AND " STAGE_IS_LIVE " ORDER BY package_id, table_name LIMIT 1",
+						1, types, values, NULL, SPI_OK_SELECT, true, stage_append, &stages);
+	return stages == NIL ? NULL : linitial(stages);
 }

@@ -41,6 +41,14 @@ extern void ldr_publish_end(LdrRun *run);
  */
 extern bool ldr_publish_next_job(LdrRun *run, bool staged_only);
 
+/*
+ * In job mode, in the client's session and the transaction that the caller has begun: the rows of
+ * a job, of its file or by a statement, into its table or its staging table; and what follows for the chain of run->jobs, which are
+ * staged.
+ */
+extern void ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement);
+extern void ldr_publish_chain(LdrRun *run);
+
 /* create.c: DDL */
 
 /* New nullable columns of existing tables, in a short transaction of its own. */
@@ -58,6 +66,14 @@ extern void ldr_create_finish_drops(LdrRun *run, const LdrPlan *plan);
 
 /* Schema, tables and columns of the staging dataset for these tables (List of LdrSchemaTable). */
 extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables);
+
+/*
+ * Without a package: lock the tables that a plan changes (then plan again); its schema, tables and
+ * columns, as far as they are not there; a schema alone.
+ */
+extern void ldr_create_lock(const LdrPlan *plan);
+extern void ldr_create_plan(LdrPlan *plan, bool create_indexes);
+extern void ldr_create_schema(const char *dataset);
 
 /* The name of the package's staging dataset. Raises 42602 if it cannot be used. */
 extern char *ldr_run_staging(const LdrRun *run);
@@ -96,6 +112,13 @@ extern LdrStage *ldr_stage_heap(const LdrRun *run, const char *table_name);
 /* An empty heap for a table that gets no rows. */
 extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 
+/*
+ * In job mode: the staging table of that name becomes the package's, and empty, unless it is its
+ * own already. Raises 42P01 if there is none, 42501 to who does not own it, 55P03 if it belongs to
+ * another package.
+ */
+extern Oid	ldr_stage_claim(LdrRun *run, const char *table_name);
+
 /* Is each table staged as the plan wants it? Raises 40001 if not. */
 extern void ldr_stage_check(LdrRun *run, const LdrPlan *plan);
 
@@ -119,6 +142,7 @@ extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
 extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_roots(const LdrPackageDir *dir);
+extern LdrJob *ldr_follow_job(const char *load_id, const LdrSchemaTable *root);
 extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);
 
 /* load one job's file into its table in the current transaction, and mark it completed */
@@ -128,7 +152,12 @@ extern void ldr_run_job_begin(LdrRun *run, LdrJob *job);
 /* system.c: dlt's own tables, as the current role */
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);
 extern void ldr_system_record(const LdrRun *run);
+extern void ldr_system_record_load(const LdrRun *run);
 extern void ldr_system_forget_versions(const LdrSchema *schema, const char *dataset);
+extern bool ldr_system_knows_version(const LdrSchema *schema, const char *dataset,
+									 const char *version_hash);
+extern void ldr_system_record_version(const LdrSchema *schema, const char *dataset,
+									  const char *version_hash, const char *text, size_t len);
 extern void ldr_system_record_staging(const LdrRun *run, List *tables);
 
 #endif							/* LDR_PUBLISH_H */
