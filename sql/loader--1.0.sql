@@ -357,7 +357,125 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION loader_job(bigint, text) IS 'one job of a package as dlt''s LoadJob shows it: state new, running, retry, completed or failed; its exception, if it failed';
 
-/* What starts work or reads files of the server is for those who are given it. */
+/*
+ * The job client: one function for each method of dlt's destination clients that needs the database,
+ * in the caller's transaction and with the caller's rights. Arguments staging and
+ * staging_dataset_name_layout come last: what dlt calls within with_staging_dataset().
+ */
+CREATE FUNCTION loader_capabilities()
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT jsonb_build_object(
+		'preferred_loader_file_format', 'insert_values', 'supported_loader_file_formats', '["insert_values", "csv", "jsonl", "model"]'::jsonb,
+		'preferred_staging_file_format', NULL, 'supported_staging_file_formats', '[]'::jsonb,
+		'supported_merge_strategies', '["delete-insert", "upsert", "scd2", "insert-only", "cdc"]'::jsonb,
+		'supported_replace_strategies', '["truncate-and-insert", "insert-from-staging", "staging-optimized"]'::jsonb,
+		'decimal_precision', '[38, 9]'::jsonb, 'wei_precision', '[156, 78]'::jsonb, 'timestamp_precision', 6, 'max_timestamp_precision', 6,
+		'has_case_sensitive_identifiers', true, 'max_identifier_length', current_setting('max_identifier_length')::integer,
+		'max_column_identifier_length', current_setting('max_identifier_length')::integer,
+		'max_query_length', 33554432, 'is_max_query_length_in_bytes', true,
+		'max_text_data_type_length', 1073741824, 'is_max_text_data_type_length_in_bytes', true,
+		'supports_transactions', true, 'supports_ddl_transactions', true, 'alter_add_multi_column', true,
+		'supports_multiple_statements', true, 'supports_truncate_command', true, 'schema_supports_numeric_precision', true,
+		'enforces_nulls_on_alter', true, 'sqlglot_dialect', 'postgres');
+END;
+COMMENT ON FUNCTION loader_capabilities() IS
+'what this destination can do, by the names of dlt''s DestinationCapabilitiesContext (Destination.capabilities()); lengths in bytes, precisions in digits. What is not said is as dlt has it by default';
+
+CREATE FUNCTION loader_fingerprint()
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_fingerprint'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_fingerprint() IS
+'a hash of the server''s system identifier and the database''s OID, 20 characters: the same after a rename, another one for a database that was made anew. Imitates fingerprint() of a dlt configuration';
+
+CREATE FUNCTION loader_location()
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_location'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION loader_location() IS
+'postgresql://host:port/database as the server sees it: the address that the client came to, over a socket the machine''s name. For people, without secrets. Imitates what str() of a dlt configuration shows';
+
+CREATE FUNCTION loader_normalize_dataset_name(dataset text, schema_name text, default_schema_name text DEFAULT NULL, dataset_name_layout text DEFAULT NULL,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_normalize_dataset_name'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_normalize_dataset_name(text, text, text, text, boolean, text) IS
+'the schema that a dlt schema is loaded into: the dataset, with dataset_name_layout (in which %s stands for it) around it and _<schema_name> behind it if there is a default schema and it is another one; with staging its staging dataset. The naming convention is the client''s: names come in normalized. Errors: 22004 no dataset or schema_name, 22023 a layout without %s, 42602 empty, over 63 bytes, or a staging dataset that is the dataset itself, 42939 reserved. Imitates normalize_dataset_name and normalize_staging_dataset_name of DestinationClientDwhConfiguration';
+
+CREATE FUNCTION loader_is_storage_initialized(dataset text, staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_is_storage_initialized'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_is_storage_initialized(text, boolean, text) IS
+'whether the dataset''s schema exists. Errors: 22004, 42602, 42939 for the name. Imitates JobClientBase.is_storage_initialized';
+
+CREATE FUNCTION loader_initialize_storage(dataset text, truncate_tables text[] DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_initialize_storage'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_initialize_storage(text, text[], boolean, text) IS
+'create the dataset''s schema; if it exists, TRUNCATE the tables named, all in one statement. Errors: 42P01 no such table, 42501 not permitted, 55006 a table holds rows of a package that has not ended, 55P03 no locks within loader.lock_deadline, 0A000 a table that others refer to. Imitates JobClientBase.initialize_storage';
+
+CREATE FUNCTION loader_drop_storage(dataset text, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_drop_storage'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_drop_storage(text, text) IS
+'drop the dataset''s schema, and that of its staging dataset if there is one, with everything in them (CASCADE). Errors: 3F000 no such schema, 42501 not its owner, 55006 a package is being loaded into it, 55P03 no locks within loader.lock_deadline. Imitates JobClientBase.drop_storage';
+
+CREATE FUNCTION loader_drop_tables(dataset text, tables text[], schema_name text DEFAULT NULL, delete_schema boolean DEFAULT true,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_drop_tables'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) IS
+'drop the tables that exist, all in one statement; with delete_schema also delete all versions of the schema from _dlt_version. Errors: 22004 no schema_name for delete_schema, 42501 not the owner, 2BP01 something else depends on a table, 55006 a table holds rows of a package that has not ended, 55P03 no locks within loader.lock_deadline. Imitates drop_tables of dlt''s SQL job clients';
+
+CREATE FUNCTION loader_update_stored_schema(dataset text, schema json, only_tables text[] DEFAULT NULL, expected_update json DEFAULT NULL,
+	force boolean DEFAULT false, dry_run boolean DEFAULT false, create_indexes boolean DEFAULT true, replace_strategy text DEFAULT NULL,
+	staging boolean DEFAULT false, staging_dataset_name_layout text DEFAULT NULL)
+RETURNS json
+AS 'MODULE_PATHNAME', 'loader_update_stored_schema'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) IS
+'bring the tables of the dataset (only_tables, NULL or empty: all of the schema, and _dlt_version) up to the schema and store that in _dlt_version, byte for byte; if its version_hash is stored there already, do nothing, or with force the tables only. Returns what was changed as dlt''s TSchemaTables: tables as dlt prepares them (replace_strategy is what the client has configured) with their new columns; {} if nothing was. dry_run only tells. expected_update is not looked at, as by dlt. Errors: 3F000 no such schema, 22023 or 22032 not a schema or a table that it does not have, 42602 names, 42501 not permitted, 55P03 no locks within loader.lock_deadline, 40001 another session was first, 23502 a NOT NULL column for a table with rows, 0A000 types that PostgreSQL does not have. Imitates JobClientBase.update_stored_schema';
+
+CREATE FUNCTION loader_get_stored_schema(dataset text, schema_name text DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (version_hash text, schema_name text, version bigint, engine_version bigint, inserted_at timestamptz, schema text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_schema'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_schema(text, text, boolean, text) IS
+'the newest row of the dataset''s _dlt_version, of that schema if it is named; no row if there is none, or no such table. Errors: 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_schema';
+
+CREATE FUNCTION loader_get_stored_schema_by_hash(dataset text, version_hash text, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (version_hash text, schema_name text, version bigint, engine_version bigint, inserted_at timestamptz, schema text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_schema_by_hash'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_schema_by_hash(text, text, boolean, text) IS
+'the row of the dataset''s _dlt_version with that hash; no row if there is none, or no such table. Errors: 22004 no version_hash, 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_schema_by_hash';
+
+CREATE FUNCTION loader_get_stored_state(dataset text, pipeline_name text)
+RETURNS TABLE (version bigint, engine_version bigint, pipeline_name text, state text, created_at timestamptz, _dlt_load_id text)
+AS 'MODULE_PATHNAME', 'loader_get_stored_state'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION loader_get_stored_state(text, text) IS
+'the newest state of the pipeline, by load id, among those whose load stands in _dlt_loads with status 0; no row if there is none. Errors: 42P01 the dataset has no _dlt_pipeline_state or no _dlt_loads, 42501 not permitted, 42703 a table that dlt did not make. Imitates WithStateSync.get_stored_state';
+
+CREATE FUNCTION loader_get_storage_tables(dataset text, tables text[] DEFAULT NULL, staging boolean DEFAULT false,
+	staging_dataset_name_layout text DEFAULT NULL)
+RETURNS TABLE (table_name text, column_name text, data_type text, nullable boolean, "precision" integer, scale integer)
+AS 'MODULE_PATHNAME', 'loader_get_storage_tables'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_get_storage_tables(text, text[], boolean, text) IS
+'the columns of these tables (NULL: of all) in order, as information_schema.columns shows them to the caller: data_type, numeric_precision and numeric_scale. A table that is not there, or that the caller may not see, has one row, at the end, with nothing but its name. Imitates get_storage_tables and get_storage_table of dlt''s SQL job clients';
+
+/* What starts work, reads files of the server or changes what is stored is for those who are given it. */
 REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(bigint) FROM PUBLIC;
@@ -368,3 +486,7 @@ REVOKE ALL ON FUNCTION loader_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_resume(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_forget(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_initialize_storage(text, text[], boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_drop_storage(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;

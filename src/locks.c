@@ -134,14 +134,16 @@ locks_give_up(const LockTarget *target)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not get the locks of the package within loader.lock_deadline"),
+			 errmsg("could not get the locks%s within loader.lock_deadline",
+					ldr_worker_package == 0 ? "" : " of the package"),
 			 target->missed == InvalidOid ?
 			 errdetail("Another package is recording its load in dataset \"%s\".",
 					   target->dataset) :
 			 errdetail("Another session holds a lock on \"%s\" that conflicts with %s.",
 					   get_rel_name(target->missed),
 					   GetLockmodeName(DEFAULT_LOCKMETHOD, target->mode)),
-			 target->mode == AccessShareLock ? errhint("pg_locks shows who holds it.") :
+			 target->mode == AccessShareLock || ldr_worker_package == 0 ?
+			 errhint("pg_locks shows who holds it.") :
 			 errhint("loader_plan() shows who holds it.")));
 }
 

@@ -146,14 +146,16 @@ ldr_options_staging(const LdrOptions *options, const char *dataset)
 	const char *layout = options->staging_dataset_name_layout ?
 		options->staging_dataset_name_layout : "%s_staging";
 	const char *place = strstr(layout, "%s");
-	char	   *staging = psprintf("%.*s%s%s", (int) (place - layout), layout, dataset, place + 2);
+	/* without a place for the dataset's name it is the whole name */
+	char	   *staging = place == NULL ? pstrdup(layout)
+		: psprintf("%.*s%s%s", (int) (place - layout), layout, dataset, place + 2);
 
-	if (strlen(staging) >= NAMEDATALEN || strcmp(staging, dataset) == 0)
+	if (strlen(staging) >= NAMEDATALEN || strcmp(staging, dataset) == 0 || staging[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("staging dataset name \"%s\" is %s", staging,
 						strlen(staging) >= NAMEDATALEN ? "longer than 63 bytes"
-						: "that of the dataset"),
+						: staging[0] == '\0' ? "empty" : "that of the dataset"),
 				 errhint("Choose another staging_dataset_name_layout, such as 's_%%s'.")));
 	if (ldr_options_is_reserved(staging))
 		ereport(ERROR,

@@ -23,6 +23,24 @@ extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageD
 							 const LdrOptions *options);
 
 /*
+ * The dataset of a function of the job client or, if its argument staging is true, the staging
+ * dataset of that; the layout of its name is the argument behind. Raises 22004, 42602, 42939.
+ */
+extern char *ldr_api_storage(FunctionCallInfo fcinfo, int arg, int staging);
+
+/* An array of names as a List of char *; NIL for NULL. Raises 22004 for nulls in it. */
+extern List *ldr_api_names(FunctionCallInfo fcinfo, int arg, const char *name);
+
+/* Raises 42602 or 42939 for a name that no dataset can have. */
+extern void ldr_api_check_dataset(const char *dataset);
+
+/*
+ * Names come as UTF-8, and the schema is stored byte for byte. Raises 0A000 for characters that the
+ * database does not have.
+ */
+extern void ldr_api_check_encoding(const char *schema_name, const char *text, size_t len);
+
+/*
  * Raises what cannot be loaded, and shows in the documents already: characters that the database
  * does not have, strategies that do not exist, merges without the keys that they need.
  */

@@ -16,27 +16,6 @@
 PG_FUNCTION_INFO_V1(loader_dataset_rows);
 
 /*
- * The table's name in the dataset, where naming conventions may have changed its letter case, and
- * its owner. NULL if the caller may not read it.
- */
-static const char *
-datasets_find(const char *dataset, const char *name, Oid *owner)
-{
-	char	   *upper = pstrdup(name);
-	Oid			relid = ldr_live_readable(dataset, name);
-
-	for (char *p = upper; *p; p++)
-		*p = pg_ascii_toupper(*p);
-	if (!OidIsValid(relid))
-	{
-		name = upper;
-		relid = ldr_live_readable(dataset, name);
-	}
-	*owner = ldr_live_owner(relid);
-	return OidIsValid(*owner) ? name : NULL;
-}
-
-/*
  * Rows of one dlt table of every dataset that a visible package went into, with the caller's
  * rights; tables that are views, have row security or columns of types that somebody made, or may
  * not be read are left out.
@@ -67,10 +46,10 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 	foreach(lc, ldr_package_datasets())
 	{
 		const char *dataset = lfirst(lc);
-		Oid			owner;
-		const char *table = datasets_find(dataset, name, &owner);
+		const char *table;
+		Oid			owner = ldr_live_owner(ldr_live_own_table(dataset, name, true, &table));
 
-		if (table == NULL)
+		if (!OidIsValid(owner))
 			continue;
 		/* as the table's owner: whoever can put something else in its place gets no more */
 		SetUserIdAndSecContext(owner,

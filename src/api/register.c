@@ -97,6 +97,13 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 	char	   *dataset = PG_ARGISNULL(arg) ? register_default_dataset(dir, options)
 		: text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
+	ldr_api_check_dataset(dataset);
+	return dataset;
+}
+
+void
+ldr_api_check_dataset(const char *dataset)
+{
 	if (dataset[0] == '\0' || strlen(dataset) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
@@ -108,7 +115,20 @@ ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("dataset name \"%s\" is reserved", dataset)));
-	return dataset;
+}
+
+void
+ldr_api_check_encoding(const char *schema_name, const char *text, size_t len)
+{
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (IS_HIGHBIT_SET(text[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("schema \"%s\" has characters beyond ASCII and the database's "
+							"encoding is %s", schema_name, GetDatabaseEncodingName()),
+					 errhint("Load it into a database with encoding UTF8.")));
 }
 
 /* Has the chain the keys that its strategy needs, and are its conditions conditions? */
@@ -165,16 +185,7 @@ ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const Ldr
 	List	   *roots;
 	ListCell   *lc;
 
-	/* names come as UTF-8, and the schema is stored byte for byte */
-	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
-		for (size_t i = 0; i < dir->schema_len; i++)
-			if (IS_HIGHBIT_SET(dir->schema_text[i]))
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("schema \"%s\" has characters beyond ASCII and the database's "
-								"encoding is %s", dir->schema->name,
-								GetDatabaseEncodingName()),
-						 errhint("Load it into a database with encoding UTF8.")));
+	ldr_api_check_encoding(dir->schema->name, dir->schema_text, dir->schema_len);
 	register_check_refresh(dir, dir->state->dropped_tables, dir->state->ndropped);
 	register_check_refresh(dir, dir->state->truncated_tables, dir->state->ntruncated);
 	roots = ldr_follow_roots(dir);

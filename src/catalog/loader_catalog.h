@@ -149,6 +149,9 @@ extern List *ldr_package_waiting(int64 system_identifier, Oid database);
 /* An unfinished earlier package that this one has to wait for, 0 if none; *failed if it failed. */
 extern int64 ldr_package_blocker(int64 package_id, bool *failed);
 
+/* A package that was started into the dataset, here, and has not ended; 0: none. */
+extern int64 ldr_package_running(const char *dataset);
+
 /* Datasets of packages that the current role may see. */
 extern List *ldr_package_datasets(void);
 
@@ -192,6 +195,9 @@ extern List *ldr_stage_list(int64 package_id);	/* of LdrStage */
 extern List *ldr_stage_orphans(void);	/* of LdrStage: their packages have ended or gone */
 extern bool ldr_stage_is_orphan(Oid relation);	/* the same of one, seen with a fresh snapshot */
 extern bool ldr_stage_exists(Oid relation);
+
+/* One among the relations (List of Oid) that a package which has not ended has; NULL: none. */
+extern LdrStage *ldr_stage_of_live(const List *relids);
 
 /* event.c */
 extern void ldr_event(int64 package_id, const char *kind, const char *object,

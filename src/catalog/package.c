@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -404,6 +405,22 @@ ldr_package_waiting(int64 system_identifier, Oid database)
 						"ORDER BY package_id",
 						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
 	return ids;
+}
+
+int64
+ldr_package_running(const char *dataset)
+{
+	List	   *ids = NIL;
+	Oid			types[] = {TEXTOID, INT8OID, OIDOID};
+	Datum		values[] = {CStringGetTextDatum(dataset),
+	Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
+
+	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE dataset = $1 "
+						"AND NOT superseded AND ((state = 'new' AND wanted) OR state = 'loading') "
+						"AND system_identifier = $2 AND database_oid = $3 "
+						"ORDER BY package_id LIMIT 1",
+						3, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
+	return ids == NIL ? 0 : *(int64 *) linitial(ids);
 }
 
 typedef struct BlockerRow

@@ -5,6 +5,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "catalog/loader_catalog.h"
@@ -115,4 +116,24 @@ ldr_stage_is_orphan(Oid relation)
 {
 	return stage_finds("SELECT FROM loader.stage s WHERE relation = $1 AND NOT " STAGE_IS_LIVE,
 					   relation);
+}
+
+LdrStage *
+ldr_stage_of_live(const List *relids)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(relids), 1));
+	List	   *stages = NIL;
+	Oid			types[] = {OIDARRAYOID};
+	Datum		values[1];
+	int			n = 0;
+	const ListCell *lc;
+
+	foreach(lc, relids)
+		elements[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	values[0] = PointerGetDatum(construct_array(elements, n, OIDOID, sizeof(Oid), true,
+												TYPALIGN_INT));
+	ldr_catalog_execute("SELECT " STAGE_COLUMNS " FROM loader.stage s WHERE relation = ANY ($1) "
+						"AND " STAGE_IS_LIVE " ORDER BY package_id, table_name LIMIT 1",
+						1, types, values, NULL, SPI_OK_SELECT, true, stage_append, &stages);
+	return stages == NIL ? NULL : linitial(stages);
 }

@@ -1,5 +1,6 @@
 /*
- * publish/create.c: the DDL of a package: columns before the load, drops and tables with it.
+ * publish/create.c: the DDL of a package: columns before the load, drops and tables with it; and
+ * the DDL of a plan that belongs to no package.
  *
  * Only what adds a nullable column to a table that others use comes earlier than publish, in a
  * transaction of its own: in publish its strong lock would be held for the whole load.
@@ -7,11 +8,9 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_namespace.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
@@ -22,7 +21,6 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -74,15 +72,30 @@ ldr_run_stats(LdrRun *run, const LdrSchemaTable *table)
 	return stats;
 }
 
+/* For whom something is created. */
+typedef struct CreateFor
+{
+	int64		package_id;		/* whose events tell of it; 0: no package */
+	bool		create_indexes;
+} CreateFor;
+
+static CreateFor
+create_for(const LdrRun *run)
+{
+	return (CreateFor) {run->package->package_id, run->options->create_indexes};
+}
+
 /* object is what the event is of: the change's table, or the one whose name that will have. */
 static void
-create_change(LdrRun *run, const char *dataset, const LdrChange *change, const char *object)
+create_change(const CreateFor *who, const char *dataset, const LdrChange *change,
+			  const char *object)
 {
-	char	   *sql = ldr_change_sql(dataset, change, run->options->create_indexes);
+	char	   *sql = ldr_change_sql(dataset, change, who->create_indexes);
 
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
-	ldr_event(run->package->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
-			  : "add column", object, "%s", sql);
+	if (who->package_id != 0)
+		ldr_event(who->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
+				  : "add column", object, "%s", sql);
 }
 
 /*
@@ -90,14 +103,15 @@ create_change(LdrRun *run, const char *dataset, const LdrChange *change, const c
  * is dropped last, so that it can be read until then.
  */
 static void
-create_provisional(LdrRun *run, const char *dataset, LdrPlanTable *t, const LdrPlanDrop *drop)
+create_provisional(const CreateFor *who, const char *dataset, LdrPlanTable *t,
+				   const LdrPlanDrop *drop)
 {
 	LdrSchemaTable renamed = *t->table;
 	LdrChange	change = {.kind = LDR_CREATE_TABLE, .table = &renamed};
 
 	t->made_as = psprintf("loader_new_%u", drop->relid);
 	renamed.name = (char *) t->made_as;
-	create_change(run, dataset, &change, t->table->name);
+	create_change(who, dataset, &change, t->table->name);
 }
 
 /* Only an owner may have a strong lock: ask before waiting for it. */
@@ -112,6 +126,7 @@ create_check_owner(Oid relid)
 void
 ldr_migrate(LdrRun *run)
 {
+	CreateFor	who = create_for(run);
 	LdrPlan    *plan;
 	List	   *relids = NIL;
 	int64		wait_us;
@@ -141,7 +156,7 @@ ldr_migrate(LdrRun *run)
 			for (int c = 0; c < t->nchanges; c++)
 				if (ldr_change_migrates(&t->changes[c]) && list_member_oid(relids, t->relid))
 				{
-					create_change(run, plan->dataset, &t->changes[c], t->table->name);
+					create_change(&who, plan->dataset, &t->changes[c], t->table->name);
 					changed = true;
 				}
 			if (!changed)
@@ -302,7 +317,7 @@ create_check_database(const char *dataset)
  * still be.
  */
 static void
-create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
+create_all(const CreateFor *who, LdrPlan *plan, bool drops_later)
 {
 	if (!OidIsValid(plan->namespace))
 	{
@@ -310,7 +325,8 @@ create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 
 		create_check_database(plan->dataset);
 		ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
-		ldr_event(run->package->package_id, "create schema", plan->dataset, "%s", sql);
+		if (who->package_id != 0)
+			ldr_event(who->package_id, "create schema", plan->dataset, "%s", sql);
 	}
 	create_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
@@ -320,14 +336,60 @@ create_all(LdrRun *run, LdrPlan *plan, bool drops_later)
 
 		for (int c = 0; c < t->nchanges; c++)
 			if (drop && t->changes[c].kind == LDR_CREATE_TABLE)
-				create_provisional(run, plan->dataset, t, drop);
+				create_provisional(who, plan->dataset, t, drop);
 			else if (t->changes[c].kind != LDR_KEEP_TYPE)
-				create_change(run, plan->dataset, &t->changes[c], t->table->name);
+				create_change(who, plan->dataset, &t->changes[c], t->table->name);
 	}
+}
+
+/* The same for a package, in a transaction of the worker. */
+static void
+create_for_run(LdrRun *run, LdrPlan *plan, bool drops_later)
+{
+	CreateFor	who = create_for(run);
+
+	create_all(&who, plan, drops_later);
 	/* index expressions and the like look with the active snapshot: let it see the new tables */
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+ldr_create_lock(const LdrPlan *plan)
+{
+	create_lock_altered(plan);
+}
+
+/* Somebody who takes no lock of ours, such as a package's publish, was first with the same DDL. */
+static void
+create_race_error(void *arg)
+{
+	int			code = geterrcode();
+
+	if (code != ERRCODE_DUPLICATE_TABLE && code != ERRCODE_DUPLICATE_COLUMN &&
+		code != ERRCODE_UNIQUE_VIOLATION)
+		return;
+	errcode(ERRCODE_T_R_SERIALIZATION_FAILURE);
+	errhint("Another session made it in the meantime. Try again.");
+}
+
+void
+ldr_create_plan(LdrPlan *plan, bool create_indexes)
+{
+	CreateFor	who = {.create_indexes = create_indexes};
+	ErrorContextCallback callback = {error_context_stack, create_race_error, NULL};
+
+	error_context_stack = &callback;
+	create_all(&who, plan, false);
+	error_context_stack = callback.previous;
+}
+
+void
+ldr_create_schema(const char *dataset)
+{
+	create_check_database(dataset);
+	ldr_sql_execute(ldr_dataset_sql(dataset), 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
 /*
@@ -352,7 +414,7 @@ ldr_create_tables(LdrRun *run)
 	/* otherwise this transaction is short, and jobs go by names */
 	if (!run->options->atomic)
 		create_drop(run, plan->dataset, plan->drops, plan->ndrops);
-	create_all(run, plan, run->options->atomic);
+	create_for_run(run, plan, run->options->atomic);
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		LdrPlanTable *t = &plan->tables[i];
@@ -369,20 +431,6 @@ ldr_create_tables(LdrRun *run)
 	return plan;
 }
 
-/* The owner of a schema; InvalidOid if there is none. */
-static Oid
-create_namespace_owner(Oid namespace)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /*
  * May code of this owner run as the role? A superuser has every role's rights, which is no reason
  * to trust it; that of the dataset's owner runs anyway.
@@ -391,7 +439,7 @@ static bool
 create_trusts(Oid owner, Oid dataset)
 {
 	return superuser_arg(owner) || is_member_of_role_nosuper(GetUserId(), owner) ||
-		(OidIsValid(owner) && owner == create_namespace_owner(dataset));
+		(OidIsValid(owner) && owner == ldr_live_schema_owner(dataset));
 }
 
 /*
@@ -402,7 +450,7 @@ create_trusts(Oid owner, Oid dataset)
 static void
 create_check_staging(const LdrPlan *staging, Oid dataset)
 {
-	if (!create_trusts(create_namespace_owner(staging->namespace), dataset))
+	if (!create_trusts(ldr_live_schema_owner(staging->namespace), dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("staging dataset \"%s\" belongs to another role", staging->dataset),
@@ -471,7 +519,7 @@ ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables)
 	create_drop(run, name, drops, ndrops);
 	staging = ldr_plan_staging(schema, name, tables);
 	create_empty_staging(run, plan, staging);
-	create_all(run, staging, false);
+	create_for_run(run, staging, false);
 	staging = ldr_plan_staging(schema, name, tables);
 	create_check_staging(staging, plan->namespace);
 	if (ndrops > 0)

@@ -59,6 +59,14 @@ extern void ldr_create_finish_drops(LdrRun *run, const LdrPlan *plan);
 /* Schema, tables and columns of the staging dataset for these tables (List of LdrSchemaTable). */
 extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *tables);
 
+/*
+ * Without a package: lock the tables that a plan changes (then plan again); its schema, tables and
+ * columns, as far as they are not there; a schema alone.
+ */
+extern void ldr_create_lock(const LdrPlan *plan);
+extern void ldr_create_plan(LdrPlan *plan, bool create_indexes);
+extern void ldr_create_schema(const char *dataset);
+
 /* The name of the package's staging dataset. Raises 42602 if it cannot be used. */
 extern char *ldr_run_staging(const LdrRun *run);
 
@@ -129,6 +137,10 @@ extern void ldr_run_job_begin(LdrRun *run, LdrJob *job);
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);
 extern void ldr_system_record(const LdrRun *run);
 extern void ldr_system_forget_versions(const LdrSchema *schema, const char *dataset);
+extern bool ldr_system_knows_version(const LdrSchema *schema, const char *dataset,
+									 const char *version_hash);
+extern void ldr_system_record_version(const LdrSchema *schema, const char *dataset,
+									  const char *version_hash, const char *text, size_t len);
 extern void ldr_system_record_staging(const LdrRun *run, List *tables);
 
 #endif							/* LDR_PUBLISH_H */

@@ -69,8 +69,9 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 						   2, types, values);
 }
 
-static bool
-system_knows_version(const LdrSchema *schema, const char *dataset, const char *version_hash)
+/* Is a schema of that hash stored there? The table must exist. */
+bool
+ldr_system_knows_version(const LdrSchema *schema, const char *dataset, const char *version_hash)
 {
 	const LdrSchemaTable *t = schema->version_table;
 	Oid			types[] = {TEXTOID};
@@ -82,9 +83,9 @@ system_knows_version(const LdrSchema *schema, const char *dataset, const char *v
 						 1, types, values);
 }
 
-static void
-system_record_version(const LdrSchema *schema, const char *dataset, const char *version_hash,
-					  const char *text, size_t len)
+void
+ldr_system_record_version(const LdrSchema *schema, const char *dataset, const char *version_hash,
+						  const char *text, size_t len)
 {
 	const LdrSchemaTable *t = schema->version_table;
 	Oid			types[] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID};
@@ -163,8 +164,9 @@ ldr_system_record_staging(const LdrRun *run, List *tables)
 	free(trimmed);
 	hash = system_hash(content, strlen(content));
 	free(content);
-	if (!system_knows_version(run->dir->schema, ldr_run_staging(run), hash))
-		system_record_version(run->dir->schema, ldr_run_staging(run), hash, text, strlen(text));
+	if (!ldr_system_knows_version(run->dir->schema, ldr_run_staging(run), hash))
+		ldr_system_record_version(run->dir->schema, ldr_run_staging(run), hash, text,
+								  strlen(text));
 }
 
 /*
@@ -191,9 +193,9 @@ ldr_system_record(const LdrRun *run)
 						run->package->load_id)));
 	if (run->dir->state->ndropped > 0)
 		ldr_system_forget_versions(schema, dataset);
-	if (!system_knows_version(schema, dataset, schema->version_hash))
-		system_record_version(schema, dataset, schema->version_hash, run->dir->schema_text,
-							  run->dir->schema_len);
+	if (!ldr_system_knows_version(schema, dataset, schema->version_hash))
+		ldr_system_record_version(schema, dataset, schema->version_hash, run->dir->schema_text,
+								  run->dir->schema_len);
 	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5)",
 							 quote_qualified_identifier(dataset, t->name),
 							 system_column(t, "load_id"),

@@ -3,8 +3,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -13,6 +15,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -33,6 +36,45 @@ ldr_live_owner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+Oid
+ldr_live_schema_owner(Oid namespace)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+List *
+ldr_live_relations(Oid namespace)
+{
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	List	   *relids = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(namespace));
+	/* there is no index to begin with the schema */
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relkind != RELKIND_INDEX && form->relkind != RELKIND_PARTITIONED_INDEX &&
+			form->relkind != RELKIND_COMPOSITE_TYPE)
+			relids = lappend_oid(relids, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return relids;
 }
 
 /* Open a relation for a look; NULL if it has gone. */
@@ -114,5 +156,33 @@ ldr_live_readable(const char *dataset, const char *name)
 		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
 		check_enable_rls(relid, InvalidOid, true) != RLS_NONE || live_has_own_types(relid))
 		return InvalidOid;
+	return relid;
+}
+
+static Oid
+live_find(const char *dataset, const char *name, bool readable)
+{
+	Oid			nsp;
+
+	if (readable)
+		return ldr_live_readable(dataset, name);
+	nsp = get_namespace_oid(dataset, true);
+	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+}
+
+Oid
+ldr_live_own_table(const char *dataset, const char *name, bool readable, const char **found)
+{
+	char	   *upper = pstrdup(name);
+	Oid			relid = live_find(dataset, name, readable);
+
+	for (char *p = upper; *p; p++)
+		*p = pg_ascii_toupper(*p);
+	*found = name;
+	if (!OidIsValid(relid))
+	{
+		relid = live_find(dataset, upper, readable);
+		*found = upper;
+	}
 	return relid;
 }

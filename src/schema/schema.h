@@ -192,4 +192,14 @@ typedef struct LdrChange
 extern LdrStatus ldr_schema_diff(const LdrSchemaTable *table, const LdrLiveTable *live,
 								 LdrChange **changes, int *n, LdrError *err);
 
+/*
+ * Changes of the schema's tables as dlt describes them: {table: {..., "columns": {the new ones}}},
+ * without those that change nothing. json is the text that the tables of the changes were parsed
+ * from; replace_strategy is what tables of disposition replace get, NULL: what their hint says, or
+ * the default. *out is malloc'd, for the caller to free.
+ */
+extern LdrStatus ldr_schema_update(const char *json, size_t len, const LdrChange *changes,
+								   int nchanges, const char *replace_strategy, char **out,
+								   LdrError *err);
+
 #endif							/* LDR_SCHEMA_H */
