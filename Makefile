@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	jobs \
 	readme \
 	clean
 ENCODING = UTF8

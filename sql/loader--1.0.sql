@@ -17,7 +17,10 @@ CREATE TABLE loader.package (
 	schema_hash			text NOT NULL,
 	dataset				text NOT NULL,
 	pipeline_name		text,
-	source				text NOT NULL,
+	destination_name	text,							-- the client's name for this destination
+	mode				text NOT NULL DEFAULT 'package'	-- job: its client sends the jobs, one by one, and no worker touches it
+						CHECK (mode IN ('package', 'job')),
+	source				text CHECK (source IS NOT NULL OR mode = 'job'),
 	state				text NOT NULL DEFAULT 'new'
 						CHECK (state IN ('new', 'loading', 'loaded', 'failed', 'cancelled')),
 	wanted				boolean NOT NULL DEFAULT false,	-- was started: whoever finds it idle goes on with it
@@ -71,6 +74,7 @@ CREATE TABLE loader.job (
 	finished_at	timestamptz,
 	sqlstate	text,
 	exception	text,
+	definition	json,									-- of what follows for a chain, in job mode: {"schema": ..., "state": ...}
 	PRIMARY KEY (package_id, job_id)
 );
 CREATE UNIQUE INDEX job_ordinal ON loader.job (package_id, ordinal);
@@ -176,7 +180,7 @@ SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.sou
 	CASE WHEN p.state = 'new' AND r.package_id IS NOT NULL THEN 'loading' ELSE p.state END AS state,
 	(p.wanted OR p.started_at IS NOT NULL OR r.package_id IS NOT NULL) AS started, p.attempts, p.role_name, p.options, p.registered_at,
 	coalesce(r.started_at, p.started_at) AS started_at, p.finished_at,
-	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint
+	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint, p.mode, p.destination_name
 FROM loader.package p
 LEFT JOIN (SELECT package_id, min(started_at) AS started_at FROM loader.running() GROUP BY package_id) r USING (package_id)
 CROSS JOIN LATERAL (SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'completed') AS completed_jobs,
@@ -266,22 +270,22 @@ CREATE FUNCTION loader_register(source text, dataset text DEFAULT NULL, replace_
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'loader_register, and load the package in the background as soon as the calling transaction commits. Returns its package_id. Imitates the load step of a dlt pipeline (dlt.Pipeline.load)';
 
 CREATE FUNCTION loader_start(package_id bigint)
@@ -294,10 +298,10 @@ CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_stra
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false, INOUT package_id bigint DEFAULT NULL)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL, INOUT package_id bigint DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'loader_run'
 LANGUAGE C;
-COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) IS
+COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) IS
 'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails, such as 21000 several rows would change the same one, 55P03 locks could not be had in time, 22xxx and 23xxx bad data. Commits inside, so not in a transaction block (25001)';
 
 CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
@@ -329,22 +333,22 @@ CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_stra
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS TABLE (step integer, action text, object text, detail text)
 AS 'MODULE_PATHNAME', 'loader_plan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'what loading the package would do, step by step: DDL, locks and who holds them, bytes and rows per job, how each chain of tables is replaced (and why not by a swap) or merged, with the statements; changes nothing';
 
 CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
 	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
-	complete_with_failed_jobs boolean DEFAULT false)
+	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'loader_scan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) IS
+COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'start every complete package under a directory that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
 
 CREATE FUNCTION loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
@@ -357,6 +361,61 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION loader_job(bigint, text) IS 'one job of a package as dlt''s LoadJob shows it: state new, running, retry, completed or failed; its exception, if it failed';
 
+CREATE FUNCTION loader_raise(package_id bigint, job_id text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'loader_raise'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_raise(bigint, text) IS
+'raise the error that a package, or one of its jobs, ended with: its SQLSTATE, message, detail and hint; does nothing if there is none. Errors: 42704 no such package or job';
+
+/*
+ * Job mode: the client's loader drives, as dlt's does, and its sessions do the work.
+ */
+CREATE PROCEDURE loader_start_file_load(dataset text, schema json, load_id text, file_name text, source text DEFAULT NULL,
+	statement text DEFAULT NULL, staging boolean DEFAULT false, csv_format jsonb DEFAULT NULL, replace_strategy text DEFAULT NULL,
+	staging_dataset_name_layout text DEFAULT NULL, destination_name text DEFAULT NULL,
+	INOUT package_id bigint DEFAULT NULL, INOUT state text DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'loader_start_file_load'
+LANGUAGE C;
+COMMENT ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) IS
+'load one file of a load into its table, or its staging table, in this session; a job that was completed is not run again. Imitates create_load_job (restore included) and start_file_load of dlt''s JobClientBase, and LoadJob.run. Commits inside: once when the job is entered, once with its rows; an error is recorded and raised. Errors: 25001 in a transaction block, 42P01 no such table, 57014 cancelled, 55P03 the staging table is another package''s, 22xxx and 23xxx bad data';
+
+CREATE FUNCTION loader_restore_file_load(dataset text, schema_name text, load_id text, file_name text, OUT package_id bigint,
+	OUT job_id text, OUT state text, OUT exception text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT j.package_id, j.job_id, j.state, j.exception
+	FROM loader.packages p JOIN loader.jobs j USING (package_id)
+	WHERE p.dataset = $1 AND p.schema_name = $2 AND p.load_id = $3
+		AND j.job_id = regexp_replace($4, '^([^.]+[.][^.]+)[.][0-9]+[.]', '\1.')
+	ORDER BY j.package_id DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION loader_restore_file_load(text, text, text, text) IS
+'what became of the job of a file that was sent before: its state new, running, retry, completed or failed; no row if it was never entered. Imitates restore_file_load of dlt''s JobClientBase';
+
+CREATE FUNCTION loader_create_table_chain_completed_followup_jobs(dataset text, schema json, load_id text, root_table text,
+	replace_strategy text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, state json DEFAULT NULL,
+	OUT job_id text, OUT kind text, OUT file_name text, OUT content text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'loader_create_table_chain_completed_followup_jobs'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_create_table_chain_completed_followup_jobs(text, json, text, text, text, text, json) IS
+'what follows when all jobs of a chain of tables are done: a merge, or a replace from the staging dataset; no row if nothing does. content is the statement to run, file_name dlt''s name for a file of it. Imitates the method of dlt''s JobClientBase and NewLoadJob. Errors: 42P01 no such root table, 22023 the merge lacks its keys, or no such strategy';
+
+CREATE PROCEDURE loader_run_followup_job(package_id bigint, job_id text)
+AS 'MODULE_PATHNAME', 'loader_run_followup_job'
+LANGUAGE C;
+COMMENT ON PROCEDURE loader_run_followup_job(bigint, text) IS
+'merge or replace a chain of tables from the staging dataset, in one transaction; done once, however often it is called. Commits inside. Errors: 25001 in a transaction block, 42704 no such job, 55000 rows of a job are not staged';
+
+CREATE FUNCTION loader_complete_load(dataset text, schema json, load_id text, destination_name text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_complete_load'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_complete_load(text, json, text, text) IS
+'record the load in the dataset''s _dlt_loads: from now on its data counts. Returns the package_id; NULL if it was recorded before and the catalog does not know it. Imitates complete_load of dlt''s JobClientBase';
+
 /*
  * The job client: one function for each method of dlt's destination clients that needs the database,
  * in the caller's transaction and with the caller's rights. Arguments staging and
@@ -368,7 +427,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT jsonb_build_object(
 		'preferred_loader_file_format', 'insert_values', 'supported_loader_file_formats', '["insert_values", "csv", "jsonl", "model"]'::jsonb,
-		'preferred_staging_file_format', NULL, 'supported_staging_file_formats', '[]'::jsonb,
+		'preferred_staging_file_format', 'jsonl', 'supported_staging_file_formats', '["jsonl", "csv", "insert_values"]'::jsonb,
 		'supported_merge_strategies', '["delete-insert", "upsert", "scd2", "insert-only", "cdc"]'::jsonb,
 		'supported_replace_strategies', '["truncate-and-insert", "insert-from-staging", "staging-optimized"]'::jsonb,
 		'decimal_precision', '[38, 9]'::jsonb, 'wei_precision', '[156, 78]'::jsonb, 'timestamp_precision', 6, 'max_timestamp_precision', 6,
@@ -476,16 +535,21 @@ COMMENT ON FUNCTION loader_get_storage_tables(text, text[], boolean, text) IS
 'the columns of these tables (NULL: of all) in order, as information_schema.columns shows them to the caller: data_type, numeric_precision and numeric_scale. A table that is not there, or that the caller may not see, has one row, at the end, with nothing but its name. Imitates get_storage_tables and get_storage_table of dlt''s SQL job clients';
 
 /* What starts work, reads files of the server or changes what is stored is for those who are given it. */
-REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(bigint) FROM PUBLIC;
-REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_resume(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_forget(bigint) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_create_table_chain_completed_followup_jobs(text, json, text, text, text, text, json) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run_followup_job(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_complete_load(text, json, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_raise(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_initialize_storage(text, text[], boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_drop_storage(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) FROM PUBLIC;

@@ -24,7 +24,8 @@ enum
 	ARG_ATOMIC,
 	ARG_ON_ERROR,
 	ARG_MAX_REJECTS,
-	ARG_COMPLETE_WITH_FAILED
+	ARG_COMPLETE_WITH_FAILED,
+	ARG_DESTINATION_NAME
 };
 
 static void
@@ -71,6 +72,35 @@ options_read_csv(LdrOptions *options, json_t *csv)
 	}
 }
 
+static json_t *
+options_parse(const char *json)
+{
+	json_error_t error;
+	json_t	   *object = json_loads(pg_server_to_any(json, strlen(json), PG_UTF8), JSON_DECODE_ANY,
+									&error);
+
+	if (object == NULL)
+		elog(ERROR, "unreadable options: %s", error.text);
+	return object;
+}
+
+static void
+options_read_jsonb(LdrOptions *options, Jsonb *csv_format)
+{
+	json_t	   *csv = options_parse(JsonbToCString(NULL, &csv_format->root,
+												   VARSIZE(csv_format)));
+
+	PG_TRY();
+	{
+		options_read_csv(options, csv);
+	}
+	PG_FINALLY();
+	{
+		json_decref(csv);
+	}
+	PG_END_TRY();
+}
+
 /* The encoding of csv files; one whose bytes can look like our delimiters is not for us. */
 int
 ldr_options_encoding(const LdrOptions *options)
@@ -107,18 +137,6 @@ options_default(void)
 	options->create_indexes = options->atomic = options->csv_header = true;
 	options->csv_delimiter = ',';
 	return options;
-}
-
-static json_t *
-options_parse(const char *json)
-{
-	json_error_t error;
-	json_t	   *object = json_loads(pg_server_to_any(json, strlen(json), PG_UTF8), JSON_DECODE_ANY,
-									&error);
-
-	if (object == NULL)
-		elog(ERROR, "unreadable options: %s", error.text);
-	return object;
 }
 
 bool
@@ -209,22 +227,26 @@ ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 	o->atomic = options_bool(fcinfo, first + ARG_ATOMIC, true);
 	o->complete_with_failed_jobs = options_bool(fcinfo, first + ARG_COMPLETE_WITH_FAILED, false);
 	if (!PG_ARGISNULL(first + ARG_CSV_FORMAT))
-	{
-		Jsonb	   *jb = PG_GETARG_JSONB_P(first + ARG_CSV_FORMAT);
-		json_t	   *csv = options_parse(JsonbToCString(NULL, &jb->root, VARSIZE(jb)));
-
-		PG_TRY();
-		{
-			options_read_csv(o, csv);
-		}
-		PG_FINALLY();
-		{
-			json_decref(csv);
-		}
-		PG_END_TRY();
-	}
+		options_read_jsonb(o, PG_GETARG_JSONB_P(first + ARG_CSV_FORMAT));
+	o->destination_name = options_text(fcinfo, first + ARG_DESTINATION_NAME);
 	options_check(o, options_text(fcinfo, first + ARG_ON_ERROR),
 				  !PG_ARGISNULL(first + ARG_MAX_REJECTS));
+	return o;
+}
+
+LdrOptions *
+ldr_options_of_jobs(Jsonb *csv_format, char *replace_strategy, char *staging_dataset_name_layout,
+					char *destination_name)
+{
+	LdrOptions *o = options_default();
+
+	o->atomic = false;
+	o->replace_strategy = replace_strategy;
+	o->staging_dataset_name_layout = staging_dataset_name_layout;
+	o->destination_name = destination_name;
+	if (csv_format)
+		options_read_jsonb(o, csv_format);
+	options_check(o, NULL, false);
 	return o;
 }
 

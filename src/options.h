@@ -6,6 +6,7 @@
 #define LDR_OPTIONS_H
 
 #include "fmgr.h"
+#include "utils/jsonb.h"
 
 typedef struct LdrOptions
 {
@@ -17,6 +18,7 @@ typedef struct LdrOptions
 	int			workers;		/* 0: loader.workers */
 	bool		atomic;
 	bool		complete_with_failed_jobs;
+	char	   *destination_name;	/* stored with the package, not among these; NULL: not said */
 	/* csv_format */
 	char		csv_delimiter;
 	bool		csv_header;
@@ -25,6 +27,10 @@ typedef struct LdrOptions
 
 /* The arguments of a call; first is the position of replace_strategy. Raises 22023 or 0A000. */
 extern LdrOptions *ldr_options_from_args(FunctionCallInfo fcinfo, int first);
+
+/* Those that job mode has; each may be NULL. Raises 22023. */
+extern LdrOptions *ldr_options_of_jobs(Jsonb *csv_format, char *replace_strategy,
+									   char *staging_dataset_name_layout, char *destination_name);
 
 /* To the text of a jsonb value and back; what is at its default is left out. */
 extern char *ldr_options_to_json(const LdrOptions *options);

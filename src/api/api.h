@@ -23,6 +23,18 @@ extern char *ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageD
 							 const LdrOptions *options);
 
 /*
+ * Who may not write to a dataset may not occupy a place in its queue either: 42501. The rest of the
+ * rights is asked for by the statements that need them.
+ */
+extern void ldr_api_check_rights(const LdrPackageDir *dir, const char *dataset);
+
+/* Has the chain the keys that its strategy needs, and are its conditions conditions? Else 22023. */
+extern void ldr_api_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root);
+
+/* Raises 25001 unless the procedure was called where it can commit. */
+extern void ldr_api_check_commits(FunctionCallInfo fcinfo, const char *hint);
+
+/*
  * The dataset of a function of the job client or, if its argument staging is true, the staging
  * dataset of that; the layout of its name is the argument behind. Raises 22004, 42602, 42939.
  */

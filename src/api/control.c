@@ -120,6 +120,13 @@ loader_resume(PG_FUNCTION_ARGS)
 	package = ldr_api_package(id, true);
 	if (!ldr_api_lock(package))
 		PG_RETURN_BOOL(true);	/* it runs */
+	if (strcmp(package->mode, "job") == 0)
+	{
+		if (!ldr_package_reopen(id))
+			PG_RETURN_BOOL(false);
+		ldr_event(id, "resumed", NULL, "Its client may go on.");
+		PG_RETURN_BOOL(true);
+	}
 	role = ldr_package_owner(package);
 	if (!OidIsValid(role))
 		ereport(ERROR,

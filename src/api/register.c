@@ -10,7 +10,6 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "commands/dbcommands.h"
-#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -90,17 +89,6 @@ register_default_dataset(const LdrPackageDir *dir, const LdrOptions *options)
 			 errhint("Name it: dataset => '...'.")));
 }
 
-char *
-ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
-				const LdrOptions *options)
-{
-	char	   *dataset = PG_ARGISNULL(arg) ? register_default_dataset(dir, options)
-		: text_to_cstring(PG_GETARG_TEXT_PP(arg));
-
-	ldr_api_check_dataset(dataset);
-	return dataset;
-}
-
 void
 ldr_api_check_dataset(const char *dataset)
 {
@@ -117,6 +105,17 @@ ldr_api_check_dataset(const char *dataset)
 				 errmsg("dataset name \"%s\" is reserved", dataset)));
 }
 
+char *
+ldr_api_dataset(FunctionCallInfo fcinfo, int arg, const LdrPackageDir *dir,
+				const LdrOptions *options)
+{
+	char	   *dataset = PG_ARGISNULL(arg) ? register_default_dataset(dir, options)
+		: text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	ldr_api_check_dataset(dataset);
+	return dataset;
+}
+
 void
 ldr_api_check_encoding(const char *schema_name, const char *text, size_t len)
 {
@@ -131,9 +130,8 @@ ldr_api_check_encoding(const char *schema_name, const char *text, size_t len)
 					 errhint("Load it into a database with encoding UTF8.")));
 }
 
-/* Has the chain the keys that its strategy needs, and are its conditions conditions? */
-static void
-register_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
+void
+ldr_api_check_merge(const LdrPackageDir *dir, const LdrSchemaTable *root)
 {
 	LdrMerge	merge = {0};
 
@@ -196,7 +194,7 @@ ldr_api_check_supported(const LdrPackageDir *dir, const char *dataset, const Ldr
 		if (root->disposition == LDR_REPLACE)
 			(void) ldr_replace_strategy(root, options);
 		else
-			register_check_merge(dir, root);
+			ldr_api_check_merge(dir, root);
 	}
 	if (roots != NIL || dir->state->ndropped > 0 || dir->state->ntruncated > 0)
 		(void) ldr_options_staging(options, dataset);
@@ -215,12 +213,8 @@ register_check_connect(void)
 				 errhint("GRANT CONNECT ON DATABASE ... TO it.")));
 }
 
-/*
- * Who may not write to a dataset may not occupy a place in its queue either. The rest of the rights
- * is asked for by the statements that need them.
- */
-static void
-register_check_rights(const LdrPackageDir *dir, const char *dataset)
+void
+ldr_api_check_rights(const LdrPackageDir *dir, const char *dataset)
 {
 	Oid			user = GetUserId();
 	Oid			nsp = get_namespace_oid(dataset, true);
@@ -242,7 +236,8 @@ register_check_rights(const LdrPackageDir *dir, const char *dataset)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to load into dataset \"%s\"", dataset),
-				 errdetail("Role \"%s\" needs %s.", GetUserNameFromId(user, false), needs)));
+				 errdetail("Role \"%s\" needs %s.", GetUserNameFromId(user, false), needs),
+				 errhint("GRANT it, or load into another dataset.")));
 }
 
 static LdrPackage *
@@ -255,6 +250,8 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->schema_hash = dir->schema->version_hash;
 	package->dataset = ldr_api_dataset(fcinfo, 1, dir, options);
 	package->pipeline_name = dir->state->pipeline_name;
+	package->destination_name = options->destination_name;
+	package->mode = "package";
 	package->source = dir->path;
 	package->state = "new";
 	package->options = ldr_options_to_json(options);
@@ -279,10 +276,7 @@ register_has_job(const List *jobs, const char *job_id)
 	return false;
 }
 
-/*
- * One job for each chain of tables that is merged or replaced, behind those of the files. Named as
- * dlt names such jobs; the same each time.
- */
+/* One job for each chain of tables that is merged or replaced, behind those of the files. */
 static void
 register_followups(int64 package_id, const LdrPackageDir *dir)
 {
@@ -291,20 +285,10 @@ register_followups(int64 package_id, const LdrPackageDir *dir)
 
 	foreach(lc, ldr_follow_roots(dir))
 	{
-		const LdrSchemaTable *root = lfirst(lc);
-		char	   *seed = psprintf("%s.%s", dir->load_id, root->name);
-		uint64		id = hash_bytes_extended((unsigned char *) seed, strlen(seed), 0);
-		char	   *name = psprintf("%s.%010llx", root->name,
-									(unsigned long long) (id & UINT64CONST(0xffffffffff)));
-		LdrJob		job = {0};
+		LdrJob	   *job = ldr_follow_job(dir->load_id, lfirst(lc));
 
-		job.ordinal = ++ordinal;
-		job.job_id = psprintf("%s.sql", name);
-		job.file_name = psprintf("%s.0.sql", name);
-		job.table_name = root->name;
-		job.format = "sql";
-		job.kind = root->disposition == LDR_MERGE ? "merge" : "replace";
-		ldr_job_insert(package_id, &job);
+		job->ordinal = ++ordinal;
+		ldr_job_insert(package_id, job);
 	}
 }
 
@@ -347,6 +331,15 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	*is_new = false;
 	if (known == NULL)
 		return NULL;
+	if (strcmp(known->mode, "job") == 0 && !loaded && strcmp(known->state, "loaded") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("load \"%s\" is being loaded by its client, job by job",
+						known->load_id),
+				 errdetail("It is package " INT64_FORMAT ", in state %s.", known->package_id,
+						   known->state),
+				 errhint("Let the client end it, or call loader_forget(" INT64_FORMAT ").",
+						 known->package_id)));
 	if (!ldr_package_may_act(known))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -394,7 +387,7 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 	register_check_connect();
 	package = register_describe(fcinfo, dir, options);
 	ldr_api_check_supported(dir, package->dataset, options);
-	register_check_rights(dir, package->dataset);
+	ldr_api_check_rights(dir, package->dataset);
 	known = register_find(package, dir, elevel, is_new);
 	if (known)
 		return known;
@@ -446,6 +439,11 @@ ldr_api_start(LdrPackage *package)
 {
 	BackgroundWorkerHandle *handle;
 
+	if (strcmp(package->mode, "job") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package " INT64_FORMAT " is driven by its client, job by job",
+						package->package_id)));
 	if (package->system_identifier != (int64) GetSystemIdentifier() ||
 		package->database != MyDatabaseId ||
 		get_role_oid(package->role_name, true) != package->role)

@@ -13,6 +13,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -113,6 +114,8 @@ wait_check_startable(const LdrPackage *package)
 	bool		failed;
 	int64		blocker;
 
+	if (strcmp(package->mode, "job") == 0)
+		return;					/* its client goes on, or somebody cancels it */
 	if (!package->wanted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -226,17 +229,18 @@ loader_wait(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(package->state));
 }
 
-/* loader_run commits inside: only at top level, outside a transaction block. */
-static void
-run_check_context(FunctionCallInfo fcinfo)
+/* It commits inside: only at top level, outside a transaction block. */
+void
+ldr_api_check_commits(FunctionCallInfo fcinfo, const char *hint)
 {
 	CallContext *context = (CallContext *) fcinfo->context;
 
 	if (context == NULL || !IsA(context, CallContext) || context->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("loader_run cannot run inside a transaction block"),
-				 errhint("Use loader_start, commit, and then loader_wait.")));
+				 errmsg("%s cannot run inside a transaction block",
+						get_func_name(fcinfo->flinfo->fn_oid)),
+				 errhint("%s", hint)));
 }
 
 /*
@@ -253,7 +257,7 @@ loader_run(PG_FUNCTION_ARGS)
 	bool		is_new;
 	int64		id;
 
-	run_check_context(fcinfo);
+	ldr_api_check_commits(fcinfo, "Use loader_start, commit, and then loader_wait.");
 	ldr_api_writes("loader_run()");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -15,24 +15,28 @@
 
 #define JOB_COLUMNS \
 	"j.ordinal, j.job_id, j.file_name, j.table_name, j.format, j.state, j.retry_count, j.size, " \
-	"j.inode, j.mtime_ns, j.kind"
+	"j.inode, j.mtime_ns, j.kind, j.definition"
 
 void
 ldr_job_insert(int64 package_id, const LdrJob *job)
 {
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
-	INT8OID, INT4OID, TEXTOID};
+	INT8OID, INT4OID, TEXTOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
 		CStringGetTextDatum(job->job_id), CStringGetTextDatum(job->file_name),
 		CStringGetTextDatum(job->table_name), CStringGetTextDatum(job->format),
 		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
 		Int64GetDatum(job->stamp.mtime_ns),
-	Int32GetDatum(job->retry_count), CStringGetTextDatum(job->kind)};
+		Int32GetDatum(job->retry_count), CStringGetTextDatum(job->kind),
+	LDR_TEXT_ARG(job->definition)};
+	char		nulls[] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ',
+	LDR_TEXT_NULL(job->definition)};
 
 	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, "
-						"table_name, format, size, inode, mtime_ns, retry_count, kind) "
-						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-						11, types, values, NULL, SPI_OK_INSERT, false, NULL, NULL);
+						"table_name, format, size, inode, mtime_ns, retry_count, kind, "
+						"definition) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::json)",
+						12, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
 static void
@@ -51,6 +55,7 @@ job_append(HeapTuple t, TupleDesc d, void *arg)
 	j->stamp.inode = ldr_catalog_int(t, d, 9);
 	j->stamp.mtime_ns = ldr_catalog_int(t, d, 10);
 	j->kind = ldr_catalog_text(t, d, 11);
+	j->definition = ldr_catalog_text(t, d, 12);
 	*(List **) arg = lappend(*(List **) arg, j);
 }
 
@@ -67,7 +72,71 @@ ldr_job_copy(const LdrJob *job)
 	copy->format = pstrdup(job->format);
 	copy->state = pstrdup(job->state);
 	copy->kind = pstrdup(job->kind);
+	copy->definition = job->definition ? pstrdup(job->definition) : NULL;
 	return copy;
+}
+
+/* One job; NULL if there is none of that id. */
+LdrJob *
+ldr_job_find(int64 package_id, const char *job_id)
+{
+	List	   *jobs = NIL;
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(job_id)};
+
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job j "
+						"WHERE package_id = $1 AND job_id = $2",
+						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+	return jobs ? linitial(jobs) : NULL;
+}
+
+/* In job mode: a job that is not completed comes again, under a name with another retry count. */
+void
+ldr_job_renew(int64 package_id, const LdrJob *job)
+{
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
+		CStringGetTextDatum(job->file_name), CStringGetTextDatum(job->format),
+		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
+	Int64GetDatum(job->stamp.mtime_ns), Int32GetDatum(job->retry_count)};
+
+	ldr_catalog_execute("UPDATE loader.job SET state = 'new', file_name = $3, format = $4, "
+						"size = $5, inode = $6, mtime_ns = $7, "
+						"retry_count = greatest(retry_count, $8), "
+						"finished_at = NULL, sqlstate = NULL, exception = NULL "
+						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
+						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/*
+ * In job mode: lock a job until the end of the transaction, for as long as it takes if a session
+ * whose client has gone still works on it. False if it was completed meanwhile, or has gone.
+ */
+bool
+ldr_job_hold(int64 package_id, int ordinal)
+{
+	Oid			types[] = {INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal)};
+
+	return ldr_catalog_execute("SELECT FROM loader.job WHERE package_id = $1 AND ordinal = $2 "
+							   "AND state <> 'completed' FOR UPDATE",
+							   2, types, values, NULL, SPI_OK_SELECT, false, NULL, NULL) > 0;
+}
+
+/* The jobs of a chain's tables that have put rows somewhere, or once had; in order. */
+List *
+ldr_job_list_chain(int64 package_id, const char *chain)
+{
+	List	   *jobs = NIL;
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(chain)};
+
+	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job j "
+						"JOIN loader.package_table t USING (package_id, table_name) "
+						"WHERE package_id = $1 AND t.chain = $2 AND j.kind = 'load' "
+						"ORDER BY ordinal",
+						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+	return jobs;
 }
 
 /* The jobs of a package that load files, or those that follow for chains; in order. */
@@ -284,6 +353,41 @@ ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception)
 	*sqlstate = f.sqlstate;
 	*exception = f.exception;
 	return true;
+}
+
+/* Raise an error as ldr_job_failed has stored it: the detail is behind the first line. */
+void
+ldr_job_raise_failure(const char *sqlstate, char *exception)
+{
+	char	   *detail = exception ? strchr(exception, '\n') : NULL;
+
+	if (detail)
+		*detail++ = '\0';
+	ereport(ERROR,
+			(errcode(sqlstate && strlen(sqlstate) == 5
+					 ? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
+									 sqlstate[4]) : ERRCODE_DATA_EXCEPTION),
+			 errmsg("%s", exception ? exception : "a job of the package failed"),
+			 detail ? errdetail("%s", detail) : 0));
+}
+
+/* Raise the error that a job's record holds, if it holds one. Raises 42704 if there is no job. */
+void
+ldr_job_raise(int64 package_id, const char *job_id)
+{
+	JobFailure	f = {NULL, NULL};
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(job_id)};
+
+	if (ldr_catalog_execute("SELECT sqlstate, exception FROM loader.job "
+							"WHERE package_id = $1 AND job_id = $2",
+							2, types, values, NULL, SPI_OK_SELECT, true, job_read_failure,
+							&f) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package " INT64_FORMAT " has no job \"%s\"", package_id, job_id)));
+	if (f.exception)
+		ldr_job_raise_failure(f.sqlstate, f.exception);
 }
 
 /* Has a job of the package, by itself, left rows in a table that is still there? */

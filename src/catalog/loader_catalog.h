@@ -22,7 +22,9 @@ typedef struct LdrPackage
 	char	   *schema_hash;
 	char	   *dataset;
 	char	   *pipeline_name;	/* NULL: not known */
-	char	   *source;			/* the directory's real path */
+	char	   *destination_name;	/* the client's name for this destination; NULL: not said */
+	char	   *mode;			/* package, or job: its client drives it */
+	char	   *source;			/* the directory's real path; NULL in job mode */
 	char	   *state;
 	bool		wanted;
 	bool		cancel_requested;
@@ -53,6 +55,7 @@ typedef struct LdrJob
 	char	   *kind;			/* load, or what follows a chain: merge, replace */
 	int			retry_count;
 	LdrFileStamp stamp;
+	char	   *definition;		/* JSON, of what follows for a chain in job mode; else NULL */
 } LdrJob;
 
 typedef struct LdrTableStats
@@ -127,6 +130,8 @@ extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name
 									const char *load_id);
 extern void ldr_package_reregister(const LdrPackage *package);
 extern void ldr_package_supersede(int64 package_id);
+extern bool ldr_package_take(int64 package_id);
+extern bool ldr_package_reopen(int64 package_id);
 extern bool ldr_package_want(int64 package_id, int64 system_identifier, Oid database);
 extern void ldr_package_count_attempt(int64 package_id);
 extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier,
@@ -161,6 +166,10 @@ extern int64 ldr_package_sweep(int retention_minutes);
 
 /* job.c */
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);
+extern LdrJob *ldr_job_find(int64 package_id, const char *job_id);
+extern void ldr_job_renew(int64 package_id, const LdrJob *job);
+extern bool ldr_job_hold(int64 package_id, int ordinal);
+extern List *ldr_job_list_chain(int64 package_id, const char *chain);
 extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id, bool followup);
 extern int	ldr_job_last(int64 package_id);
@@ -176,6 +185,9 @@ extern void ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 ro
 extern void ldr_job_failed(int64 package_id, int ordinal, const char *state,
 						   TimestampTz started_at, ErrorData *edata);
 extern void ldr_job_reset(int64 package_id);
+extern void ldr_job_raise(int64 package_id, const char *job_id);
+extern void ldr_job_raise_failure(const char *sqlstate, char *exception)
+			__attribute__((noreturn));
 
 /* Does this session hold a lock on a table of the package, or on one of dlt's own there? */
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);
@@ -195,6 +207,7 @@ extern List *ldr_stage_list(int64 package_id);	/* of LdrStage */
 extern List *ldr_stage_orphans(void);	/* of LdrStage: their packages have ended or gone */
 extern bool ldr_stage_is_orphan(Oid relation);	/* the same of one, seen with a fresh snapshot */
 extern bool ldr_stage_exists(Oid relation);
+extern void ldr_stage_seize(Oid relation);
 
 /* One among the relations (List of Oid) that a package which has not ended has; NULL: none. */
 extern LdrStage *ldr_stage_of_live(const List *relids);

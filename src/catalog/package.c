@@ -23,7 +23,8 @@
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
-	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped"
+	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped, " \
+	"mode, destination_name"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -59,6 +60,8 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->stamps.state.inode = ldr_catalog_int(t, d, 27);
 	p->stamps.state.mtime_ns = ldr_catalog_int(t, d, 28);
 	p->dropped = ldr_catalog_int(t, d, 29) != 0;
+	p->mode = ldr_catalog_text(t, d, 30);
+	p->destination_name = ldr_catalog_text(t, d, 31);
 	*(LdrPackage **) arg = p;
 }
 
@@ -94,17 +97,21 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 		LDR_TEXT_ARG(p->role_name), Int64GetDatum(p->system_identifier),
 		ObjectIdGetDatum(p->database),
 		Int64GetDatum(p->stamps.state.size), Int64GetDatum(p->stamps.state.inode),
-		Int64GetDatum(p->stamps.state.mtime_ns), Int64GetDatum(p->package_id)
+		Int64GetDatum(p->stamps.state.mtime_ns), LDR_TEXT_ARG(p->destination_name),
+		Int64GetDatum(p->package_id)
 	};
 
 	memcpy(values, v, sizeof(v));
 	memset(nulls, ' ', lengthof(v));
 	nulls[4] = LDR_TEXT_NULL(p->pipeline_name);
+	nulls[5] = LDR_TEXT_NULL(p->source);
+	nulls[18] = LDR_TEXT_NULL(p->destination_name);
 }
 
 static Oid	package_arg_types[] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID, INT8OID, INT8OID, INT8OID
+	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID, INT8OID, INT8OID, TEXTOID,
+	INT8OID
 };
 
 /* Enter a package as new. Returns its id, or 0 if another session was first. */
@@ -119,13 +126,14 @@ ldr_package_insert(const LdrPackage *package)
 	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
 						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, "
-						"state_size, state_inode, state_mtime_ns) "
+						"state_size, state_inode, state_mtime_ns, destination_name, mode) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, "
-						"$13, $14, $15, $16, $17, $18) "
+						"$13, $14, $15, $16, $17, $18, $19, "
+						"CASE WHEN $6 IS NULL THEN 'job' ELSE 'package' END) "
 						"ON CONFLICT (dataset, schema_name, load_id) "
 						"WHERE NOT superseded DO NOTHING "
 						"RETURNING package_id",
-						18, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
+						19, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
 						package_read_id, &id);
 	return id;
 }
@@ -144,13 +152,14 @@ ldr_package_reregister(const LdrPackage *package)
 							"settings = $8::jsonb, schema_size = $9, schema_inode = $10, "
 							"schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
 							"system_identifier = $14, database_oid = $15, state_size = $16, "
-							"state_inode = $17, state_mtime_ns = $18, state = 'new', "
+							"state_inode = $17, state_mtime_ns = $18, destination_name = $19, "
+							"state = 'new', "
 							"wanted = false, cancel_requested = false, dropped = false, "
 							"attempts = 0, registered_at = clock_timestamp(), started_at = NULL, "
 							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 							"hint = NULL "
-							"WHERE package_id = $19 AND state IN ('failed', 'cancelled')",
-							19, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
+							"WHERE package_id = $20 AND state IN ('failed', 'cancelled')",
+							20, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
 							NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -192,6 +201,28 @@ ldr_package_supersede(int64 package_id)
 {
 	package_update("UPDATE loader.package SET superseded = true WHERE package_id = $1", package_id,
 				   SPI_OK_UPDATE);
+}
+
+/*
+ * Lock a package in job mode until the end of the transaction, so that its jobs are entered one
+ * after the other. False if there is none any more, or it is none of job mode.
+ */
+bool
+ldr_package_take(int64 package_id)
+{
+	return package_update("SELECT FROM loader.package WHERE package_id = $1 AND mode = 'job' "
+						  "FOR UPDATE", package_id, SPI_OK_SELECT);
+}
+
+/* Bring a stopped package in job mode back: its client may go on. False if it was loaded. */
+bool
+ldr_package_reopen(int64 package_id)
+{
+	return package_update("UPDATE loader.package SET state = 'loading', cancel_requested = false, "
+						  "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
+						  "hint = NULL "
+						  "WHERE package_id = $1 AND mode = 'job' AND state <> 'loaded'",
+						  package_id, SPI_OK_UPDATE);
 }
 
 static bool
@@ -416,7 +447,8 @@ ldr_package_running(const char *dataset)
 	Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
 
 	ldr_catalog_execute("SELECT package_id FROM loader.package WHERE dataset = $1 "
-						"AND NOT superseded AND ((state = 'new' AND wanted) OR state = 'loading') "
+						"AND NOT superseded AND mode = 'package' "
+						"AND ((state = 'new' AND wanted) OR state = 'loading') "
 						"AND system_identifier = $2 AND database_oid = $3 "
 						"ORDER BY package_id LIMIT 1",
 						3, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);

@@ -16,6 +16,30 @@
 	"AND p.state IN ('new', 'loading'))"
 
 /*
+ * In job mode nobody knows whether a client comes back: the staging tables of such a package are
+ * there for others who empty them. Its jobs whose rows are in one have to run again, and what
+ * follows for their chain finds that out.
+ */
+void
+ldr_stage_seize(Oid relation)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relation)};
+
+	ldr_catalog_execute("UPDATE loader.job j "
+						"SET state = 'new', relation = NULL, finished_at = NULL "
+						"FROM loader.stage s JOIN loader.package p USING (package_id) "
+						"WHERE s.relation = $1 AND p.mode = 'job' "
+						"AND p.state IN ('new', 'loading') AND j.package_id = p.package_id "
+						"AND j.relation = $1 AND j.kind = 'load' AND j.state = 'completed'",
+						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+	ldr_catalog_execute("DELETE FROM loader.stage s USING loader.package p "
+						"WHERE s.relation = $1 AND p.package_id = s.package_id "
+						"AND p.mode = 'job'",
+						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+}
+
+/*
  * Note that a relation is the package's; part of the transaction that makes or empties it. A table
  * of the staging dataset may have been that of a package that has ended. Raises 55P03, which is
  * tried again, if it is that of one that has not.

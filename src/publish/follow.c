@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -38,6 +39,25 @@ ldr_follow_roots(const LdrPackageDir *dir)
 			roots = list_append_unique_ptr(roots, root);
 	}
 	return roots;
+}
+
+/* The job that follows for a chain. Named as dlt names such jobs; the same each time. */
+LdrJob *
+ldr_follow_job(const char *load_id, const LdrSchemaTable *root)
+{
+	char	   *seed = psprintf("%s.%s", load_id, root->name);
+	uint64		id = hash_bytes_extended((unsigned char *) seed, strlen(seed), 0);
+	char	   *name = psprintf("%s.%010llx", root->name,
+								(unsigned long long) (id & UINT64CONST(0xffffffffff)));
+	LdrJob	   *job = palloc0(sizeof(LdrJob));
+
+	job->job_id = psprintf("%s.sql", name);
+	job->file_name = psprintf("%s.0.sql", name);
+	job->table_name = root->name;
+	job->format = "sql";
+	job->kind = root->disposition == LDR_MERGE ? "merge" : "replace";
+	job->state = "new";
+	return job;
 }
 
 static void

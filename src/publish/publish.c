@@ -372,6 +372,95 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 	return job != NULL;
 }
 
+/* A job whose rows come from a statement of the client's. */
+static void
+publish_statement(LdrRun *run, LdrJob *job, LdrTableStats *stats, const char *statement)
+{
+	const char *dataset = stats->stage ? ldr_run_staging(run) : run->package->dataset;
+	Oid			relid = get_relname_relid(job->table_name, LookupExplicitNamespace(dataset, false));
+	int64		rows;
+
+	ldr_run_job_begin(run, job);
+	rows = ldr_sql_execute(statement, 0, NULL, NULL, SPI_OK_INSERT);
+	stats->rows_read += rows;
+	if (stats->stage == NULL)
+		stats->rows_inserted += rows;
+	ldr_job_completed(run->package->package_id, job->ordinal, relid, rows, rows,
+					  run->job_started_at);
+	run->job = NULL;
+}
+
+/* The rows of one job into the table, or into its staging table, in the current transaction. */
+void
+ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
+{
+	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
+	LdrTableStats *stats = ldr_run_stats(run, table);
+	ListCell   *lc;
+
+	run->job = job;
+	stats->stage = staging ? LDR_STAGE_STAGING : NULL;
+	if (statement)
+		publish_statement(run, job, stats, statement);
+	else if (staging)
+		ldr_stage_job(run, job, stats->stage);
+	else
+	{
+		Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
+		Oid			relid = get_relname_relid(job->table_name, nsp);
+
+		if (OidIsValid(relid))
+			publish_lock(list_make1_oid(relid));
+		ldr_run_job(run, job, relid, InvalidOid);
+	}
+	/* deferred triggers fire here, where the error still becomes the job's */
+	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
+	foreach(lc, run->stats)
+		ldr_package_table_insert(run->package->package_id, lfirst(lc));
+	ldr_package_hold(run->package->package_id);
+}
+
+/* Rows come from staging tables, whatever the way that a package would have gone. */
+static void
+publish_choose_chain(LdrRun *run, LdrPlan *plan)
+{
+	ldr_ways_choose(plan, run->options);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		LdrPlanTable *t = &plan->tables[i];
+
+		if (t->is_system)
+			continue;
+		if (t->way == LDR_WAY_SWAP)
+		{
+			t->way = t->has_jobs ? LDR_WAY_REFILL : LDR_WAY_EMPTY;
+			t->reason = "loaded in job mode";
+		}
+		else if (t->way == LDR_WAY_APPEND)	/* it is not there, and that is an error */
+			t->way = LDR_WAY_REFILL;
+		if (t->way == LDR_WAY_MERGE)
+			(void) ldr_stage_claim(run, t->table->name);
+	}
+}
+
+void
+ldr_publish_chain(LdrRun *run)
+{
+	LdrPlan    *plan = ldr_run_plan(run);
+	ListCell   *lc;
+
+	publish_choose_chain(run, plan);
+	ldr_stage_check(run, plan);
+	publish_lock(publish_written(plan));
+	ldr_stage_lock(run);
+	ldr_follow(run, plan);
+	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
+	ldr_follow_truncates(run, plan);
+	foreach(lc, run->stats)
+		ldr_package_table_insert(run->package->package_id, lfirst(lc));
+	ldr_package_hold(run->package->package_id);
+}
+
 /*
  * What was new when its jobs ran has got its rows from them: now it is no longer, and still full.
  */

@@ -41,6 +41,14 @@ extern void ldr_publish_end(LdrRun *run);
  */
 extern bool ldr_publish_next_job(LdrRun *run, bool staged_only);
 
+/*
+ * In job mode, in the client's session and the transaction that the caller has begun: the rows of
+ * a job, of its file or by a statement, into its table or its staging table; and what follows for the chain of run->jobs, which are
+ * staged.
+ */
+extern void ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement);
+extern void ldr_publish_chain(LdrRun *run);
+
 /* create.c: DDL */
 
 /* New nullable columns of existing tables, in a short transaction of its own. */
@@ -104,6 +112,13 @@ extern LdrStage *ldr_stage_heap(const LdrRun *run, const char *table_name);
 /* An empty heap for a table that gets no rows. */
 extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 
+/*
+ * In job mode: the staging table of that name becomes the package's, and empty, unless it is its
+ * own already. Raises 42P01 if there is none, 42501 to who does not own it, 55P03 if it belongs to
+ * another package.
+ */
+extern Oid	ldr_stage_claim(LdrRun *run, const char *table_name);
+
 /* Is each table staged as the plan wants it? Raises 40001 if not. */
 extern void ldr_stage_check(LdrRun *run, const LdrPlan *plan);
 
@@ -127,6 +142,7 @@ extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
 extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_roots(const LdrPackageDir *dir);
+extern LdrJob *ldr_follow_job(const char *load_id, const LdrSchemaTable *root);
 extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);
 
 /* load one job's file into its table in the current transaction, and mark it completed */
@@ -136,6 +152,7 @@ extern void ldr_run_job_begin(LdrRun *run, LdrJob *job);
 /* system.c: dlt's own tables, as the current role */
 extern bool ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id);
 extern void ldr_system_record(const LdrRun *run);
+extern void ldr_system_record_load(const LdrRun *run);
 extern void ldr_system_forget_versions(const LdrSchema *schema, const char *dataset);
 extern bool ldr_system_knows_version(const LdrSchema *schema, const char *dataset,
 									 const char *version_hash);

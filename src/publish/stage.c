@@ -19,10 +19,12 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -99,40 +101,60 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
 	return tables;
 }
 
+/* Lock staging tables (List of LdrStage), make them the package's own, and empty them. */
+static void
+stage_take(LdrRun *run, List *stages, bool seize)
+{
+	StringInfoData sql;
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, stages)
+		relids = lappend_oid(relids, ((LdrStage *) lfirst(lc))->relation);
+	if (relids == NIL)
+		return;
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	initStringInfo(&sql);
+	foreach(lc, stages)
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		stage->package_id = run->package->package_id;
+		stage->kind = LDR_STAGE_STAGING;
+		if (seize)
+			ldr_stage_seize(stage->relation);
+		ldr_stage_insert(stage);
+		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
+						 quote_qualified_identifier(ldr_run_staging(run), stage->table_name));
+	}
+	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
+}
+
 /* Empty the staging tables that were not this package's until now, and make them its own. */
 static void
 stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, List *stages)
 {
-	StringInfoData sql;
-	List	   *relids = NIL;
+	List	   *taken = NIL;
 
-	initStringInfo(&sql);
 	for (int i = 0; i < plan->ntables; i++)
 	{
 		const LdrPlanTable *t = &plan->tables[i];
 		const char *kind = ldr_way_stage(t->way);
 		const LdrStage *had = stage_find(stages, LDR_STAGE_STAGING, t->table->name);
-		LdrStage	stage = {0};
+		LdrStage   *stage;
 
 		if (kind == NULL || strcmp(kind, LDR_STAGE_STAGING) != 0)
 			continue;
-		stage.relation = ldr_plan_table(staging, t->table->name)->relid;
-		if (had && had->relation == stage.relation)
+		stage = palloc0(sizeof(LdrStage));
+		stage->relation = ldr_plan_table(staging, t->table->name)->relid;
+		stage->table_name = t->table->name;
+		if (had && had->relation == stage->relation)
 			continue;
 		if (had)				/* somebody has dropped it */
 			ldr_stage_delete(had->relation);
-		stage.package_id = run->package->package_id;
-		stage.table_name = t->table->name;
-		stage.kind = LDR_STAGE_STAGING;
-		ldr_stage_insert(&stage);
-		relids = lappend_oid(relids, stage.relation);
-		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
-						 quote_qualified_identifier(ldr_run_staging(run), t->table->name));
+		taken = lappend(taken, stage);
 	}
-	if (relids == NIL)
-		return;
-	(void) ldr_lock_tables(relids, AccessExclusiveLock);
-	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
+	stage_take(run, taken, true);
 }
 
 /* Is the heap still what the table needs? */
@@ -356,6 +378,33 @@ ldr_stage_lock(const LdrRun *run)
 		if (strcmp(((LdrStage *) lfirst(lc))->kind, LDR_STAGE_STAGING) == 0)
 			stages = lappend(stages, lfirst(lc));
 	stage_lock(run, stages, AccessShareLock);
+}
+
+Oid
+ldr_stage_claim(LdrRun *run, const char *table_name)
+{
+	const char *dataset = ldr_run_staging(run);
+	Oid			nsp = get_namespace_oid(dataset, true);
+	Oid			relid = OidIsValid(nsp) ? get_relname_relid(table_name, nsp) : InvalidOid;
+	LdrStage   *had = stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_STAGING,
+								 table_name);
+	LdrStage	stage = {0};
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", dataset, table_name),
+				 errhint("Call loader_update_stored_schema with staging => true first.")));
+	if (had && had->relation == relid)
+		return relid;
+	if (!ldr_is_owner(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, table_name);
+	if (had)
+		ldr_stage_delete(had->relation);
+	stage.relation = relid;
+	stage.table_name = (char *) table_name;
+	stage_take(run, list_make1(&stage), false);
+	return relid;
 }
 
 /*

@@ -41,12 +41,19 @@ storage_undefined(const char *dataset)
 			 errhint("loader_initialize_storage() creates it, and so does the first load.")));
 }
 
-/* Raises 55006 if one of the relations, which are locked, holds rows of a package that goes on. */
+/*
+ * Raises 55006 if one of the relations, which are locked, holds rows of a package that goes on. In
+ * job mode nobody can know whether it does, so its staging tables are there for who needs them.
+ */
 static void
 storage_check_stages(List *relids)
 {
-	const LdrStage *stage = ldr_stage_of_live(relids);
+	const LdrStage *stage;
+	ListCell   *lc;
 
+	foreach(lc, relids)
+		ldr_stage_seize(lfirst_oid(lc));
+	stage = ldr_stage_of_live(relids);
 	if (stage)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),

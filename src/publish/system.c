@@ -178,13 +178,7 @@ void
 ldr_system_record(const LdrRun *run)
 {
 	const LdrSchema *schema = run->dir->schema;
-	const LdrSchemaTable *t = schema->loads_table;
 	const char *dataset = run->package->dataset;
-	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(run->package->load_id),
-		CStringGetTextDatum(schema->name),
-		Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()),
-	CStringGetTextDatum(schema->version_hash)};
 
 	if (ldr_system_is_loaded(schema, dataset, run->package->load_id))
 		ereport(ERROR,
@@ -196,6 +190,22 @@ ldr_system_record(const LdrRun *run)
 	if (!ldr_system_knows_version(schema, dataset, schema->version_hash))
 		ldr_system_record_version(schema, dataset, schema->version_hash, run->dir->schema_text,
 								  run->dir->schema_len);
+	ldr_system_record_load(run);
+}
+
+/* The load alone. */
+void
+ldr_system_record_load(const LdrRun *run)
+{
+	const LdrSchema *schema = run->dir->schema;
+	const LdrSchemaTable *t = schema->loads_table;
+	const char *dataset = run->package->dataset;
+	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(run->package->load_id),
+		CStringGetTextDatum(schema->name),
+		Int64GetDatum(0), TimestampTzGetDatum(GetCurrentTimestamp()),
+	CStringGetTextDatum(schema->version_hash)};
+
 	ldr_sql_execute(psprintf("INSERT INTO %s (%s, %s, %s, %s, %s) VALUES ($1, $2, $3, $4, $5)",
 							 quote_qualified_identifier(dataset, t->name),
 							 system_column(t, "load_id"),

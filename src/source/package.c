@@ -21,8 +21,10 @@
 #include "source/job_name.h"
 #include "source/package.h"
 #include "source/path.h"
+#include "source/reference.h"
 
 #define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
+#define MAX_REFERENCE	8192	/* bytes of the address in a reference job */
 #define SCAN_DEPTH		8
 
 bool
@@ -166,8 +168,9 @@ package_read_documents(LdrPackageDir *dir, const LdrPackageStamps *expect)
 	pfree(text);
 }
 
-LdrPackageDir *
-ldr_package_open(const char *source, const LdrPackageStamps *expect)
+/* A package with nothing open yet, which is released with the current context. */
+static LdrPackageDir *
+package_begin(void)
 {
 	LdrPackageDir *dir = palloc0(sizeof(LdrPackageDir));
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
@@ -176,6 +179,13 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 	cb->func = package_release;
 	cb->arg = dir;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
+	return dir;
+}
+
+LdrPackageDir *
+ldr_package_open(const char *source, const LdrPackageStamps *expect)
+{
+	LdrPackageDir *dir = package_begin();
 
 	dir->path = ldr_directory_resolve(source);
 	dir->load_id = pstrdup(strrchr(dir->path, '/') + 1);
@@ -183,13 +193,49 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 	dir->fd = ldr_directory_open(dir->path);
 	package_read_documents(dir, expect);
 	package_reserve(dir, dir->path);
+	dir->jobs_path = psprintf("%s/new_jobs", dir->path);
 	dir->jobs_fd = openat(dir->fd, "new_jobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir->jobs_fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		package_refuse(dir, "There is no directory \"new_jobs\" in it.",
 					   "Name a package directory of dlt after normalize: "
 					   "<pipelines_dir>/<pipeline>/load/normalized/<load_id>.");
 	if (dir->jobs_fd < 0)
-		ldr_path_error(psprintf("%s/new_jobs", dir->path), errno);
+		ldr_path_error(dir->jobs_path, errno);
+	return dir;
+}
+
+/* A document that came as an argument of a call. */
+static void
+package_check_document(const char *name, const char *text)
+{
+	if (strlen(text) > MAX_DOCUMENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("argument \"%s\" is larger than %d MB", name, MAX_DOCUMENT >> 20)));
+	if (!pg_verify_mbstr(PG_UTF8, text, strlen(text), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("argument \"%s\" is not valid UTF-8", name)));
+}
+
+LdrPackageDir *
+ldr_package_of_documents(const char *load_id, const char *schema, const char *state)
+{
+	LdrPackageDir *dir = package_begin();
+	LdrError	err = {0};
+
+	if (state == NULL)
+		state = "{}";
+	package_check_document("schema", schema);
+	package_check_document("state", state);
+	dir->path = psprintf("load %s", load_id);
+	dir->load_id = pstrdup(load_id);
+	dir->schema_text = pstrdup(schema);
+	dir->schema_len = strlen(schema);
+	if (ldr_schema_parse(schema, dir->schema_len, &dir->schema, &err) != LDR_OK)
+		ldr_raise(&err, "schema.json");
+	if (ldr_package_state_parse(state, strlen(state), &dir->state, &err) != LDR_OK)
+		ldr_raise(&err, "load_package_state.json");
 	return dir;
 }
 
@@ -237,25 +283,114 @@ package_check_untouched(LdrPackageDir *dir)
 					   "\"package_completed.json\".", NULL);
 }
 
-/* Fill the stamp of one job file, following no link. */
-static void
-package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file)
+/* Open a file by its address, following no link in the path; holder is who names it. */
+static int
+package_open_address(const char *address, const char *holder, char **path)
 {
 	LdrError	err = {0};
-	LdrStatus	status;
-	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file->file_name);
-	int			fd = openat(dir->jobs_fd, file->file_name,
+	char	   *named;
+	char	   *slash;
+	char	   *real;
+	int			dir_fd,
+				fd,
+				error;
+
+	if (ldr_reference_path(address, &named, &err) != LDR_OK)
+		ldr_raise(&err, holder);
+	*path = pstrdup(named);
+	free(named);
+	slash = strrchr(*path, '/');
+	real = ldr_directory_resolve(slash == *path ? "/" : pnstrdup(*path, slash - *path));
+	*path = psprintf("%s/%s", real, slash + 1);
+	dir_fd = ldr_directory_open(real);
+	fd = openat(dir_fd, slash + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	error = errno;
+	close(dir_fd);
+	errno = error;
+	return fd;
+}
+
+/* The address in an open reference job, whose descriptor is closed. */
+static char *
+package_read_address(int fd, const char *path)
+{
+	char		text[MAX_REFERENCE];
+	LdrError	err = {0};
+	ssize_t		n = pread(fd, text, sizeof(text), 0);
+	char	   *url;
+	char	   *address;
+
+	close(fd);
+	if (n < 0)
+		ldr_path_error(path, errno);
+	if (n == sizeof(text))
+		ldr_fail(&err, LDR_TOO_LONG, "reference is longer than %d bytes", MAX_REFERENCE - 1);
+	if (n == sizeof(text) || ldr_reference_parse(text, n, &url, &err) != LDR_OK)
+		ldr_raise(&err, path);
+	address = pstrdup(url);
+	free(url);
+	return address;
+}
+
+/*
+ * Open a job's file, or the one that it refers to: *path is whose bytes they are. -1 with errno if
+ * it cannot be opened.
+ */
+static int
+package_open_job(const LdrPackageDir *dir, const char *file_name, char **path)
+{
+	char		format[32];
+	int			fd = openat(dir->jobs_fd, file_name,
 							O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	*path = psprintf("%s/%s", dir->jobs_path, file_name);
+	ldr_reference_format(file_name, format, sizeof(format));
+	if (fd < 0 || strcmp(format, "reference") != 0)
+		return fd;
+	return package_open_address(package_read_address(fd, *path), *path, path);
+}
+
+/* Stamp an open file, which is closed. */
+static void
+package_stamp(int fd, const char *path, LdrFileStamp *stamp)
+{
+	LdrError	err = {0};
+	LdrStatus	status = ldr_file_stamp(fd, stamp, &err);
+
+	close(fd);
+	if (status != LDR_OK)
+		ldr_raise(&err, path);
+}
+
+/* Fill the stamp of one job file, following no link; *path is where its bytes are. */
+static void
+package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file, char **path)
+{
+	int			fd = package_open_job(dir, file->file_name, path);
 
 	if (fd < 0 && errno == ELOOP)
 		package_refuse(dir, psprintf("Job file \"%s\" is a symbolic link.", file->file_name),
 					   "Put the file itself into the package; links are not followed.");
 	if (fd < 0)
+		ldr_path_error(*path, errno);
+	package_stamp(fd, *path, &file->stamp);
+}
+
+char *
+ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stamp)
+{
+	char	   *path;
+	char	   *name;
+	int			fd = package_open_address(address, NULL, &path);
+
+	if (fd < 0)
 		ldr_path_error(path, errno);
-	status = ldr_file_stamp(fd, &file->stamp, &err);
-	close(fd);
-	if (status != LDR_OK)
-		ldr_raise(&err, path);
+	package_stamp(fd, path, stamp);
+	name = strrchr(path, '/');
+	dir->jobs_path = name == path ? "/" : pnstrdup(path, name - path);
+	package_reserve(dir, dir->jobs_path);
+	dir->jobs_fd = ldr_directory_open(dir->jobs_path);
+	return name + 1;
 }
 
 /* File names are stored; in an encoding other than UTF-8 that takes care of ASCII only. */
@@ -275,13 +410,33 @@ package_check_name(const char *file_name)
 					 errhint("Rename it, or load it into a database with encoding UTF8.")));
 }
 
+/* The format of the bytes at path, by its name; a reference is to a file of another one. */
+static void
+package_check_format(LdrPackageFile *file, const char *format, const char *path)
+{
+	char		referred[32];
+
+	if (strcmp(format, "reference") == 0)
+	{
+		ldr_reference_format(path, referred, sizeof(referred));
+		format = referred;
+	}
+	file->format_name = pstrdup(format);
+	if (!ldr_format_from_name(format, &file->format))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("file format \"%s\" is not supported", format),
+				 errdetail("Job file \"%s\".", path),
+				 errhint("Let dlt write insert_values, csv or jsonl (loader_file_format).")));
+}
+
 static LdrPackageFile *
 package_check_file(LdrPackageDir *dir, const char *file_name)
 {
 	LdrPackageFile *file = palloc0(sizeof(LdrPackageFile));
 	LdrJobName	name;
 	LdrError	err = {0};
-	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
+	char	   *path = psprintf("%s/%s", dir->jobs_path, file_name);
 
 	package_check_name(file_name);
 	if (!pg_verify_mbstr(PG_UTF8, file_name, strlen(file_name), true))
@@ -294,14 +449,9 @@ package_check_file(LdrPackageDir *dir, const char *file_name)
 	file->file_name = pstrdup(file_name);
 	file->job_id = pstrdup(name.job_id);
 	file->table = pstrdup(name.table);
-	file->format_name = pstrdup(name.format);
 	file->retry = name.retry;
-	if (!ldr_format_from_name(name.format, &file->format))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("file format \"%s\" is not supported", name.format),
-				 errdetail("Job file \"%s\".", path),
-				 errhint("Let dlt write insert_values, csv or jsonl (loader_file_format).")));
+	if (strcmp(name.format, "reference") != 0)
+		package_check_format(file, name.format, path);
 	if (ldr_schema_table(dir->schema, name.table) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -309,7 +459,9 @@ package_check_file(LdrPackageDir *dir, const char *file_name)
 						name.job_id, name.table),
 				 errdetail("Job file \"%s\".", path),
 				 errhint("Make the package anew: its files do not belong together.")));
-	package_stamp_file(dir, file);
+	package_stamp_file(dir, file, &path);
+	if (file->format_name == NULL)
+		package_check_format(file, name.format, path);
 	return file;
 }
 
@@ -330,7 +482,7 @@ ldr_package_read(const char *source)
 		package_refuse(dir, "Its load_id, the last element of the path, is empty or longer than 64 "
 					   "bytes.", NULL);
 	package_check_untouched(dir);
-	foreach(lc, ldr_directory_list(dir->jobs_fd, psprintf("%s/new_jobs", dir->path)))
+	foreach(lc, ldr_directory_list(dir->jobs_fd, dir->jobs_path))
 	{
 		CHECK_FOR_INTERRUPTS();
 		dir->files = lappend(dir->files, package_check_file(dir, lfirst(lc)));
@@ -427,31 +579,36 @@ LdrSource *
 ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp)
 {
 	LdrError	err = {0};
-	char	   *path = psprintf("%s/new_jobs/%s", dir->path, file_name);
+	char	   *path;
 	LdrSource  *source;
-	int			fd;
+	int			fd = package_open_job(dir, file_name, &path);
 
-	if (job_check_empty(file_name, stamp, &err) != LDR_OK)
-		ldr_raise(&err, path);
-	if (!AcquireExternalFD())
-		ldr_path_error(path, errno);
-	fd = openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 	{
 		int			error = errno;
 
-		ReleaseExternalFD();
 		if (error != ENOENT)
 			ldr_path_error(path, error);
 		ldr_fail(&err, LDR_FILE_CHANGED, "file has gone since the package was registered");
 		ldr_raise(&err, path);
 	}
+	if (!AcquireExternalFD())
+	{
+		int			error = errno;
+
+		close(fd);
+		ldr_path_error(path, error);
+	}
 	source = job_source(fd, stamp, &err);
+	if (source && job_check_empty(path, stamp, &err) != LDR_OK)
+	{
+		source->close(source);
+		source = NULL;
+	}
 	if (source)
 		source = ldr_codec_source(source, &err);
 	if (source == NULL)
 		ldr_raise(&err, path);
-	pfree(path);
 	return source;
 }
 

@@ -14,7 +14,7 @@ typedef struct LdrPackageFile
 	char	   *file_name;
 	char	   *job_id;
 	char	   *table;
-	char	   *format_name;
+	char	   *format_name;	/* of the bytes: that of the file which a reference is to */
 	LdrFormat	format;
 	int			retry;
 	LdrFileStamp stamp;
@@ -25,7 +25,8 @@ typedef struct LdrPackageDir
 	char	   *path;			/* real: no link in it */
 	char	   *load_id;		/* its last element */
 	int			fd;				/* of the directory */
-	int			jobs_fd;		/* of new_jobs */
+	int			jobs_fd;		/* of jobs_path */
+	char	   *jobs_path;		/* new_jobs; in job mode, the directory that a job's file is in */
 	int			reserved;		/* how many of them are counted with the server */
 	LdrSchema  *schema;
 	char	   *schema_text;	/* schema.json, byte for byte */
@@ -49,6 +50,20 @@ extern LdrPackageDir *ldr_package_read(const char *source);
 /* A source of the plain bytes of a job file, which must still match its stamp. */
 extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name,
 										 const LdrFileStamp *stamp);
+
+/*
+ * In job mode there is no directory, only the documents: schema.json, and load_package_state.json
+ * if state is not NULL. Released with the current context.
+ */
+extern LdrPackageDir *ldr_package_of_documents(const char *load_id, const char *schema,
+											   const char *state);
+
+/*
+ * The file at an address, which is a path on the server, or a URL of one, is the next job's: the
+ * package's directory of jobs is the one it lies in. Checks that the current role may read there.
+ * Returns the file's name and fills its stamp.
+ */
+extern char *ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stamp);
 
 /* The format of that name; false if we do not load it. */
 extern bool ldr_format_from_name(const char *name, LdrFormat *format);

@@ -286,23 +286,6 @@ coordinator_run_jobs(LdrRun *run, bool staged_only)
 	PG_END_TRY();
 }
 
-/* The error of a job that failed in a transaction of its own is that of its atomic package. */
-static void
-__attribute__((noreturn))
-coordinator_raise_job(const char *sqlstate, char *exception)
-{
-	char	   *detail = exception ? strchr(exception, '\n') : NULL;
-
-	if (detail)
-		*detail++ = '\0';
-	ereport(ERROR,
-			(errcode(sqlstate && strlen(sqlstate) == 5
-					 ? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
-									 sqlstate[4]) : ERRCODE_DATA_EXCEPTION),
-			 errmsg("%s", exception ? exception : "a job of the package failed"),
-			 detail ? errdetail("%s", detail) : 0));
-}
-
 /* Jobs are done; did all go well? Raises the package's error if not. */
 static void
 coordinator_check_jobs(LdrRun *run, bool staged_only)
@@ -317,7 +300,7 @@ coordinator_check_jobs(LdrRun *run, bool staged_only)
 	ldr_job_counts(run->package->package_id, staged_only, &unfinished, &failed);
 	if (failed > 0 && staged_only &&
 		ldr_job_first_failure(run->package->package_id, &sqlstate, &exception))
-		coordinator_raise_job(sqlstate, exception);
+		ldr_job_raise_failure(sqlstate, exception);
 	ldr_xact_commit();
 	if (unfinished > 0)
 		ereport(ERROR,
@@ -340,15 +323,14 @@ coordinator_check_jobs(LdrRun *run, bool staged_only)
 static void
 coordinator_check_files(LdrRun *run)
 {
-	char	   *path = psprintf("%s/new_jobs", run->dir->path);
-	int			found = list_length(ldr_directory_list(run->dir->jobs_fd, path));
+	int			found = list_length(ldr_directory_list(run->dir->jobs_fd, run->dir->jobs_path));
 
 	if (found > list_length(run->jobs)) /* one that is missing says so itself */
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package has %d job files, but %d were registered", found,
 						list_length(run->jobs)),
-				 errdetail("Directory \"%s\".", path),
+				 errdetail("Directory \"%s\".", run->dir->jobs_path),
 				 errhint("Register it anew, with loader_start and its directory.")));
 }
 
@@ -585,7 +567,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	}
 	if (package)
 	{
-		ldr_progress_begin(package->package_id, package->role, true);
+		ldr_progress_begin(package->package_id, package->role, LDR_ROLE_COORDINATOR);
 		if (coordinator_may_begin(package, arg->asked))
 			coordinator_load(package);
 		MemoryContextSwitchTo(cxt);

@@ -96,7 +96,7 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 		return;
 	run->started_at = GetCurrentTimestamp();
 	ldr_worker_package = run->package->package_id;
-	ldr_progress_begin(run->package->package_id, run->package->role, false);
+	ldr_progress_begin(run->package->package_id, run->package->role, LDR_ROLE_HELPER);
 	pgstat_report_activity(STATE_RUNNING, psprintf("loading jobs of package " INT64_FORMAT,
 												   run->package->package_id));
 	ldr_worker_become(run->package);

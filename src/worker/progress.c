@@ -32,7 +32,7 @@ enum							/* beyond those that pg_stat_progress_copy shows */
 	PROGRESS_JOB,				/* ordinal of the job in hand */
 	PROGRESS_JOBS_DONE,
 	PROGRESS_JOBS_TOTAL,
-	PROGRESS_COORDINATOR,
+	PROGRESS_AS,				/* LdrProgressRole */
 	PROGRESS_STARTED,
 	PROGRESS_ROWS_DONE,
 	PROGRESS_IS_OURS
@@ -63,14 +63,14 @@ ldr_progress_show(void)
 }
 
 void
-ldr_progress_begin(int64 package_id, Oid role, bool is_coordinator)
+ldr_progress_begin(int64 package_id, Oid role, LdrProgressRole as)
 {
 	memset(mine, 0, sizeof(mine));
 	mine[PROGRESS_COPY_COMMAND] = PROGRESS_COPY_COMMAND_FROM;
 	mine[PROGRESS_COPY_TYPE] = PROGRESS_COPY_TYPE_FILE;
 	mine[PROGRESS_PACKAGE] = package_id;
 	mine[PROGRESS_ROLE] = role;
-	mine[PROGRESS_COORDINATOR] = is_coordinator;
+	mine[PROGRESS_AS] = as;
 	mine[PROGRESS_STARTED] = GetCurrentTimestamp();
 	mine[PROGRESS_IS_OURS] = PROGRESS_MAGIC;
 	rows_before = bytes_before = 0;
@@ -158,18 +158,20 @@ progress_next(int *i)
 int
 ldr_progress_running(void)
 {
+	PgBackendStatus *be;
 	int			i = 0,
 				n = 0;
 
 	pgstat_clear_backend_activity_snapshot();
-	while (progress_next(&i))
-		n++;
+	while ((be = progress_next(&i)) != NULL)
+		if (be->st_progress_param[PROGRESS_AS] != LDR_ROLE_SESSION)
+			n++;
 	return n;
 }
 
 /* Is a coordinator, or a helper, of the package alive? A look, not a lock: it may end right now. */
 static bool
-progress_is_alive(int64 package_id, bool coordinator)
+progress_is_alive(int64 package_id, LdrProgressRole as)
 {
 	PgBackendStatus *be;
 	int			i = 0;
@@ -177,7 +179,7 @@ progress_is_alive(int64 package_id, bool coordinator)
 	pgstat_clear_backend_activity_snapshot();
 	while ((be = progress_next(&i)) != NULL)
 		if (be->st_databaseid == MyDatabaseId &&
-			(be->st_progress_param[PROGRESS_COORDINATOR] != 0) == coordinator &&
+			be->st_progress_param[PROGRESS_AS] == as &&
 			be->st_progress_param[PROGRESS_PACKAGE] == package_id)
 			return true;
 	return false;
@@ -186,13 +188,13 @@ progress_is_alive(int64 package_id, bool coordinator)
 bool
 ldr_progress_is_running(int64 package_id)
 {
-	return progress_is_alive(package_id, true);
+	return progress_is_alive(package_id, LDR_ROLE_COORDINATOR);
 }
 
 bool
 ldr_progress_has_helpers(int64 package_id)
 {
-	return progress_is_alive(package_id, false);
+	return progress_is_alive(package_id, LDR_ROLE_HELPER);
 }
 
 /* One line about a package that runs, for the NOTICE of loader_run. False if it does not run. */
@@ -220,7 +222,7 @@ ldr_progress_snapshot(int64 package_id, char *line, size_t size)
 		jobs += p[PROGRESS_JOBS_DONE];
 		total = Max(total, p[PROGRESS_COPY_BYTES_TOTAL]);
 		jobs_total = Max(jobs_total, p[PROGRESS_JOBS_TOTAL]);
-		if (p[PROGRESS_COORDINATOR])
+		if (p[PROGRESS_AS] == LDR_ROLE_COORDINATOR)
 			phase = phase_names[p[PROGRESS_PHASE]];
 	}
 	if (phase == NULL)
@@ -250,7 +252,7 @@ loader_running(PG_FUNCTION_ARGS)
 		int64	   *p = be->st_progress_param;
 		Datum		values[] = {
 			Int32GetDatum(be->st_procpid), Int64GetDatum(p[PROGRESS_PACKAGE]),
-			BoolGetDatum(p[PROGRESS_COORDINATOR] != 0),
+			BoolGetDatum(p[PROGRESS_AS] == LDR_ROLE_COORDINATOR),
 			CStringGetTextDatum(phase_names[p[PROGRESS_PHASE]]), Int32GetDatum(p[PROGRESS_JOB]),
 			Int32GetDatum(p[PROGRESS_JOBS_DONE]), Int32GetDatum(p[PROGRESS_JOBS_TOTAL]),
 			Int64GetDatum(p[PROGRESS_COPY_BYTES_PROCESSED]),

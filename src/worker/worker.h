@@ -80,7 +80,15 @@ typedef enum LdrPhase
 	LDR_PHASE_LOCKS
 } LdrPhase;
 
-extern void ldr_progress_begin(int64 package_id, Oid role, bool is_coordinator);
+/* what a process is to the package: only a coordinator and its helpers are workers of ours */
+typedef enum LdrProgressRole
+{
+	LDR_ROLE_HELPER,
+	LDR_ROLE_COORDINATOR,
+	LDR_ROLE_SESSION			/* a client's, in job mode */
+} LdrProgressRole;
+
+extern void ldr_progress_begin(int64 package_id, Oid role, LdrProgressRole as);
 extern void ldr_progress_totals(int jobs, uint64 bytes);
 extern LdrPhase ldr_progress_phase(LdrPhase phase);
 extern void ldr_progress_job(int ordinal);

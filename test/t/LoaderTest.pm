@@ -89,7 +89,7 @@ sub new_node
 	return $node;
 }
 
-my $long = 'text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean';
+my $long = 'text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text';
 
 # What README says a role needs, but for the right to read files.
 sub grant_loader
