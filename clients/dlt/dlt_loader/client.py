@@ -5,11 +5,15 @@ all when the package is loaded, see package.py.
 """
 
 import base64
+import hashlib
+import os
 import zlib
 from contextlib import contextmanager
 from datetime import timezone
 from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
+
+from psycopg2.sql import SQL, Identifier
 
 import dlt
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -23,13 +27,18 @@ from dlt.common.destination.client import (
 )
 from dlt.common.json import json
 from dlt.common.schema import Schema, TSchemaTables, TTableSchemaColumns
-from dlt.common.storages.load_package import LoadJobInfo
+from dlt.common.pipeline import current_pipeline
+from dlt.common.storages.load_package import LoadJobInfo, load_package_state
+from dlt.common.versioned_state import json_encode_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import ModelLoadJob, SqlLoadJob
+from dlt.destinations.job_impl import ReferenceFollowupJobRequest
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 
 from dlt_loader.destinations import LoaderClientConfiguration
 from dlt_loader.hand_over import state_is_on_its_way
+from dlt_loader.jobs import FileJob, FollowupJob, FollowupRequest, ModelJob, ReferenceJob
 from dlt_loader.package import Package, PackageJob
 from dlt_loader.server import Server
 
@@ -179,13 +188,78 @@ class LoaderClient(PostgresClient):
     ) -> LoadJob:
         if package := self.package:
             return PackageJob(file_path, package)
-        return super().create_load_job(table, file_path, load_id, restore)
+        if SqlLoadJob.is_sql_job(file_path):
+            return FollowupJob(file_path)
+        if ModelLoadJob.is_model_job(file_path):
+            return ModelJob(file_path)
+        if ReferenceFollowupJobRequest.is_reference_job(file_path):
+            return ReferenceJob(file_path)
+        return FileJob(file_path, restore)
+
+    def create_table_chain_completed_followup_jobs(
+        self,
+        table_chain: Sequence[PreparedTableSchema],
+        completed_table_chain_jobs: Optional[Sequence[LoadJobInfo]] = None,
+    ) -> List[FollowupJobRequest]:
+        package = load_package_state()
+        with self.connected():
+            rows = self.server.call(
+                "loader_create_table_chain_completed_followup_jobs",
+                dataset=self.dataset,
+                schema=json.dumps(self.schema.to_dict()),
+                load_id=package["load_id"],
+                root_table=table_chain[0]["name"],
+                replace_strategy=self.config.replace_strategy,
+                staging_dataset_name_layout=self.staging_layout,
+                state=json_encode_state(package["state"]),
+            )
+        return [FollowupRequest(name, content) for _, _, name, content in rows]
+
+    def start_file_load(self, load_id: str, file_name: str, **what: str) -> None:
+        self.server.call_procedure(
+            "loader_start_file_load",
+            dataset=self.dataset,
+            schema=json.dumps(self.schema.to_dict()),
+            load_id=load_id,
+            file_name=file_name,
+            staging=self.in_staging_dataset_mode,
+            csv_format=self._csv_format(),
+            replace_strategy=self.config.replace_strategy,
+            staging_dataset_name_layout=self.staging_layout,
+            destination_name=self.config.destination_name,
+            **what,
+        )
+
+    def is_file_loaded(self, load_id: str, file_name: str) -> bool:
+        rows = self.server.query(
+            SQL("SELECT state FROM {}(%s, %s, %s, %s)").format(
+                Identifier(self.server.schema, "loader_restore_file_load")
+            ),
+            self.dataset,
+            self.schema.name,
+            load_id,
+            file_name,
+        )
+        return rows == [("completed",)]
+
+    def upload_id(self, load_id: str, job_ids: Iterable[str] = ()) -> str:
+        """The same whenever a package is loaded, so that what was uploaded is found again. Starts
+        with the same word for all packages that this pipeline loads into the dataset."""
+        pipeline = current_pipeline()
+        place = [os.path.abspath(pipeline.working_dir) if pipeline else "", self.dataset]
+        return f"dlt-{_digest(place)}-{_digest(sorted(job_ids))}-{load_id}"[:64]
 
     def complete_load(self, load_id: str) -> None:
         if package := self.package:
             package.finish(self)
         else:
-            super().complete_load(load_id)
+            self.server.call(
+                "loader_complete_load",
+                dataset=self.dataset,
+                schema=json.dumps(self.schema.to_dict()),
+                load_id=load_id,
+                destination_name=self.config.destination_name,
+            )
 
     def load_options(self) -> Dict[str, Any]:
         """What is configuration for dlt, and so not in a package."""
@@ -196,6 +270,7 @@ class LoaderClient(PostgresClient):
             "create_indexes": self.config.create_indexes,
             "csv_format": self._csv_format(),
             "truncate_staging_dataset": dlt.config.get("load.truncate_staging_dataset", bool),
+            "destination_name": self.config.destination_name,
         }
 
     def _csv_format(self) -> Optional[str]:
@@ -214,6 +289,10 @@ class LoaderClient(PostgresClient):
                 staging_dataset_name_layout=self.staging_layout,
                 **arguments,
             )
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 def _schema_info(rows: Sequence[Tuple[Any, ...]]) -> Optional[StorageSchemaInfo]:

@@ -6,13 +6,14 @@ of dlt's loader; what has to outlive it stands in the server's catalog, in the d
 loads, and in the state of the load package (which mode it was begun in).
 """
 
-import hashlib
 import json
 import os
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Iterator, Optional, Sequence, Tuple, cast
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Iterator, Optional, Tuple, cast
 
 from dlt.common import logger
 from dlt.common.configuration.container import Container
@@ -30,8 +31,9 @@ from dlt.common.storages.load_package import (
 )
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from dlt_loader.jobs import without_retries
 from dlt_loader.server import Server
-from dlt_loader.upload import TOpen, in_memory, upload_files
+from dlt_loader.upload import TOpen, upload_files
 
 if TYPE_CHECKING:
     from dlt_loader.client import LoaderClient
@@ -112,7 +114,7 @@ class Package:
             server.schema  # no extension, or another one: say so before anything else
             if self._is_loaded(client):
                 return
-            upload_id = self._upload_id(client)
+            upload_id = client.upload_id(self.load_id, self.job_ids)
             self._give_up_earlier(client, upload_id)
             self._upload(client, upload_id)
             package_id = server.value(
@@ -145,11 +147,6 @@ class Package:
         except DatabaseUndefinedRelation:
             return False
 
-    def _upload_id(self, client: "LoaderClient") -> str:
-        """The same whenever this package is loaded, so that what was uploaded is found again."""
-        place = [os.path.abspath(self.storage.storage.storage_path), client.dataset]
-        return f"dlt-{_digest(place)}-{_digest(sorted(self.job_ids))}-{self.load_id}"[:64]
-
     def _give_up_earlier(self, client: "LoaderClient", upload_id: str) -> None:
         """Packages that failed hold back later ones. dlt loads in order, so an earlier one of
         this pipeline was aborted or dropped if it comes to this one."""
@@ -165,15 +162,18 @@ class Package:
             client.server.value("loader_cancel", package_id=package_id)
 
     def _upload(self, client: "LoaderClient", upload_id: str) -> None:
-        files: Dict[str, TOpen] = {
-            f"{self.load_id}/schema.json": in_memory(self._document("schema.json")),
-            f"{self.load_id}/load_package_state.json": in_memory(self._state()),
+        documents = {
+            PackageStorage.SCHEMA_FILE_NAME: self._document(PackageStorage.SCHEMA_FILE_NAME),
+            PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME: self.state(),
         }
+        files: Dict[str, TOpen] = {
+            f"{self.load_id}/{name}": partial(BytesIO, data) for name, data in documents.items()
+        }
+        total, paths = sum(map(len, documents.values())), self._paths()
         for job_id in self.job_ids:
-            # without its retries a job is the same file each time
-            name = ParsedLoadJobFileName.parse(_any_retry(job_id)).file_name()
-            files[f"{self.load_id}/new_jobs/{name}"] = lambda job_id=job_id: self._open(job_id)
-        total = sum(os.path.getsize(path) for path in self._paths().values())
+            name = f"{self.load_id}/new_jobs/{without_retries(job_id)}"
+            files[name] = partial(self._open, job_id)
+            total += os.path.getsize(paths[job_id])
         with self._counter("Bytes uploaded", total) as count:
             upload_files(
                 client.new_sql_client, client.config.upload_connections, upload_id, files, count
@@ -244,7 +244,8 @@ class Package:
         with open(self.storage.storage.make_full_path(path), "rb") as file:
             return file.read()
 
-    def _state(self) -> bytes:
+    def state(self) -> bytes:
+        """The package's state as it was before the load step."""
         state = json.loads(self._document(PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME))
         for key in LOAD_STEP_STATE:
             state.pop(key, None)
@@ -307,13 +308,3 @@ def _job_files(storage: PackageStorage, load_id: str) -> Dict[str, str]:
         for entry in os.listdir(path):
             found[ParsedLoadJobFileName.parse(entry).job_id()] = os.path.join(path, entry)
     return found
-
-
-def _digest(words: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
-
-
-def _any_retry(job_id: str) -> str:
-    """The file name of a job that was never retried."""
-    table_name, file_id, rest = job_id.split(".", 2)
-    return f"{table_name}.{file_id}.0.{rest}"

@@ -1,7 +1,6 @@
 """Sends files to the server's spool. What is there already is not sent again."""
 
 import hashlib
-import io
 from binascii import b2a_base64
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,7 +94,3 @@ def _bytea(data: bytes) -> SQL:
     """A literal of these bytes. psycopg2 sends no binary parameters, and base64 is half as long
     as its hexadecimal form and takes the server half the time to read."""
     return SQL(f"decode('{b2a_base64(data, newline=False).decode()}', 'base64')")
-
-
-def in_memory(data: bytes) -> TOpen:
-    return lambda: io.BytesIO(data)
