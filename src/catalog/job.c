@@ -90,7 +90,11 @@ ldr_job_find(int64 package_id, const char *job_id)
 	return jobs ? linitial(jobs) : NULL;
 }
 
-/* In job mode: a job that is not completed comes again, under a name with another retry count. */
+/*
+ * In job mode: a job that is not completed comes again, under a name with another retry count. One
+ * that a session still works on stays as it is: that session will want the package, which the
+ * caller has locked, so nobody may wait for it here.
+ */
 void
 ldr_job_renew(int64 package_id, const LdrJob *job)
 {
@@ -104,7 +108,9 @@ ldr_job_renew(int64 package_id, const LdrJob *job)
 						"size = $5, inode = $6, mtime_ns = $7, "
 						"retry_count = greatest(retry_count, $8), "
 						"finished_at = NULL, sqlstate = NULL, exception = NULL "
-						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
+						"WHERE package_id = $1 AND ordinal IN (SELECT ordinal FROM loader.job "
+						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed' "
+						"FOR UPDATE SKIP LOCKED)",
 						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 

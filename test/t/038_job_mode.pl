@@ -1,0 +1,183 @@
+# test/t/038_job_mode.pl: a client drives a load: sessions beside each other, killed, cancelled; and
+# packages that come in between.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LoaderCrash;
+use LoaderTest;
+use Test::More;
+
+my $node = new_node('main', "restart_after_crash = on\nshared_preload_libraries = 'loader'");
+my @keys = ([id => 'bigint', {nullable => JSON::PP::false, primary_key => JSON::PP::true}], [name => 'text']);
+my $load_id = 1;
+
+# Files and the schema's text are those of a package, which is not loaded as one.
+sub files
+{
+	my (%p) = @_;
+	my $dir = make_package(load_id => '1700000000.' . $load_id++, format => 'csv', tables => [{name => 'items', columns => \@keys, %p}]);
+	my $schema = do { local (@ARGV, $/) = "$dir/schema.json"; <> };
+	my @files = sort glob "$dir/new_jobs/*";
+
+	return ($dir, quote_literal($schema), $dir =~ s{.*/}{}r, @files);
+}
+
+# The CALL for a file of a load.
+sub file_load
+{
+	my ($dataset, $schema, $load, $file, $more) = @_;
+	my $name = quote_literal($file =~ s{.*/}{}r);
+
+	return "CALL loader_start_file_load('$dataset', $schema, '$load', $name, " . quote_literal($file) . ($more || '') . ", package_id => NULL, state => NULL)";
+}
+
+sub storage
+{
+	my ($dataset, $schema) = @_;
+
+	one($node, "SELECT loader_initialize_storage('$dataset'); SELECT loader_update_stored_schema('$dataset', $schema)");
+	return;
+}
+
+sub staging
+{
+	my ($dataset, $schema) = @_;
+
+	one($node, "SELECT loader_initialize_storage('$dataset', staging => true); SELECT loader_update_stored_schema('$dataset', $schema, staging => true)");
+	return;
+}
+
+# What a session waits in, inside of the job: a row of the same key that is not committed yet.
+my $hold = "BEGIN; INSERT INTO %s.items VALUES (2, 'held')";
+
+sub waits_for_lock
+{
+	my ($session, $name) = @_;
+
+	wait_for($node, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $session->{pid}", 'Lock');
+	pass($name);
+	return;
+}
+
+# --- beside each other ----------------------------------------------------------------------------
+
+{
+	my ($dir, $schema, $load, @file) = files(rows => [map { [$_, "n$_"] } 1 .. 4], jobs => 2);
+	my ($holder, $one, $same, $other) = map { LoaderCrash->new($node) } 1 .. 4;
+
+	storage('beside', $schema);
+	one($node, 'CREATE UNIQUE INDEX ON beside.items (id)');
+	$holder->query(sprintf $hold, 'beside');
+	my ($held, $free) = sort { (grep { /^2,/ } lines($b)) <=> (grep { /^2,/ } lines($a)) } @file;
+	$one->send(file_load('beside', $schema, $load, $held));
+	waits_for_lock($one, 'a job is held');
+	is(one($node, "SELECT state FROM loader.jobs WHERE file_name = " . quote_literal($held =~ s{.*/}{}r)), 'running', 'and shown as running');
+	like($other->query(file_load('beside', $schema, $load, $free)), qr/\|completed$/, 'another one of the load is not held up by it');
+	$same->send(file_load('beside', $schema, $load, $held =~ s/\.0\.csv$/.0.csv/r));
+	waits_for_lock($same, 'the same again waits');
+	$holder->query('ROLLBACK');
+	like($one->answer, qr/\|completed$/, 'the job is done');
+	like($same->answer, qr/\|completed$/, 'and so it is for the second');
+	is(one($node, 'SELECT count(*), count(DISTINCT id) FROM beside.items'), '4|4', 'its rows are there once');
+	is(one($node, "SELECT loader_complete_load('beside', $schema, '$load') IS NOT NULL"), 't', 'complete');
+	is(one($node, "SELECT state, completed_jobs FROM loader.packages WHERE load_id = '$load'"), 'loaded|2', 'with both jobs');
+	$_->quit for $holder, $one, $same, $other;
+}
+
+sub lines
+{
+	my ($path) = @_;
+
+	local @ARGV = $path;
+	return <>;
+}
+
+# --- a client that has gone, a backend that is killed ----------------------------------------------
+
+for my $how ('kill -9', 'pg_terminate_backend', 'loader_cancel', 'the client goes')
+{
+	my ($dir, $schema, $load, $file) = files(rows => [map { [$_, "n$_"] } 1 .. 3]);
+	my $dataset = 'end_' . $load_id;
+	my ($holder, $one, $again) = map { LoaderCrash->new($node) } 1 .. 3;
+
+	storage($dataset, $schema);
+	one($node, "CREATE UNIQUE INDEX ON $dataset.items (id)");
+	$holder->query(sprintf $hold, $dataset);
+	$one->send(file_load($dataset, $schema, $load, $file));
+	waits_for_lock($one, "$how: the job is held");
+	my $id = one($node, "SELECT package_id FROM loader.packages WHERE load_id = '$load'");
+	if ($how eq 'kill -9')
+	{
+		crash($node, $one->{pid});
+		is(one($node, "SELECT state FROM loader.jobs WHERE package_id = $id"), 'new', "$how: the job is to do");
+	}
+	elsif ($how eq 'pg_terminate_backend')
+	{
+		one($node, "SELECT pg_terminate_backend($one->{pid}, 60000)");
+		is(one($node, "SELECT state FROM loader.jobs WHERE package_id = $id"), 'new', "$how: the job is to do");
+	}
+	elsif ($how eq 'loader_cancel')
+	{
+		is(one($node, "SELECT loader_cancel($id)"), 't', "$how: asked to stop");
+		$holder->query('ROLLBACK');
+		like($one->answer, qr/57014.*has ended/, "$how: the job sees it before it commits");
+		is(one($node, "SELECT count(*) FROM $dataset.items"), 0, "$how: nothing is there");
+		like($again->query(file_load($dataset, $schema, $load, $file)), qr/57014.*was cancelled/, "$how: no job of it is loaded");
+		is(one($node, "SELECT loader_resume($id)"), 't', "$how: until it is resumed");
+	}
+	else
+	{
+		# its backend is still at work, and does not know
+		$one->{run}->signal('KILL');
+	}
+	$again = LoaderCrash->new($node);
+	$again->send(file_load($dataset, $schema, $load, $file));
+	waits_for_lock($again, "$how: a client that comes again waits") if $how eq 'the client goes';
+	$holder->query('ROLLBACK') unless $how eq 'loader_cancel';
+	like($again->answer, qr/\|completed$/, "$how: loaded when it comes again");
+	is(one($node, "SELECT count(*), count(DISTINCT id) FROM $dataset.items"), '3|3', "$how: once");
+	is(one($node, "SELECT count(*) FROM loader.jobs WHERE package_id = $id"), 1, "$how: as one job");
+	$_->quit for $holder, $one, $again;
+}
+
+# --- staged, and then the server dies, or somebody else comes ---------------------------------------
+
+{
+	my ($dir, $schema, $load, @file) = files(rows => [map { [$_, "n$_"] } 1 .. 4], jobs => 2, disposition => 'merge');
+
+	storage('staged', $schema);
+	staging('staged', $schema);
+	my $session = LoaderCrash->new($node);
+	$session->query(file_load('staged', $schema, $load, $file[0], ', staging => true'));
+	power_cut($node);
+	$session = LoaderCrash->new($node);
+	for my $file (@file)
+	{
+		like($session->query(file_load('staged', $schema, $load, $file, ', staging => true')), qr/\|completed$/, 'staged, and not again after a crash');
+	}
+	is(one($node, 'SELECT count(*) FROM staged_staging.items'), 4, 'all rows are staged once');
+	my $follow = one($node, "SELECT content FROM loader_create_table_chain_completed_followup_jobs('staged', $schema, '$load', 'items')");
+	is($session->query($follow), '', 'merged');
+	is($session->query($follow), '', 'and only once');
+	is(one($node, 'SELECT count(*) FROM staged.items'), 4, 'rows are there');
+	is(one($node, 'SELECT count(*) FROM staged._dlt_loads'), 0, 'and do not count yet');
+
+	# a client that stages and goes; a package takes its place
+	my ($gone_dir, $gone_schema, $gone_load, $gone_file) = files(rows => [[1, 'gone']], disposition => 'merge');
+	is(one($node, "SELECT loader_complete_load('staged', $schema, '$load') IS NOT NULL"), 't', 'complete');
+	$session->query(file_load('staged', $gone_schema, $gone_load, $gone_file, ', staging => true'));
+	my $package = make_package(load_id => '1700000000.' . $load_id++, tables => [{name => 'items', columns => \@keys, disposition => 'merge', rows => [[2, 'package']]}]);
+	is(load($node, $package, 'staged'), 'loaded', 'a package is not held up by a client that has gone');
+	is(one($node, "SELECT string_agg(name, ' ' ORDER BY id) FROM staged.items"), 'n1 package n3 n4', 'and merges its own rows only');
+	$follow = one($node, "SELECT content FROM loader_create_table_chain_completed_followup_jobs('staged', $gone_schema, '$gone_load', 'items')");
+	like($session->query($follow), qr/55000.*rows of job .* are not in the staging dataset/, 'the client that comes back is told that its rows are gone');
+	like($session->query(file_load('staged', $gone_schema, $gone_load, $gone_file, ', staging => true')), qr/\|completed$/, 'and can stage them again');
+	is($session->query($follow), '', 'and merge them');
+	is(one($node, "SELECT string_agg(name, ' ' ORDER BY id) FROM staged.items"), 'gone package n3 n4', 'to the same end');
+	$session->quit;
+}
+
+is(nothing_runs($node), 0, 'no lock of ours is left');
+done_testing();
