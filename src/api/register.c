@@ -23,6 +23,7 @@
 #include "loader.h"
 #include "publish/merge.h"
 #include "publish/publish.h"
+#include "source/spool.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(loader_register);
@@ -244,7 +245,7 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->schema_hash = dir->schema->version_hash;
 	package->dataset = ldr_api_dataset(fcinfo, 1, dir, options);
 	package->pipeline_name = dir->state->pipeline_name;
-	package->source = dir->path;
+	package->source = dir->source;
 	package->state = "new";
 	package->options = ldr_options_to_json(options);
 	package->settings = ldr_environment_collect();
@@ -372,6 +373,17 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	return known;
 }
 
+/*
+ * An upload of what is loaded already is done with. (An archive's copy is not: a scan that finds the
+ * archive again would unpack it again.)
+ */
+static void
+register_not_needed(const LdrPackageDir *dir)
+{
+	if (strncmp(dir->source, LDR_UPLOAD_PREFIX, strlen(LDR_UPLOAD_PREFIX)) == 0)
+		ldr_spool_done(dir->source, GetUserId());
+}
+
 LdrPackage *
 ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *is_new)
 {
@@ -386,9 +398,14 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 	register_check_rights(dir, package->dataset);
 	known = register_find(package, dir, elevel, is_new);
 	if (known)
+	{
+		if (!*is_new)
+			register_not_needed(dir);
 		return known;
+	}
 	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
 	{
+		register_not_needed(dir);
 		ereport(elevel,
 				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id,
 						package->dataset)));

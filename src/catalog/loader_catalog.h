@@ -22,7 +22,7 @@ typedef struct LdrPackage
 	char	   *schema_hash;
 	char	   *dataset;
 	char	   *pipeline_name;	/* NULL: not known */
-	char	   *source;			/* the directory's real path */
+	char	   *source;			/* a real path, or upload:<upload_id> */
 	char	   *state;
 	bool		wanted;
 	bool		cancel_requested;
@@ -134,6 +134,7 @@ extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 sy
 extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);
 extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
+extern bool ldr_package_source_is_live(const char *source, Oid role);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_dropped(int64 package_id);

@@ -3,7 +3,8 @@
  *
  *	<load_id>/schema.json, load_package_state.json, new_jobs/<table>.<file_id>.<retry>.<format>[.gz]
  *
- * It is read-only input: nothing in it is renamed, moved or written.
+ * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes from,
+ * a path, an archive or an upload, is origin.c's business.
  */
 #include "postgres.h"
 
@@ -19,8 +20,10 @@
 
 #include "loader.h"
 #include "source/job_name.h"
+#include "source/origin.h"
 #include "source/package.h"
 #include "source/path.h"
+#include "source/spool_name.h"
 
 #define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
 #define SCAN_DEPTH		8
@@ -171,16 +174,19 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 {
 	LdrPackageDir *dir = palloc0(sizeof(LdrPackageDir));
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+	LdrOrigin  *origin;
 
 	dir->fd = dir->jobs_fd = -1;
 	cb->func = package_release;
 	cb->arg = dir;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
 
-	dir->path = ldr_directory_resolve(source);
+	origin = ldr_origin_find(source, expect ? LDR_ORIGIN_AGAIN : LDR_ORIGIN_FIRST);
+	dir->source = origin->source;
+	dir->path = origin->shown;
 	dir->load_id = pstrdup(strrchr(dir->path, '/') + 1);
 	package_reserve(dir, dir->path);
-	dir->fd = ldr_directory_open(dir->path);
+	dir->fd = ldr_directory_open(origin->real);
 	package_read_documents(dir, expect);
 	package_reserve(dir, dir->path);
 	dir->jobs_fd = openat(dir->fd, "new_jobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -349,47 +355,44 @@ ldr_package_read(const char *source)
 	return dir;
 }
 
-/* The source of a job file, whose descriptor is counted as long as it is open. */
-typedef struct JobSource
+/* The source of a file whose descriptor is counted as long as it is open. */
+typedef struct CountedSource
 {
 	LdrSource	pub;			/* first: callers hold a pointer to it */
 	LdrSource  *inner;
-} JobSource;
+} CountedSource;
 
 static ssize_t
-job_source_read(LdrSource *self, char *buf, size_t n, LdrError *err)
+counted_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 {
-	LdrSource  *inner = ((JobSource *) self)->inner;
+	LdrSource  *inner = ((CountedSource *) self)->inner;
 
 	return inner->read(inner, buf, n, err);
 }
 
 static uint64_t
-job_source_consumed(const LdrSource *self)
+counted_consumed(const LdrSource *self)
 {
-	const LdrSource *inner = ((const JobSource *) self)->inner;
+	const LdrSource *inner = ((const CountedSource *) self)->inner;
 
 	return inner->consumed(inner);
 }
 
 static void
-job_source_close(LdrSource *self)
+counted_close(LdrSource *self)
 {
-	LdrSource  *inner = ((JobSource *) self)->inner;
+	LdrSource  *inner = ((CountedSource *) self)->inner;
 
 	inner->close(inner);
 	ReleaseExternalFD();
 	free(self);
 }
 
-/*
- * A counted source over fd, which is counted already and taken over, also if it fails. Not in a
- * memory context: whoever closes it may do so when one is reset.
- */
-static LdrSource *
-job_source(int fd, const LdrFileStamp *stamp, LdrError *err)
+/* Not in a memory context: whoever closes it may do so when one is reset. */
+LdrSource *
+ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 {
-	JobSource  *source = calloc(1, sizeof(JobSource));
+	CountedSource  *source = calloc(1, sizeof(CountedSource));
 	LdrSource  *inner = ldr_file_source(fd, stamp, err);
 
 	if (source == NULL || inner == NULL)
@@ -403,9 +406,9 @@ job_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 		ReleaseExternalFD();
 		return NULL;
 	}
-	source->pub.read = job_source_read;
-	source->pub.close = job_source_close;
-	source->pub.consumed = job_source_consumed;
+	source->pub.read = counted_read;
+	source->pub.close = counted_close;
+	source->pub.consumed = counted_consumed;
 	source->inner = inner;
 	return &source->pub;
 }
@@ -446,7 +449,7 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 		ldr_fail(&err, LDR_FILE_CHANGED, "file has gone since the package was registered");
 		ldr_raise(&err, path);
 	}
-	source = job_source(fd, stamp, &err);
+	source = ldr_counted_source(fd, stamp, &err);
 	if (source)
 		source = ldr_codec_source(source, &err);
 	if (source == NULL)
@@ -529,9 +532,20 @@ package_search(int fd, const char *path, int depth, List **found)
 		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (sub >= 0)
 			package_visit(sub, below, depth, found);
+		else if (errno == ENOTDIR && ldr_archive_ending(name) > 0 &&
+				 fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			*found = lappend(*found, below);
 		else if (errno == EACCES)
 			package_warn_closed(below);
 	}
+}
+
+char *
+ldr_package_load_id(const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+
+	return pnstrdup(name, strlen(name) - ldr_archive_ending(name));
 }
 
 static int
