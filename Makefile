@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	storage \
 	readme \
 	clean
 ENCODING = UTF8
