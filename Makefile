@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	storage \
 	jobs \
 	readme \
 	clean
