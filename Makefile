@@ -27,6 +27,7 @@ REGRESS = \
 	replace \
 	merge \
 	geometry \
+	storage \
 	jobs \
 	readme \
 	clean
@@ -46,7 +47,7 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 ifeq ($(WERROR),1)
 PG_CFLAGS += -Werror
 endif
-SHLIB_LINK = -ljansson -lz -lzstd
+SHLIB_LINK = -ljansson -lz -lzstd -larchive
 
 EXTRA_CLEAN = $(OBJS:.o=.d) $(build_stamp) results regression.diffs regression.out \
 	output_iso tmp_check
