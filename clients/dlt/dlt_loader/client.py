@@ -8,15 +8,13 @@ import base64
 import hashlib
 import os
 import zlib
-from contextlib import contextmanager
 from datetime import timezone
-from types import TracebackType
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from psycopg2.sql import SQL, Identifier
 
 import dlt
-from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.client import (
     FollowupJobRequest,
     JobClientBase,
@@ -26,7 +24,7 @@ from dlt.common.destination.client import (
     StorageSchemaInfo,
 )
 from dlt.common.json import json
-from dlt.common.schema import Schema, TSchemaTables, TTableSchemaColumns
+from dlt.common.schema import Schema, TColumnSchema, TSchemaTables, TTableSchemaColumns
 from dlt.common.pipeline import current_pipeline
 from dlt.common.storages.load_package import LoadJobInfo, load_package_state
 from dlt.common.versioned_state import json_encode_state
@@ -57,6 +55,9 @@ class LoaderClient(PostgresClient):
         self.staging_dataset: str = self.sql_client.staging_dataset_name
         # the server fills in the dataset, dlt has normalized the name that comes out
         self.staging_layout = self.staging_dataset.replace(self.dataset, "%s", 1)
+        self.destination_name = config.destination_name or Destination.to_name(
+            config.destination_type
+        )
         self.server = Server(self.sql_client)
         self.package  # made here, by dlt's main thread, if at all
 
@@ -73,20 +74,12 @@ class LoaderClient(PostgresClient):
     def __enter__(self) -> "LoaderClient":
         # thousands of jobs that wait for their package need no connections
         if not self.package:
-            super().__enter__()
+            self.connect()
         return self
 
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """For what needs a connection while a package is loaded."""
-        if self.sql_client.native_connection:
-            yield
-            return
-        self.sql_client.open_connection()
-        try:
-            yield
-        finally:
-            self.sql_client.close_connection()
+    def connect(self) -> None:
+        if not self.sql_client.native_connection:
+            self.sql_client.open_connection()
 
     # -- storage --
 
@@ -100,12 +93,11 @@ class LoaderClient(PostgresClient):
         return bool(self._storage("loader_is_storage_initialized")[0][0])
 
     def drop_storage(self) -> None:
-        with self.connected():
-            self.server.call(
-                "loader_drop_storage",
-                dataset=self.dataset,
-                staging_dataset_name_layout=self.staging_layout,
-            )
+        self.server.call(
+            "loader_drop_storage",
+            dataset=self.dataset,
+            staging_dataset_name_layout=self.staging_layout,
+        )
 
     def drop_tables(self, *tables: str, delete_schema: bool = True) -> None:
         if not self.package:
@@ -143,34 +135,34 @@ class LoaderClient(PostgresClient):
         rows = self._storage("loader_get_storage_tables", tables=list(names)) if names else []
         for table, column, data_type, nullable, precision, scale in rows:
             if column is not None:
-                tables[names[table]][column] = {
-                    "name": column,
-                    "nullable": nullable,
-                    **self._from_db_type(data_type, precision, scale),
-                }
+                found: TColumnSchema = {"name": column, "nullable": nullable}
+                found.update(self._from_db_type(data_type, precision, scale))  # type: ignore
+                tables[names[table]][column] = found
         return tables.items()
 
-    # -- what dlt has stored --
+    # -- what dlt has stored; None if there is nothing, though dlt does not declare that --
 
-    def get_stored_schema(self, schema_name: str = None) -> Optional[StorageSchemaInfo]:
-        return _schema_info(self._storage("loader_get_stored_schema", schema_name=schema_name))
+    def get_stored_schema(self, schema_name: str = None) -> StorageSchemaInfo:
+        return _schema_info(  # type: ignore[no-any-return]
+            self._storage("loader_get_stored_schema", schema_name=schema_name)
+        )
 
-    def get_stored_schema_by_hash(self, version_hash: str) -> Optional[StorageSchemaInfo]:
-        return _schema_info(
+    def get_stored_schema_by_hash(self, version_hash: str) -> StorageSchemaInfo:
+        return _schema_info(  # type: ignore[no-any-return]
             self._storage("loader_get_stored_schema_by_hash", version_hash=version_hash)
         )
 
-    def get_stored_state(self, pipeline_name: str) -> Optional[StateInfo]:
+    def get_stored_state(self, pipeline_name: str) -> StateInfo:
         try:
             rows = self.server.call(
                 "loader_get_stored_state", dataset=self.dataset, pipeline_name=pipeline_name
             )
         except DatabaseUndefinedRelation:
             if state_is_on_its_way(None):
-                return None  # else dlt would start the pipeline anew
+                return None  # type: ignore[return-value]  # else dlt starts the pipeline anew
             raise
         if not rows:
-            return None
+            return None  # type: ignore[return-value]
         state_is_on_its_way(rows[0][5])
         version, engine_version, name, state, created_at, load_id = rows[0]
         return StateInfo(
@@ -202,7 +194,7 @@ class LoaderClient(PostgresClient):
         completed_table_chain_jobs: Optional[Sequence[LoadJobInfo]] = None,
     ) -> List[FollowupJobRequest]:
         package = load_package_state()
-        with self.connected():
+        with self:  # dlt has not entered it
             rows = self.server.call(
                 "loader_create_table_chain_completed_followup_jobs",
                 dataset=self.dataset,
@@ -226,7 +218,7 @@ class LoaderClient(PostgresClient):
             csv_format=self._csv_format(),
             replace_strategy=self.config.replace_strategy,
             staging_dataset_name_layout=self.staging_layout,
-            destination_name=self.config.destination_name,
+            destination_name=self.destination_name,
             **what,
         )
 
@@ -242,12 +234,12 @@ class LoaderClient(PostgresClient):
         )
         return rows == [("completed",)]
 
-    def upload_id(self, load_id: str, job_ids: Iterable[str] = ()) -> str:
-        """The same whenever a package is loaded, so that what was uploaded is found again. Starts
-        with the same word for all packages that this pipeline loads into the dataset."""
+    def upload_id(self, load_id: str, content: Iterable[str]) -> str:
+        """The same whenever the same content is uploaded, so that what was sent is found again.
+        Begins the same for all that this pipeline loads into the dataset."""
         pipeline = current_pipeline()
         place = [os.path.abspath(pipeline.working_dir) if pipeline else "", self.dataset]
-        return f"dlt-{_digest(place)}-{_digest(sorted(job_ids))}-{load_id}"[:64]
+        return f"dlt-{_digest(place)}-{_digest(content)}-{load_id}"[:64]
 
     def complete_load(self, load_id: str) -> None:
         if package := self.package:
@@ -258,7 +250,7 @@ class LoaderClient(PostgresClient):
                 dataset=self.dataset,
                 schema=json.dumps(self.schema.to_dict()),
                 load_id=load_id,
-                destination_name=self.config.destination_name,
+                destination_name=self.destination_name,
             )
 
     def load_options(self) -> Dict[str, Any]:
@@ -270,7 +262,7 @@ class LoaderClient(PostgresClient):
             "create_indexes": self.config.create_indexes,
             "csv_format": self._csv_format(),
             "truncate_staging_dataset": dlt.config.get("load.truncate_staging_dataset", bool),
-            "destination_name": self.config.destination_name,
+            "destination_name": self.destination_name,
         }
 
     def _csv_format(self) -> Optional[str]:
@@ -281,21 +273,21 @@ class LoaderClient(PostgresClient):
 
     def _storage(self, function: str, **arguments: Any) -> List[Tuple[Any, ...]]:
         """Call a function on the dataset, or on its staging dataset where dlt is at that."""
-        with self.connected():
-            return self.server.call(
-                function,
-                dataset=self.dataset,
-                staging=self.in_staging_dataset_mode,
-                staging_dataset_name_layout=self.staging_layout,
-                **arguments,
-            )
+        self.connect()
+        return self.server.call(
+            function,
+            dataset=self.dataset,
+            staging=self.in_staging_dataset_mode,
+            staging_dataset_name_layout=self.staging_layout,
+            **arguments,
+        )
 
 
-def _digest(words: Sequence[str]) -> str:
+def _digest(words: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
-def _schema_info(rows: Sequence[Tuple[Any, ...]]) -> Optional[StorageSchemaInfo]:
+def _schema_info(rows: Sequence[Tuple[Any, ...]]) -> Any:
     if not rows:
         return None
     version_hash, name, version, engine_version, inserted_at, schema = rows[0]

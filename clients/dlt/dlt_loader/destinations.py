@@ -70,7 +70,7 @@ class loader(postgres):
         caps = super()._raw_capabilities()
         # the formats that the server reads; dlt's selector knows of parquet and a driver for it
         caps.supported_loader_file_formats = ["insert_values", "csv", "jsonl", "model"]
-        caps.loader_file_format_selector = None
+        caps.loader_file_format_selector = None  # type: ignore[assignment]
         # a filesystem staging destination whose bucket the server can read
         caps.supported_staging_file_formats = ["jsonl", "csv", "insert_values"]
         caps.preferred_staging_file_format = "jsonl"

@@ -1,5 +1,6 @@
 """Job mode: dlt's loader drives the server, one call for each file or follow-up job."""
 
+import os
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from psycopg2.sql import SQL, Identifier
@@ -26,7 +27,7 @@ class FileJob(RunnableLoadJob, HasFollowupJobs):
         client = cast("LoaderClient", self._job_client)
         if self.restore and client.is_file_loaded(self._load_id, self.file_name()):
             return
-        upload_id = client.upload_id(self._load_id)
+        upload_id = client.upload_id(self._load_id, [self.job_id(), stamp(os.stat(self._file_path))])
         # a retry of the job is the same file for the server
         name = f"{self._load_id}/new_jobs/{without_retries(self.job_id())}"
         with open(self._file_path, "rb") as file:
@@ -92,6 +93,11 @@ class FollowupRequest(FollowupJobRequestImpl):
     def __init__(self, file_name: str, content: str) -> None:
         super().__init__(file_name)
         self._save_text_file(content)
+
+
+def stamp(found: os.stat_result) -> str:
+    """Changes if the file is changed, but not if it is moved."""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def without_retries(job_id: str) -> str:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Iterator, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, Optional, TypeVar, cast
 
 from dlt.common import logger
 from dlt.common.configuration.container import Container
@@ -31,16 +31,21 @@ from dlt.common.storages.load_package import (
 )
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from dlt_loader.jobs import without_retries
+from dlt_loader.jobs import stamp, without_retries
 from dlt_loader.server import Server
 from dlt_loader.upload import TOpen, upload_files
 
 if TYPE_CHECKING:
     from dlt_loader.client import LoaderClient
 
+TResult = TypeVar("TResult")
+
 PACKAGE_FORMATS = ("insert_values", "csv", "jsonl")
 POLL = "1 second"
 """How often progress is asked for; the end of a package is noticed at once"""
+
+HELPER_BYTES = 8 * 1024 * 1024
+"""How much there must be to upload for each further connection"""
 
 # what dlt writes into the state of a package while it loads, so not part of what is to be loaded
 LOAD_STEP_STATE = ("load_metrics", "applied_dropped_tables", "applied_truncated_tables")
@@ -109,26 +114,22 @@ class Package:
             self._failed_job, self._outcome = None, None
 
     def _load(self, client: "LoaderClient") -> None:
-        with client.connected():
-            server = client.server
-            server.schema  # no extension, or another one: say so before anything else
-            if self._is_loaded(client):
-                return
-            upload_id = client.upload_id(self.load_id, self.job_ids)
-            self._give_up_earlier(client, upload_id)
-            self._upload(client, upload_id)
-            package_id = server.value(
-                "loader_start",
-                source=f"upload:{upload_id}",
-                dataset=client.dataset,
-                **client.load_options(),
-            )
-            if package_id is None:
-                return  # loaded, and forgotten by the catalog
-            state = self._wait(server, package_id)
-            if state != "loaded":
-                self._failed_job = self._ask_failed_job(server, package_id)
-                server.raise_error(package_id)
+        client.connect()
+        server = client.server
+        server.schema  # no extension, or another one: say so before anything else
+        if self._is_loaded(client):
+            return
+        package_id = server.value(
+            "loader_start",
+            source=f"upload:{self._upload(client)}",
+            dataset=client.dataset,
+            **client.load_options(),
+        )
+        if package_id is None:
+            return  # loaded, and forgotten by the catalog
+        if self._wait(server, package_id) != "loaded":
+            self._failed_job = self._ask_failed_job(server, package_id)
+            server.raise_error(package_id)
 
     def _is_loaded(self, client: "LoaderClient") -> bool:
         table = client.sql_client.make_qualified_table_name(client.schema.loads_table_name)
@@ -161,58 +162,62 @@ class Package:
         ):
             client.server.value("loader_cancel", package_id=package_id)
 
-    def _upload(self, client: "LoaderClient", upload_id: str) -> None:
-        documents = {
-            PackageStorage.SCHEMA_FILE_NAME: self._document(PackageStorage.SCHEMA_FILE_NAME),
-            PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME: self.state(),
-        }
+    def _upload(self, client: "LoaderClient") -> str:
+        files_at = self._stats()
+        schema = self._document(PackageStorage.SCHEMA_FILE_NAME)
+        state = self._state()
+        upload_id = client.upload_id(
+            self.load_id,
+            [schema.decode(), state.decode()]
+            + [f"{job_id} {stamp(found)}" for job_id, found in sorted(files_at.items())],
+        )
+        self._give_up_earlier(client, upload_id)
         files: Dict[str, TOpen] = {
-            f"{self.load_id}/{name}": partial(BytesIO, data) for name, data in documents.items()
+            f"{self.load_id}/{PackageStorage.SCHEMA_FILE_NAME}": partial(BytesIO, schema),
+            f"{self.load_id}/{PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME}": partial(BytesIO, state),
         }
-        total, paths = sum(map(len, documents.values())), self._paths()
-        for job_id in self.job_ids:
-            name = f"{self.load_id}/new_jobs/{without_retries(job_id)}"
+        sizes = {job_id: found.st_size for job_id, found in files_at.items()}
+        for job_id in sorted(sizes, key=lambda job_id: -sizes[job_id]):
+            name = f"{self.load_id}/{PackageStorage.NEW_JOBS_FOLDER}/{without_retries(job_id)}"
             files[name] = partial(self._open, job_id)
-            total += os.path.getsize(paths[job_id])
+        total = len(schema) + len(state) + sum(sizes.values())
+        helpers = min(client.config.upload_connections - 1, len(sizes) - 1, total // HELPER_BYTES)
         with self._counter("Bytes uploaded", total) as count:
             upload_files(
-                client.new_sql_client, client.config.upload_connections, upload_id, files, count
+                client.server, client.new_sql_client, max(0, helpers), upload_id, files, count
             )
+        return upload_id
 
     def _wait(self, server: Server, package_id: int) -> str:
-        last: Tuple[Any, ...] = ()
+        warned, done = False, 0
         with self._counter("Bytes loaded", None) as count:
-            done = 0
             while True:
                 state = server.value("loader_wait", package_id=package_id, timeout=POLL)
                 if state not in ("new", "loading"):
                     return str(state)
-                rows = server.query(
+                for now, total, phase in server.query(
                     "SELECT bytes_done, bytes_total, phase FROM loader.progress"
                     " WHERE package_id = %s",
                     package_id,
-                )
-                if rows:
-                    count(rows[0][0] - done, rows[0][1], rows[0][2])
-                    done = rows[0][0]
-                elif state == "new" and not last:
-                    last = self._warn_of_queue(server, package_id)
+                ):
+                    count(now - done, total, phase)
+                    done = now
+                warned = warned or self._warn_of_queue(server, package_id)
 
-    def _warn_of_queue(self, server: Server, package_id: int) -> Tuple[Any, ...]:
+    def _warn_of_queue(self, server: Server, package_id: int) -> bool:
         before = server.query(
-            "SELECT p.package_id, p.state FROM loader.packages p JOIN loader.packages o ON"
+            "SELECT p.package_id FROM loader.packages p JOIN loader.packages o ON"
             " p.dataset = o.dataset AND p.schema_name = o.schema_name AND"
-            " p.package_id < o.package_id WHERE o.package_id = %s AND p.state = 'failed'"
-            " ORDER BY 1 LIMIT 1",
+            " p.package_id < o.package_id WHERE o.package_id = %s AND o.state = 'new'"
+            " AND p.state = 'failed' ORDER BY 1 LIMIT 1",
             package_id,
         )
-        if before:
+        for (other,) in before:
             logger.warning(
-                f"Package {package_id} waits on the server for package {before[0][0]}, which has"
-                " failed: loader_resume, loader_cancel or loader_forget lets it go on"
+                f"Package {package_id} waits on the server for package {other}, which has failed:"
+                " loader_resume, loader_cancel or loader_forget lets it go on"
             )
-            return before[0]
-        return ()
+        return bool(before)
 
     def _ask_failed_job(self, server: Server, package_id: int) -> Optional[str]:
         rows = server.query(
@@ -222,29 +227,31 @@ class Package:
         )
         return rows[0][0] if rows else None
 
-    def _paths(self) -> Dict[str, str]:
-        """Where the files of all jobs are now. One that moves back may be missed, but not often."""
+    def _stats(self) -> Dict[str, os.stat_result]:
+        return self._at_files(lambda paths: {id_: os.stat(path) for id_, path in paths.items()})
+
+    def _open(self, job_id: str) -> BinaryIO:
+        return self._at_files(lambda paths: open(paths[job_id], "rb"))
+
+    def _at_files(self, do: Callable[[Dict[str, str]], TResult]) -> TResult:
+        """Do something with the paths of all jobs. A file may move meanwhile, but not often."""
         for _ in range(100):
             found = _job_files(self.storage, self.load_id)
             if self.job_ids <= set(found):
-                return {job_id: found[job_id] for job_id in self.job_ids}
+                try:
+                    return do({job_id: found[job_id] for job_id in self.job_ids})
+                except FileNotFoundError:
+                    pass
         raise DestinationTerminalException(
             f"Files of package {self.load_id} have gone: {', '.join(self.job_ids - set(found))}"
         )
-
-    def _open(self, job_id: str) -> BinaryIO:
-        while True:
-            try:
-                return open(self._paths()[job_id], "rb")
-            except FileNotFoundError:
-                pass  # it has moved since
 
     def _document(self, name: str) -> bytes:
         path = os.path.join(self.storage.get_package_path(self.load_id), name)
         with open(self.storage.storage.make_full_path(path), "rb") as file:
             return file.read()
 
-    def state(self) -> bytes:
+    def _state(self) -> bytes:
         """The package's state as it was before the load step."""
         state = json.loads(self._document(PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME))
         for key in LOAD_STEP_STATE:

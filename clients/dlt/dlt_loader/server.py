@@ -50,7 +50,7 @@ class Server:
         return rows[0][0] if rows else None
 
     def query(self, query: Union[str, Composed], *arguments: Any) -> List[Tuple[Any, ...]]:
-        return list(self.sql_client.execute_sql(query, *arguments) or [])
+        return [tuple(row) for row in self.sql_client.execute_sql(query, *arguments) or []]
 
     def raise_error(self, package_id: int) -> NoReturn:
         """Raise what made a package fail, as dlt wants it: by whether a retry can help."""
@@ -77,7 +77,7 @@ class Server:
         statement = Composed(
             [verb, Identifier(self.schema, name), SQL("("), SQL(", ").join(given), SQL(")")]
         )
-        return list(self.sql_client.execute_sql(statement) or [])
+        return self.query(statement)
 
     def _check_extension(self) -> str:
         found = self.query(

@@ -2,10 +2,10 @@
 
 import hashlib
 from binascii import b2a_base64
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import BinaryIO, Callable, Iterator, Mapping, Optional
+from contextlib import closing
+from typing import BinaryIO, Callable, Mapping, Optional
 
 from psycopg2.sql import SQL
 
@@ -54,40 +54,46 @@ def upload_file(
 
 
 def upload_files(
+    server: Server,
     connect: Callable[[], Psycopg2SqlClient],
-    connections: int,
+    helpers: int,
     upload_id: str,
     files: Mapping[str, TOpen],
     progress: TProgress,
 ) -> None:
-    """Send all files over several connections. The first error is raised."""
-    queue: "SimpleQueue[str]" = SimpleQueue()
-    for name in files:
-        queue.put(name)
+    """Send all files, also over the connections of some helpers. The first error is raised."""
+    queue = deque(files)
 
-    def work() -> None:
-        with _connected(connect()) as sql_client:
-            server = Server(sql_client)
-            while not queue.empty():
-                try:
-                    name = queue.get_nowait()
-                except Exception:
-                    return
+    def work(server: Server) -> None:
+        try:
+            while queue:
+                name = queue.popleft()
                 with files[name]() as file:
                     upload_file(server, upload_id, name, file, progress)
+        except IndexError:
+            pass  # somebody else took the last one
+        except BaseException:
+            queue.clear()  # the others need not go on
+            raise
 
-    with ThreadPoolExecutor(max(1, min(connections, len(files)))) as pool:
-        for future in [pool.submit(work) for _ in range(pool._max_workers)]:
+    def help() -> None:
+        with closing(_Connection(connect())) as connection:
+            work(connection.server)
+
+    with ThreadPoolExecutor(max(1, helpers)) as pool:
+        futures = [pool.submit(help) for _ in range(helpers)]
+        work(server)
+        for future in futures:
             future.result()
 
 
-@contextmanager
-def _connected(sql_client: Psycopg2SqlClient) -> Iterator[Psycopg2SqlClient]:
-    sql_client.open_connection()
-    try:
-        yield sql_client
-    finally:
-        sql_client.close_connection()
+class _Connection:
+    def __init__(self, sql_client: Psycopg2SqlClient) -> None:
+        sql_client.open_connection()
+        self.server = Server(sql_client)
+
+    def close(self) -> None:
+        self.server.sql_client.close_connection()
 
 
 def _bytea(data: bytes) -> SQL:
