@@ -98,7 +98,7 @@ test_case(const UpdateCase *c)
 	ldr_schema_free(schema);
 }
 
-/* Several changes of a table make one entry, in the order of the changes; a kept type makes none. */
+/* Changes of a table make one entry, in the order of the changes; a kept type makes none. */
 static void
 test_order(void)
 {
