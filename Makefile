@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	upload \
 	storage \
 	jobs \
 	readme \
