@@ -27,6 +27,7 @@ REGRESS = \
 	replace \
 	merge \
 	geometry \
+	upload \
 	storage \
 	jobs \
 	readme \

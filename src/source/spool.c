@@ -33,7 +33,7 @@
 #include "source/spool.h"
 #include "source/spool_name.h"
 
-#define SPOOL_PIECE		(8 * 1024 * 1024)	/* written or hashed between two looks for a cancel */
+#define SPOOL_PIECE		(1024 * 1024)	/* written between two looks for a cancel */
 #define SPOOL_BLOCK		4096	/* what a file or directory counts at least, and in steps of */
 #define SPOOL_STEP		(16 * 1024 * 1024)	/* taken from the limit at once, to unpack */
 

@@ -154,7 +154,7 @@ ldr_member_name_parse(const char *text, bool is_directory, char *name, LdrMember
 	LdrSpoolKind spool_kind;
 
 	*kind = LDR_MEMBER_SKIPPED;
-	if (is_directory && len > 0 && begin[len - 1] == '/')
+	if (is_directory && len > 1 && begin[len - 1] == '/')
 		len--;
 	if (is_directory && (len == 0 || (len == 1 && begin[0] == '.')))
 	{
