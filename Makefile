@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	storage \
 	jobs \
 	readme \
 	clean
@@ -45,7 +46,7 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 ifeq ($(WERROR),1)
 PG_CFLAGS += -Werror
 endif
-SHLIB_LINK = -ljansson -lz -lzstd
+SHLIB_LINK = -ljansson -lz -lzstd -larchive
 
 EXTRA_CLEAN = $(OBJS:.o=.d) $(build_stamp) results regression.diffs regression.out \
 	output_iso tmp_check

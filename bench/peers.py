@@ -55,6 +55,14 @@ for f in ("insert_values", "csv", "parquet"):
               (f"dlt events {f}", "events", DLT + f'events_{f} "{{dsn}}"', f"events_{f}"),
               (f"dlt 300 small {f}, 20 workers", "small", DLT + f'small_{f} "{{dsn}}"', f"small_{f}"),
               (f"dlt 300 small {f}, 2 workers", "small", DLT + f'small_{f} "{{dsn}}" --workers 2', f"small_{f}")]
+# dlt's load step by its own destination and by ours, upload included, over a socket and over TCP
+for f in ("insert_values", "csv", "jsonl"):
+    for tcp in ("", " --tcp"):
+        label = f"{f}.gz{', TCP' if tcp else ''}"
+        if f != "jsonl":    # dlt's own does not load it
+            PEERS.append((f"pipeline.load() dlt, {label}", "client", DLT + f'append_{f} "{{dsn}}"{tcp}', f"append_{f}"))
+        PEERS += [(f"pipeline.load() loader {mode}, {label}", "client", DLT + f'append_{f} "{{dsn}}" --loader {mode}{tcp}', f"append_{f}")
+                  for mode in ("package", "job")]
 PEERS += [
  *[(f"copy csv {n}", "growth", SQL + f"\"copy bench.li from '{{data}}/li_{n}.csv' csv\"", f"{{data}}/li_{n}.csv") for n in (200000, 2000000, 6000000)],
  ("singer target-postgres", "messages", "head -{msgs} {data}/singer.jsonl | {singer} --config {tmp}/singer.json > /dev/null", "{data}/singer.jsonl"),

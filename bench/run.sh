@@ -3,7 +3,7 @@
 # run on a throw-away server. Prints a table in markdown; only the ratios mean something.
 #
 #	N=2000000	rows; RUNS=3 times each
-#	GROUP=load	which peers, see peers.py; or
+#	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
 #	ONLY=REGEX	only some of the group's peers; GROW=1,3,10: other sizes, in millions
@@ -31,11 +31,15 @@ if [ -z "${PYTHON:-}" ]; then
 		die "no Python environment"
 	PYTHON=$keep/venv/bin/python
 fi
+export PYTHONPATH=$top/clients/dlt
 
 copy_tree "$top" "$work/tree"
 build_and_install "$work/tree" || die "the build failed"
 server_conf=$top/bench/postgresql.conf
-server_start || die "the server does not start"
+# over TCP everybody on the machine is let in while this runs
+tcp=()
+[ "$group" != client ] || tcp=("listen_addresses = 'localhost'")
+server_start "${tcp[@]}" || die "the server does not start"
 new_database bench || exit 1
 
 say "making $rows rows of lineitem and the packages, where they are not there yet ..."

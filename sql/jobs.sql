@@ -109,6 +109,21 @@ CALL test.sh('mkdir -p "jobs/bucket/a b" && cp jobs/1.csv "jobs/bucket/a b/3.1.f
 CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.ref.0.reference', 'file://' || replace(test.path('jobs/bucket/a b/3.1.f.csv'), ' ', '%20'), package_id => NULL, state => NULL) \gset ref_
 SELECT job_id, file_name, format, state, rows_inserted FROM loader.jobs WHERE package_id = :ref_package_id;
 CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.s3.0.reference', 's3://bucket/x.csv', package_id => NULL, state => NULL);
+-- An upload, which is not needed any more once its rows are there.
+SELECT loader_upload('up', '3.1/new_jobs/a.up.0.csv', 0, 'id,name
+9,up
+', 13, sha256('id,name
+9,up
+')) AS bytes;
+CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.up.0.csv', 'upload:up/3.1/new_jobs/a.up.0.csv', package_id => NULL, state => NULL) \gset up_
+SELECT file_name, state, rows_inserted FROM loader.jobs WHERE package_id = :up_package_id AND job_id = 'a.up.csv';
+SELECT loader_upload_drop('up') AS is_there;
+SELECT loader_upload('up', '3.1/new_jobs/a.bad.0.csv', 0, 'id,name
+x,up
+', 13) AS bytes;
+CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.bad.0.csv', 'upload:up/3.1/new_jobs/a.bad.0.csv', package_id => NULL, state => NULL);
+CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.bad.0.csv', 'upload:up/3.1/new_jobs/a.other.0.csv', package_id => NULL, state => NULL);
+SELECT loader_upload_drop('up') AS is_there;
 -- and in a package
 SELECT test.schema('s', 'a: id bigint!, name text; write_disposition="append"') AS small \gset
 CALL test.package('3.2', :'small', 'a.ref.0.reference', 'file://' || test.path('jobs/1.csv'));

@@ -351,6 +351,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
 'start every complete package under a directory that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
 
+CREATE FUNCTION loader_upload(upload_id text, file text, "offset" bigint, data bytea, size bigint DEFAULT NULL, sha256 bytea DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_upload'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_upload(text, text, bigint, bytea, bigint, bytea) IS
+'write a chunk of a file of an upload, at an offset that is at most what is there; size and sha256 with the last chunk, which completes the file. Returns how many bytes are there, with data NULL without writing any. Not undone by a rollback. The package is loaded from source ''upload:<upload_id>''. Errors: 42602 bad name, 22023 wrong offset or size, 53400 beyond loader.upload_limit, 55000 the file is complete, and another one, XX001 wrong sha256';
+
+CREATE FUNCTION loader_upload_drop(upload_id text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'loader_upload_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_upload_drop(text) IS
+'remove an upload, complete or not, at once and for good; false if the role has none of that name. Errors: 55006 a package that is not loaded needs it';
+
 CREATE FUNCTION loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
 	OUT retry_count integer, OUT rows_read bigint, OUT rows_inserted bigint, OUT started_at timestamptz, OUT finished_at timestamptz)
 RETURNS SETOF record
@@ -501,7 +515,7 @@ RETURNS json
 AS 'MODULE_PATHNAME', 'loader_update_stored_schema'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) IS
-'bring the tables of the dataset (only_tables, NULL or empty: all of the schema, and _dlt_version) up to the schema and store that in _dlt_version, byte for byte; if its version_hash is stored there already, do nothing, or with force the tables only. Returns what was changed as dlt''s TSchemaTables: tables as dlt prepares them (replace_strategy is what the client has configured) with their new columns; {} if nothing was. dry_run only tells. expected_update is not looked at, as by dlt. Errors: 3F000 no such schema, 22023 or 22032 not a schema or a table that it does not have, 42602 names, 42501 not permitted, 55P03 no locks within loader.lock_deadline, 40001 another session was first, 23502 a NOT NULL column for a table with rows, 0A000 types that PostgreSQL does not have. Imitates JobClientBase.update_stored_schema';
+'bring the tables of the dataset (only_tables, NULL or empty: all of the schema, and _dlt_version) up to the schema and store that in _dlt_version, byte for byte; if its version_hash is stored there already, do nothing, or with force the tables only. Returns what was changed as dlt''s TSchemaTables: tables as dlt prepares them (replace_strategy is what the client has configured) with their new columns; {} if nothing was. dry_run only tells. expected_update is not looked at, as by dlt. Errors: 3F000 no such schema, 22P02 not JSON, 22023 not a schema, or a table that it does not have, 42602 names, 42501 not permitted, 55P03 no locks within loader.lock_deadline, 40001 another session was first, 23502 a NOT NULL column for a table with rows, 0A000 types that PostgreSQL does not have. Imitates JobClientBase.update_stored_schema';
 
 CREATE FUNCTION loader_get_stored_schema(dataset text, schema_name text DEFAULT NULL, staging boolean DEFAULT false,
 	staging_dataset_name_layout text DEFAULT NULL)
@@ -554,3 +568,5 @@ REVOKE ALL ON FUNCTION loader_initialize_storage(text, text[], boolean, text) FR
 REVOKE ALL ON FUNCTION loader_drop_storage(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_upload(text, text, bigint, bytea, bigint, bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_upload_drop(text) FROM PUBLIC;

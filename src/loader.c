@@ -25,8 +25,48 @@ int			ldr_retry_attempts = 5;
 int			ldr_retry_delay = 1000;
 int			ldr_retention = -1;
 int			ldr_launcher_naptime = 60;
+char	   *ldr_spool_directory = NULL;
+int			ldr_upload_limit = 100 * 1024 * 1024;
+int			ldr_upload_retention = 24 * 60;
 
 void		_PG_init(void);
+
+/* What is below it, names of uploads and files, must fit into a path of the server. */
+#define MAX_SPOOL_DIRECTORY (MAXPGPATH / 2 - 100)
+
+static bool
+check_spool_directory(char **value, void **extra, GucSource source)
+{
+	canonicalize_path(*value);
+	if ((*value)[0] != '\0' && strcmp(*value, ".") != 0 && strlen(*value) <= MAX_SPOOL_DIRECTORY)
+		return true;
+	GUC_check_errdetail("It must name a directory of its own, in at most %d bytes.",
+						MAX_SPOOL_DIRECTORY);
+	return false;
+}
+
+static void
+define_spool_settings(void)
+{
+	DefineCustomStringVariable("loader.spool_directory",
+							   "Directory for uploads and unpacked archives.",
+							   "Relative to the data directory, or an absolute path. It is made if "
+							   "the directory above it is there.",
+							   &ldr_spool_directory, "loader_spool", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, check_spool_directory, NULL, NULL);
+	DefineCustomIntVariable("loader.upload_limit",
+							"What a role may have in the spool: its uploads and unpacked archives.",
+							"Each file and directory counts as at least 4 kB. -1: no limit. ALTER "
+							"ROLE sets it for one role.",
+							&ldr_upload_limit, 100 * 1024 * 1024, -1, INT_MAX, PGC_SUSET,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.upload_retention",
+							"Time after which an upload that no package needs is removed.",
+							"Counted from its last chunk. The upload of a package that is new, "
+							"loading or failed stays. -1 keeps them for ever.",
+							&ldr_upload_retention, 24 * 60, -1, INT_MAX, PGC_SIGHUP,
+							GUC_UNIT_MIN, NULL, NULL, NULL);
+}
 
 void
 _PG_init(void)
@@ -84,6 +124,7 @@ _PG_init(void)
 							"The launcher runs only if loader is in shared_preload_libraries.",
 							&ldr_launcher_naptime, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	define_spool_settings();
 	ldr_reserve_settings("loader");
 
 	if (process_shared_preload_libraries_in_progress)

@@ -19,6 +19,9 @@ extern int	ldr_retry_attempts;
 extern int	ldr_retry_delay;	/* ms */
 extern int	ldr_retention;		/* minutes; -1: keep for ever */
 extern int	ldr_launcher_naptime;	/* s */
+extern char *ldr_spool_directory;
+extern int	ldr_upload_limit;	/* kB; -1: none */
+extern int	ldr_upload_retention;	/* minutes; -1: keep for ever */
 
 /*
  * Raise what a part without postgres.h reported, with its SQLSTATE, the place as detail and its

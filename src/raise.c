@@ -37,6 +37,7 @@ raise_sqlstate(const LdrError *err)
 		case LDR_BAD_NAME:
 			return ERRCODE_INVALID_NAME;
 		case LDR_BAD_SCHEMA:
+		case LDR_BAD_ARCHIVE:
 			return ERRCODE_INVALID_PARAMETER_VALUE;
 		case LDR_UNKNOWN_KEY:
 		case LDR_UNSUPPORTED:

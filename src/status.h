@@ -35,6 +35,7 @@ typedef enum LdrStatus
 	LDR_CORRUPT,				/* the compressed stream is damaged */
 	LDR_FILE_CHANGED,			/* the file is not the one that was registered */
 	LDR_OUT_OF_MEMORY,
+	LDR_BAD_ARCHIVE,			/* one with something in it that no package may bring */
 	/* documents */
 	LDR_BAD_JSON,
 	LDR_BAD_SCHEMA,				/* valid JSON, but not a dlt schema */

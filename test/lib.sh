@@ -95,6 +95,7 @@ missing_of()
 			libjansson-dev) has_header jansson.h ;;
 			zlib1g-dev) has_header zlib.h ;;
 			libzstd-dev) has_header zstd.h ;;
+			libarchive-dev) has_header archive.h ;;
 			libipc-run-perl) has_perl IPC::Run ;;
 			python3-venv) has_venv ;;
 			postgresql-server-dev-*) has_server_header ;;
@@ -135,7 +136,7 @@ setup()
 # The needed packages of every script.
 base_packages()
 {
-	echo "gcc make libc6-dev libjansson-dev zlib1g-dev libzstd-dev" \
+	echo "gcc make libc6-dev libjansson-dev zlib1g-dev libzstd-dev libarchive-dev" \
 		"postgresql-$pg_major postgresql-client-$pg_major postgresql-server-dev-$pg_major"
 }
 

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "publish/publish.h"
+#include "source/spool.h"
 #include "worker/worker.h"
 
 /* a coordinator has at most this long to leave an ended package */
@@ -175,6 +176,9 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));
 	forgotten = ldr_package_forget(id);
+	/* the scout removes it; if we roll back the package is there, and needs it */
+	if (package->source)		/* in job mode there is none */
+		ldr_spool_done(package->source, ldr_package_owner(package));
 	ldr_stage_release(id);
 	ldr_start_waiting(true);
 	PG_RETURN_BOOL(forgotten);

@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "loader.h"
+#include "source/origin.h"
 #include "worker/session.h"
 #include "worker/worker.h"
 
@@ -107,11 +108,15 @@ loader_start_file_load(PG_FUNCTION_ARGS)
 								  jobs_text(fcinfo, 10));
 	ldr_api_check_rights(dir, dataset);
 	run = ldr_session_open(dir, dataset, options);
-	if (run == NULL)
-		return jobs_row(fcinfo, 0, "completed");
-	job = ldr_session_enter(run, &from);
-	jobs_run(run, job, &from);
-	return jobs_row(fcinfo, run->package->package_id, "completed");
+	if (run)
+	{
+		job = ldr_session_enter(run, &from);
+		jobs_run(run, job, &from);
+	}
+	/* an upload was sent for this job alone */
+	if (from.source)
+		ldr_origin_file_remove(from.source);
+	return jobs_row(fcinfo, run ? run->package->package_id : 0, "completed");
 }
 
 /* The root of the chain, with what follows for it; NULL: nothing does. */

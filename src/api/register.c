@@ -22,6 +22,7 @@
 #include "loader.h"
 #include "publish/merge.h"
 #include "publish/publish.h"
+#include "source/spool.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(loader_register);
@@ -252,7 +253,7 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->pipeline_name = dir->state->pipeline_name;
 	package->destination_name = options->destination_name;
 	package->mode = "package";
-	package->source = dir->path;
+	package->source = dir->source;
 	package->state = "new";
 	package->options = ldr_options_to_json(options);
 	package->settings = ldr_environment_collect();
@@ -376,6 +377,17 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	return known;
 }
 
+/*
+ * An upload of what is loaded already is done with. (An archive's copy is not: a scan that finds the
+ * archive again would unpack it again.)
+ */
+static void
+register_not_needed(const LdrPackageDir *dir)
+{
+	if (strncmp(dir->source, LDR_UPLOAD_PREFIX, strlen(LDR_UPLOAD_PREFIX)) == 0)
+		ldr_spool_done(dir->source, GetUserId());
+}
+
 LdrPackage *
 ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *is_new)
 {
@@ -390,9 +402,14 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 	ldr_api_check_rights(dir, package->dataset);
 	known = register_find(package, dir, elevel, is_new);
 	if (known)
+	{
+		if (!*is_new)
+			register_not_needed(dir);
 		return known;
+	}
 	if (ldr_system_is_loaded(dir->schema, package->dataset, package->load_id))
 	{
+		register_not_needed(dir);
 		ereport(elevel,
 				(errmsg("package \"%s\" is already loaded into dataset \"%s\"", package->load_id,
 						package->dataset)));

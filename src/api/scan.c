@@ -16,6 +16,7 @@
 #include "loader.h"
 #include "publish/publish.h"
 #include "source/path.h"
+#include "source/spool.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(loader_scan);
@@ -119,7 +120,7 @@ loader_scan(PG_FUNCTION_ARGS)
 										ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, ldr_package_find_all(directory))
 	{
-		const char *load_id = strrchr(lfirst(lc), '/') + 1;
+		char	   *load_id = ldr_package_load_id(lfirst(lc));
 		MemoryContext oldcxt;
 		int64		package_id;
 		Datum		value;
@@ -144,5 +145,6 @@ loader_scan(PG_FUNCTION_ARGS)
 	}
 	ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
+	ldr_spool_sweep();
 	return (Datum) 0;
 }

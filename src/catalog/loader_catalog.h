@@ -24,7 +24,7 @@ typedef struct LdrPackage
 	char	   *pipeline_name;	/* NULL: not known */
 	char	   *destination_name;	/* the client's name for this destination; NULL: not said */
 	char	   *mode;			/* package, or job: its client drives it */
-	char	   *source;			/* the directory's real path; NULL in job mode */
+	char	   *source;			/* a real path, or upload:<upload_id>; NULL in job mode */
 	char	   *state;
 	bool		wanted;
 	bool		cancel_requested;
@@ -139,6 +139,7 @@ extern bool ldr_package_resume(int64 package_id, const char *role_name, int64 sy
 extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);
 extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
+extern bool ldr_package_source_is_live(const char *source, Oid role);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_dropped(int64 package_id);

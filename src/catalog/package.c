@@ -298,6 +298,21 @@ ldr_package_give_up(int64 package_id)
 }
 
 /*
+ * Has a package of the role that is still to be loaded, or could be resumed, this source? Asked with
+ * a fresh snapshot.
+ */
+bool
+ldr_package_source_is_live(const char *source, Oid role)
+{
+	Oid			types[] = {TEXTOID, OIDOID};
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role)};
+
+	return ldr_catalog_execute("SELECT FROM loader.package WHERE source = $1 AND role_oid = $2 "
+							   "AND state IN ('new', 'loading', 'failed') LIMIT 1",
+							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+/*
  * Is this directory in the catalog as a package of the role, which after a restore has the name but
  * another OID, for that dataset or (NULL) for any?
  */

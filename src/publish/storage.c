@@ -112,9 +112,13 @@ storage_execute(const char *command, List *relids)
 
 	initStringInfo(&sql);
 	foreach(lc, relids)
+	{
+		Oid			relid = lfirst_oid(lc);
+
 		appendStringInfo(&sql, "%s %s", sql.len > 0 ? "," : command,
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(lfirst_oid(lc))),
-													get_rel_name(lfirst_oid(lc))));
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+													get_rel_name(relid)));
+	}
 	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
@@ -160,15 +164,20 @@ ldr_storage_initialize(const char *dataset, List *truncate_tables)
 		ldr_create_schema(dataset);
 }
 
-/* DROP SCHEMA ... CASCADE, as its owner, once nobody uses what is in it. */
+/* Ask before any lock; what is in a schema goes with it, whoever owns that. */
+static void
+storage_check_schema_owner(const char *dataset, Oid nsp)
+{
+	if (OidIsValid(nsp) && !has_privs_of_role(GetUserId(), ldr_live_schema_owner(nsp)))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, dataset);
+}
+
+/* DROP SCHEMA ... CASCADE, once nobody uses what is in it. */
 static void
 storage_drop_schema(const char *dataset, Oid nsp)
 {
-	List	   *relids;
+	List	   *relids = ldr_live_relations(nsp);
 
-	if (!has_privs_of_role(GetUserId(), ldr_live_schema_owner(nsp)))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, dataset);
-	relids = ldr_live_relations(nsp);
 	if (relids != NIL)
 		(void) ldr_lock_tables(relids, AccessExclusiveLock);
 	storage_check_stages(relids);
@@ -184,6 +193,8 @@ ldr_storage_drop(const char *dataset, const char *staging)
 
 	if (!OidIsValid(nsp))
 		storage_undefined(dataset);
+	storage_check_schema_owner(dataset, nsp);
+	storage_check_schema_owner(staging, staging_nsp);
 	storage_check_packages(dataset);
 	storage_drop_schema(dataset, nsp);
 	if (OidIsValid(staging_nsp))

@@ -3,7 +3,8 @@
  *
  *	<load_id>/schema.json, load_package_state.json, new_jobs/<table>.<file_id>.<retry>.<format>[.gz]
  *
- * It is read-only input: nothing in it is renamed, moved or written.
+ * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes from,
+ * a path, an archive or an upload, is origin.c's business.
  */
 #include "postgres.h"
 
@@ -19,9 +20,11 @@
 
 #include "loader.h"
 #include "source/job_name.h"
+#include "source/origin.h"
 #include "source/package.h"
 #include "source/path.h"
 #include "source/reference.h"
+#include "source/spool_name.h"
 
 #define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
 #define MAX_REFERENCE	8192	/* bytes of the address in a reference job */
@@ -186,11 +189,14 @@ LdrPackageDir *
 ldr_package_open(const char *source, const LdrPackageStamps *expect)
 {
 	LdrPackageDir *dir = package_begin();
+	LdrOrigin  *origin;
 
-	dir->path = ldr_directory_resolve(source);
+	origin = ldr_origin_find(source, expect ? LDR_ORIGIN_AGAIN : LDR_ORIGIN_FIRST);
+	dir->source = origin->source;
+	dir->path = origin->shown;
 	dir->load_id = pstrdup(strrchr(dir->path, '/') + 1);
 	package_reserve(dir, dir->path);
-	dir->fd = ldr_directory_open(dir->path);
+	dir->fd = ldr_directory_open(origin->real);
 	package_read_documents(dir, expect);
 	package_reserve(dir, dir->path);
 	dir->jobs_path = psprintf("%s/new_jobs", dir->path);
@@ -379,17 +385,28 @@ package_stamp_file(LdrPackageDir *dir, LdrPackageFile *file, char **path)
 char *
 ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stamp)
 {
+	bool		upload = ldr_origin_is_upload(address);
 	char	   *path;
 	char	   *name;
-	int			fd = package_open_address(address, NULL, &path);
+	char	   *real;
+	int			fd;
 
+	if (upload)
+	{
+		path = ldr_origin_file(address);
+		fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	}
+	else
+		fd = package_open_address(address, NULL, &path);
 	if (fd < 0)
-		ldr_path_error(path, errno);
-	package_stamp(fd, path, stamp);
+		ldr_path_error(upload ? address : path, errno);
+	package_stamp(fd, upload ? address : path, stamp);
 	name = strrchr(path, '/');
-	dir->jobs_path = name == path ? "/" : pnstrdup(path, name - path);
+	real = name == path ? "/" : pnstrdup(path, name - path);
+	/* where the spool is on disk is nobody's business */
+	dir->jobs_path = upload ? pnstrdup(address, strrchr(address, '/') - address) : real;
 	package_reserve(dir, dir->jobs_path);
-	dir->jobs_fd = ldr_directory_open(dir->jobs_path);
+	dir->jobs_fd = ldr_directory_open(real);
 	return name + 1;
 }
 
@@ -501,47 +518,44 @@ ldr_package_read(const char *source)
 	return dir;
 }
 
-/* The source of a job file, whose descriptor is counted as long as it is open. */
-typedef struct JobSource
+/* The source of a file whose descriptor is counted as long as it is open. */
+typedef struct CountedSource
 {
 	LdrSource	pub;			/* first: callers hold a pointer to it */
 	LdrSource  *inner;
-} JobSource;
+} CountedSource;
 
 static ssize_t
-job_source_read(LdrSource *self, char *buf, size_t n, LdrError *err)
+counted_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 {
-	LdrSource  *inner = ((JobSource *) self)->inner;
+	LdrSource  *inner = ((CountedSource *) self)->inner;
 
 	return inner->read(inner, buf, n, err);
 }
 
 static uint64_t
-job_source_consumed(const LdrSource *self)
+counted_consumed(const LdrSource *self)
 {
-	const LdrSource *inner = ((const JobSource *) self)->inner;
+	const LdrSource *inner = ((const CountedSource *) self)->inner;
 
 	return inner->consumed(inner);
 }
 
 static void
-job_source_close(LdrSource *self)
+counted_close(LdrSource *self)
 {
-	LdrSource  *inner = ((JobSource *) self)->inner;
+	LdrSource  *inner = ((CountedSource *) self)->inner;
 
 	inner->close(inner);
 	ReleaseExternalFD();
 	free(self);
 }
 
-/*
- * A counted source over fd, which is counted already and taken over, also if it fails. Not in a
- * memory context: whoever closes it may do so when one is reset.
- */
-static LdrSource *
-job_source(int fd, const LdrFileStamp *stamp, LdrError *err)
+/* Not in a memory context: whoever closes it may do so when one is reset. */
+LdrSource *
+ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 {
-	JobSource  *source = calloc(1, sizeof(JobSource));
+	CountedSource  *source = calloc(1, sizeof(CountedSource));
 	LdrSource  *inner = ldr_file_source(fd, stamp, err);
 
 	if (source == NULL || inner == NULL)
@@ -555,9 +569,9 @@ job_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 		ReleaseExternalFD();
 		return NULL;
 	}
-	source->pub.read = job_source_read;
-	source->pub.close = job_source_close;
-	source->pub.consumed = job_source_consumed;
+	source->pub.read = counted_read;
+	source->pub.close = counted_close;
+	source->pub.consumed = counted_consumed;
 	source->inner = inner;
 	return &source->pub;
 }
@@ -599,7 +613,7 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 		close(fd);
 		ldr_path_error(path, error);
 	}
-	source = job_source(fd, stamp, &err);
+	source = ldr_counted_source(fd, stamp, &err);
 	if (source && job_check_empty(path, stamp, &err) != LDR_OK)
 	{
 		source->close(source);
@@ -686,9 +700,20 @@ package_search(int fd, const char *path, int depth, List **found)
 		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (sub >= 0)
 			package_visit(sub, below, depth, found);
+		else if (errno == ENOTDIR && ldr_archive_ending(name) > 0 &&
+				 fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			*found = lappend(*found, below);
 		else if (errno == EACCES)
 			package_warn_closed(below);
 	}
+}
+
+char *
+ldr_package_load_id(const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+
+	return pnstrdup(name, strlen(name) - ldr_archive_ending(name));
 }
 
 static int

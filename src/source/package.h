@@ -22,7 +22,8 @@ typedef struct LdrPackageFile
 
 typedef struct LdrPackageDir
 {
-	char	   *path;			/* real: no link in it */
+	char	   *source;			/* for the catalog: by what it is found again */
+	char	   *path;			/* for messages; of a directory on the server it is the real one */
 	char	   *load_id;		/* its last element */
 	int			fd;				/* of the directory */
 	int			jobs_fd;		/* of jobs_path */
@@ -37,8 +38,8 @@ typedef struct LdrPackageDir
 } LdrPackageDir;
 
 /*
- * Open a package and read its documents; checks that the current role may read there. With
- * expect, the documents must be those of these stamps. Everything lives in the current context and
+ * Open a package and read its documents; checks that the current role may read there. source is
+ * one of origin.h. With expect, the documents must be those of these stamps. Everything lives in the current context and
  * is released with it, also descriptors. Raises an error that says which element of the path, or
  * which file and line, is at fault.
  */
@@ -65,11 +66,22 @@ extern LdrPackageDir *ldr_package_of_documents(const char *load_id, const char *
  */
 extern char *ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stamp);
 
+/*
+ * A source over fd, which is counted with the server already (AcquireExternalFD) and taken over, also
+ * if it fails. As ldr_file_source.
+ */
+extern LdrSource *ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err);
+
 /* The format of that name; false if we do not load it. */
 extern bool ldr_format_from_name(const char *name, LdrFormat *format);
 
-
-/* Load ids and paths of the complete packages under a directory, in order of load_id. */
+/*
+ * Paths of the complete packages under a directory, in order of load_id: directories, and archives
+ * by their names, which say the load_id.
+ */
 extern List *ldr_package_find_all(const char *directory);
+
+/* The load_id that the path of a package says. */
+extern char *ldr_package_load_id(const char *path);
 
 #endif							/* LDR_PACKAGE_H */

@@ -219,6 +219,19 @@ ldr_directory_open(const char *real)
 	return fd;
 }
 
+int
+ldr_file_open(const char *real)
+{
+	const char *name = strrchr(real, '/') + 1;
+	int			dir = ldr_directory_open(name - real > 1 ? pnstrdup(real, name - real) : "/");
+	int			fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			err = errno;
+
+	close(dir);
+	errno = err;
+	return fd;
+}
+
 /* Names in an open directory, without "." and ".."; NULL with errno if it cannot be listed. */
 List *
 ldr_directory_list(int fd, const char *real)

@@ -31,6 +31,7 @@
 #include "loader.h"
 #include "publish/publish.h"
 #include "source/path.h"
+#include "source/spool.h"
 #include "worker/worker.h"
 
 #define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
@@ -105,6 +106,7 @@ loader_worker_main(Datum main_arg)
 			ldr_stage_sweep();
 			PopActiveSnapshot();
 		}
+		ldr_spool_sweep();		/* without the extension nobody needs what it left */
 		CommitTransactionCommand();
 	}
 }
@@ -528,9 +530,25 @@ coordinator_enter(const LdrWorkerArg *arg)
 	return false;
 }
 
-/* Let lock and slot go, and start what waited for this package or for a slot. */
+/* What a loaded package was read from is needed no more, as far as it is ours. */
 static void
-coordinator_leave(int64 package_id)
+coordinator_done_with(const LdrPackage *package)
+{
+	const LdrPackage *now;
+
+	if (!ldr_spool_concerns(package->source))
+		return;
+	now = ldr_package_get(package->package_id, true);
+	if (now && strcmp(now->state, "loaded") == 0)
+		ldr_spool_done(now->source, now->role);
+}
+
+/*
+ * Let lock and slot go, and start what waited for this package or for a slot. package is NULL if it
+ * was not our turn.
+ */
+static void
+coordinator_leave(int64 package_id, const LdrPackage *package)
 {
 	ldr_package_unlock(package_id);
 	ldr_slot_release();
@@ -540,6 +558,9 @@ coordinator_leave(int64 package_id)
 	ldr_start_waiting(false);
 	(void) ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
+	if (package)
+		coordinator_done_with(package);
+	ldr_spool_sweep();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
@@ -572,5 +593,5 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 			coordinator_load(package);
 		MemoryContextSwitchTo(cxt);
 	}
-	coordinator_leave(arg->package_id);
+	coordinator_leave(arg->package_id, package);
 }

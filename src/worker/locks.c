@@ -4,7 +4,7 @@
  *
  * They live in the space of advisory locks, with a class number that the SQL functions cannot
  * produce (those use 1 and 2). Order: package, slot, job, dataset (create), relations, dataset
- * (record).
+ * (record). source/spool.c has classes of its own, from 0x4c20 on, which come after all of these.
  */
 #include "postgres.h"
 
