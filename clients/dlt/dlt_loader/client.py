@@ -22,6 +22,7 @@ from dlt.common.destination.client import (
     PreparedTableSchema,
     StateInfo,
     StorageSchemaInfo,
+    SupportsStagingDestination,
 )
 from dlt.common.json import json
 from dlt.common.schema import Schema, TColumnSchema, TSchemaTables, TTableSchemaColumns
@@ -41,7 +42,7 @@ from dlt_loader.package import Package, PackageJob
 from dlt_loader.server import Server
 
 
-class LoaderClient(PostgresClient):
+class LoaderClient(PostgresClient, SupportsStagingDestination):
     config: LoaderClientConfiguration
 
     def __init__(
@@ -174,6 +175,9 @@ class LoaderClient(PostgresClient):
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         return not self.package and super().should_load_data_to_staging_dataset(table_name)
+
+    def should_truncate_table_before_load_on_staging_destination(self, table_name: str) -> bool:
+        return self.config.truncate_tables_on_staging_destination_before_load
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def make(tmp_path, ours, mode):
         )
 
     return run
+
+
+@pytest.fixture
+def shared():
+    """A directory that the server's user may read."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
 
 
 @pytest.fixture
