@@ -174,7 +174,7 @@ need_dlt()
 {
 	dlt_python=$work/dlt/bin/python
 	[ ! -x "$dlt_python" ] || return 0
-	make_venv "$work/dlt" 'dlt[postgres]==1.31.0' ||
+	make_venv "$work/dlt" 'dlt[postgres]==1.31.0' 'psycopg[binary]' ||
 		skip_step "no Python with dlt: it is not in the package index"
 }
 
@@ -187,6 +187,21 @@ step_client()
 	HOME=$work PGDATABASE=client RUNTIME__LOG_LEVEL=CRITICAL RUNTIME__DLTHUB_TELEMETRY=false \
 		timeout -k 10 600 "$dlt_python" test/client/storage.py --scenarios test/oracle/scenarios
 }
+
+# The oracle's packages, driven by dlt's loader through our client: client_oracle MODE
+client_oracle()
+{
+	need_server
+	local dlt_python
+	need_dlt
+	new_database "client_$1" || return
+	HOME=$work PYTHONPATH=$tree/clients/dlt timeout -k 10 600 "$dlt_python" test/client/oracle.py \
+		--mode "$1" --dsn "postgresql://postgres:x@localhost/client_$1?host=$PGHOST&port=$PGPORT"
+}
+
+step_client_package() { client_oracle package; }
+
+step_client_job() { client_oracle job; }
 
 step_oracle()
 {
@@ -231,6 +246,8 @@ run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step client "storage functions beside dlt's own client"
+run_step client_package "comparison with dlt's own loader, through the client, whole packages"
+run_step client_job 'the same, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
 run_step other_servers 'other servers'

@@ -3,6 +3,9 @@
 
     oracle.py --dsn postgresql://loader:loader@localhost/db [--mode package|job|dlt] [--staging] ...
 
+The staging dataset is compared, too, but for what staging_differs.txt says of job mode, and that of
+test/oracle of package mode. Scenarios that need an extension which the server has not are skipped.
+
 Each package is put where normalize would have left it, and pipeline.load() loads it: through the
 client dlt_loader in one of its modes, or, with --mode dlt, through dlt's own postgres, which shows
 that this script drives the packages right. The other options are those of test/oracle/check.py.
@@ -14,12 +17,15 @@ import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "oracle"))
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 import check
 import dlt
+import extensions
+import psycopg2
 from dlt.common.schema import Schema
 from dlt.common.storages import LoadStorage
 
@@ -94,6 +100,36 @@ def options_of(step):
     return {"DESTINATION__REPLACE_STRATEGY": strategy} if strategy else {}
 
 
+def staging_differs(mode):
+    """Where it is written which staging datasets differ by design."""
+    folder = {"package": os.path.dirname(check.__file__), "job": HERE}.get(mode)
+    return folder and os.path.join(folder, "staging_differs.txt")
+
+
+def choose(args):
+    """Leave the scenarios that can be loaded here; prints which cannot, and returns how many."""
+    chosen, skipped = [], 0
+    with psycopg2.connect(args.dsn) as conn, conn.cursor() as cursor:
+        for _, scenario in check.scenarios_in(args.scenarios, args.only):
+            why = why_not(args.mode, scenario, cursor)
+            if why:
+                print(f"skip {scenario['name']}: {why}")
+                skipped += 1
+            else:
+                chosen.append(scenario["name"])
+    args.only = chosen
+    return skipped
+
+
+def why_not(mode, scenario, cursor):
+    if mode == "dlt" and any(".jsonl" in job for step in scenario["steps"] for job in step["jobs"]):
+        return "dlt's own postgres does not take jsonl"
+    extension = extensions.missing(cursor, scenario["name"])
+    if extension:
+        return f"this server has no extension {extension}"
+    return None
+
+
 def main():
     parser = check.arguments()
     parser.add_argument("--mode", choices=("package", "job", "dlt"), default="package")
@@ -102,7 +138,10 @@ def main():
         parser.error("--dsn or ORACLE_DSN is needed")
     if args.scenarios == parser.get_default("scenarios"):
         args.scenarios = os.path.join(os.path.dirname(check.__file__), "scenarios")
-    return check.check_scenarios(args, loader(args.mode, args.dsn))
+    args.staging = True
+    args.staging_differs = staging_differs(args.mode)
+    skipped = choose(args)
+    return check.check_scenarios(args, loader(args.mode, args.dsn), skipped)
 
 
 if __name__ == "__main__":

@@ -50,26 +50,11 @@ while [ $# -gt 0 ]; do
 done
 [ ${#only[@]} -gt 0 ] || mapfile -t only < <(ls "$here/scenarios")
 
-# Is the extension in the database that the scenario needs, or can it be put there?
-has_extension()
-{
-	local extension
-	extension=$(entries extensions.txt | sed -n "s/^$1	//p")
-	[ -n "$extension" ] || return 0
-	"$python" - "$dsn" "$extension" 2>/dev/null <<-'EOF'
-		import sys
-		import psycopg
-		with psycopg.connect(sys.argv[1], autocommit=True) as conn:
-		    conn.execute("SET client_min_messages = warning")
-		    conn.execute("CREATE EXTENSION IF NOT EXISTS " + sys.argv[2])
-	EOF
-}
-
 same=() differing=() skipped=0
 for name in "${only[@]}"; do
-	has_extension "$name" || {
-		echo "skip $name: this server has no extension $(entries extensions.txt |
-			sed -n "s/^$name	//p")"
+	missing=
+	! is_in extensions.txt "$name" || missing=$("$python" "$here/extensions.py" "$dsn" "$name") || {
+		echo "skip $name: this server has no extension $missing"
 		skipped=$((skipped + 1))
 		continue
 	}
