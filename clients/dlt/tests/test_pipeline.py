@@ -9,10 +9,11 @@ import pytest
 
 import dlt
 from conftest import make_database, only
+from dlt.pipeline.helpers import pipeline_drop
 from dlt_loader import loader_postgres
 from dlt_loader.server import ExtensionMismatch
 
-# older ones ask on the terminal
+# older ones take their answers from a terminal only
 YES = [] if dlt.__version__ < "1.27" else ["--yes"]
 
 
@@ -101,15 +102,18 @@ def test_command_line(make, tmp_path, ours, mode):
         return subprocess.run(
             [os.path.join(os.path.dirname(sys.executable), "dlt"), *YES, "pipeline",
              "--pipelines-dir", str(tmp_path / "pipelines"), "p", *arguments],
-            capture_output=True, text=True, env=env, cwd=tmp_path, input="y\n",
+            capture_output=True, text=True, env=env, cwd=tmp_path,
         )  # fmt: skip
 
     for arguments in (["info"], ["trace"], ["load-package"], ["schema"]):
         done = dlt_command(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "loader" in dlt_command("info").stdout
-    done = dlt_command("drop", "users")
-    assert done.returncode == 0, done.stdout + done.stderr
+    if YES:
+        done = dlt_command("drop", "users")
+        assert done.returncode == 0, done.stdout + done.stderr
+    else:
+        pipeline_drop(make(), resources="users")()
     with psycopg.connect(ours) as connection:
         tables = connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'd_one'::regnamespace"
