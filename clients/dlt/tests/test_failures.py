@@ -218,20 +218,18 @@ def test_upload_goes_on(make, sql, monkeypatch):
     monkeypatch.setattr(upload, "CHUNK", 1000)
     monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")
     monkeypatch.setenv("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
-    offsets = []
-    original = upload.Server.value
-    broken = []
+    offsets, broken = [], []
+    original = upload._send
 
-    def value(self, function, **arguments):
-        if function == "loader_upload" and arguments["file"].endswith("insert_values"):
-            if arguments.get("data") is not None and "NULL" not in repr(arguments["data"]):
-                offsets.append(arguments["offset"])
-            if arguments["offset"] == 20_000 and not broken:
+    def send(server, upload_id, name, offset, *arguments):
+        if name.endswith("insert_values"):
+            offsets.append(offset)
+            if offset == 20_000 and not broken:
                 broken.append(True)
                 raise OSError("the network is down")
-        return original(self, function, **arguments)
+        original(server, upload_id, name, offset, *arguments)
 
-    monkeypatch.setattr(upload.Server, "value", value)
+    monkeypatch.setattr(upload, "_send", send)
     pipeline = make()
     pipeline.run(({"i": i, "text": "x" * 40} for i in range(1000)), table_name="t")
     assert broken and count(sql) == 1000
