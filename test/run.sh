@@ -212,6 +212,18 @@ step_oracle_ways()
 	return $rc
 }
 
+# The Python client, in environments of its own with the oldest and the newest dlt that it is for.
+step_client()
+{
+	need_server
+	has_venv || skip_step "python3-venv is missing"
+	local restart
+	restart="$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
+	[ "$(id -u)" != 0 ] || restart="runuser -u $server_user -- $restart"
+	mkdir -p "$work/client"
+	LOADER_TEST_RESTART=$restart timeout -k 10 1800 test/client/run.sh "$work/client"
+}
+
 step_other_servers()
 {
 	local python
@@ -232,5 +244,6 @@ run_step tap 'TAP'
 run_step client "storage functions beside dlt's own client"
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
+run_step client 'the Python client, with dlt'
 run_step other_servers 'other servers'
 summary
