@@ -172,19 +172,21 @@ need_python()
 # A Python with dlt and what its postgres destination needs, in $dlt_python.
 need_dlt()
 {
-	dlt_python=$work/dlt/bin/python
-	[ ! -x "$dlt_python" ] || return 0
+	# the tests of the client have made one, if they ran
+	for dlt_python in "$work"/{client/dlt-1.31.0,dlt}/bin/python; do
+		[ ! -x "$dlt_python" ] || return 0
+	done
 	make_venv "$work/dlt" 'dlt[postgres]==1.31.0' 'psycopg[binary]' ||
 		skip_step "no Python with dlt: it is not in the package index"
 }
 
-step_client()
+step_storage()
 {
 	need_server
 	local dlt_python
 	need_dlt
-	new_database client || return
-	HOME=$work PGDATABASE=client RUNTIME__LOG_LEVEL=CRITICAL RUNTIME__DLTHUB_TELEMETRY=false \
+	new_database storage || return
+	HOME=$work PGDATABASE=storage RUNTIME__LOG_LEVEL=CRITICAL RUNTIME__DLTHUB_TELEMETRY=false \
 		timeout -k 10 600 "$dlt_python" test/client/storage.py --scenarios test/oracle/scenarios
 }
 
@@ -228,6 +230,18 @@ step_oracle_ways()
 	return $rc
 }
 
+# The Python client, in environments of its own with the oldest and the newest dlt that it is for.
+step_client()
+{
+	need_server
+	has_venv || skip_step "python3-venv is missing"
+	local restart
+	restart="$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
+	[ "$(id -u)" != 0 ] || restart="runuser -u $server_user -- $restart"
+	mkdir -p "$work/client"
+	LOADER_TEST_RESTART=$restart timeout -k 10 1800 test/client/run.sh "$work/client"
+}
+
 step_other_servers()
 {
 	local python
@@ -245,7 +259,8 @@ run_step merge 'merges and replaces by SQL against the server'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
-run_step client "storage functions beside dlt's own client"
+run_step client 'the Python client, with dlt'
+run_step storage "storage functions beside dlt's own client"
 run_step client_package "comparison with dlt's own loader, through the client, whole packages"
 run_step client_job 'the same, file by file'
 run_step oracle "comparison with what dlt's own loader left"

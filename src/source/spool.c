@@ -372,8 +372,17 @@ ldr_spool_charge(LdrSpoolCredit *credit, uint64 bytes)
 	if (bytes == 0)
 		bytes = SPOOL_BLOCK;
 	if (credit->bytes < bytes)
-		credit->bytes = bytes + Min(spool_room(bytes), SPOOL_STEP);
+	{
+		uint64		room = spool_room(bytes);
+
+		credit->bytes = bytes + Min(room, SPOOL_STEP);
+		if (credit->total == 0)
+			credit->room = room;
+	}
+	if (credit->total > credit->room)
+		spool_limit_error(spool_limit() - credit->room, credit->total);
 	credit->bytes -= bytes;
+	credit->total += bytes;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -85,13 +85,20 @@ extern void ldr_spool_each(const char *directory, LdrSpoolFn fn, void *arg);
 extern bool ldr_spool_lock(Oid role, const char *name, LOCKMODE mode, bool wait);
 extern void ldr_spool_unlock(Oid role, const char *name, LOCKMODE mode);
 
-/* Room under loader.upload_limit for what is unpacked, taken in steps. */
+/*
+ * Room under loader.upload_limit for what is unpacked, taken in steps. To begin with all zero.
+ */
 typedef struct LdrSpoolCredit
 {
-	uint64_t	bytes;
+	uint64_t	bytes;			/* taken, and not used yet */
+	uint64_t	total;			/* used */
+	uint64_t	room;			/* what there was to begin with */
 } LdrSpoolCredit;
 
-/* Take a file of so many bytes more (0: a new one) from the limit of the current role. 53400. */
+/*
+ * Use so many bytes (0: another file or directory, of any kind) of what the current role may have.
+ * Raises 53400 if that is used up, by others or by this alone: also by what takes no place.
+ */
 extern void ldr_spool_charge(LdrSpoolCredit *credit, uint64_t bytes);
 
 /* SHA-256 of bytes in memory. */

@@ -16,6 +16,9 @@ spool_name_bad(const char *what, const char *name, LdrError *err, const char *wh
 	char		excerpt[160];
 
 	ldr_excerpt(excerpt, sizeof(excerpt), name, strlen(name));
+	for (char *p = excerpt; *p; p++)
+		if ((unsigned char) *p < ' ' || *p == 0x7f)
+			*p = '?';
 	snprintf(err->hint, sizeof(err->hint), "%s", hint);
 	return ldr_fail(err, LDR_BAD_NAME, "invalid %s \"%s\": %s", what, excerpt, why);
 }

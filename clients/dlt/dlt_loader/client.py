@@ -197,6 +197,8 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
         table_chain: Sequence[PreparedTableSchema],
         completed_table_chain_jobs: Optional[Sequence[LoadJobInfo]] = None,
     ) -> List[FollowupJobRequest]:
+        if table_chain[0]["write_disposition"] == "append":
+            return []
         package = load_package_state()
         with self:  # dlt has not entered it
             rows = self.server.call(

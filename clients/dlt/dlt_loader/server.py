@@ -1,6 +1,6 @@
 """Calls of the extension's functions over one of dlt's connections. Owns no state."""
 
-from typing import Any, List, NoReturn, Optional, Sequence, Tuple, Union
+from typing import Any, List, NoReturn, Optional, Sequence, Tuple
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -49,7 +49,7 @@ class Server:
         rows = self.call(function, **arguments)
         return rows[0][0] if rows else None
 
-    def query(self, query: Union[str, Composed], *arguments: Any) -> List[Tuple[Any, ...]]:
+    def query(self, query: Any, *arguments: Any) -> List[Tuple[Any, ...]]:
         return [tuple(row) for row in self.sql_client.execute_sql(query, *arguments) or []]
 
     def raise_error(self, package_id: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """What the tests share: a database for us, one for dlt's own destination, pipelines in a directory.
 
-LOADER_TEST_DSN: a server with the extension, as a superuser (postgresql://user:password@host:port);
-databases are created there. LOADER_TEST_RESTART: a command that crashes and restarts that server.
+LOADER_TEST_DSN: a server with the extension, as a superuser, with {} in place of the database
+(postgresql://user:password@host:port/{}); databases are created there. LOADER_TEST_RESTART: a command that crashes and restarts that server.
 """
 
 import importlib.util
@@ -26,14 +26,15 @@ oracle = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(oracle)
 
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 
 def make_database(name, extension):
-    with psycopg.connect(f"{DSN}/postgres", autocommit=True) as connection:
+    with psycopg.connect(DSN.format("postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {name}")
-    dsn = f"{DSN}/{name}"
+    dsn = DSN.format(name)
     if extension:
         with psycopg.connect(dsn, autocommit=True) as connection:
             # not in the search path of anybody
@@ -69,10 +70,9 @@ def sql(ours):
 
 
 @pytest.fixture(autouse=True)
-def clean(request):
-    """Datasets are named for their test and dropped before it."""
-    dlt.pipeline  # imported before the working directory changes
-    for dsn in (f"{DSN}/dlt_loader_ours", f"{DSN}/dlt_loader_plain"):
+def clean():
+    """Datasets have names with d_; they and the packages of the last test go before the next."""
+    for dsn in (DSN.format("dlt_loader_ours"), DSN.format("dlt_loader_plain")):
         try:
             connection = psycopg.connect(dsn, autocommit=True)
         except psycopg.OperationalError:

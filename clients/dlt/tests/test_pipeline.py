@@ -9,10 +9,11 @@ import pytest
 
 import dlt
 from conftest import make_database, only
+from dlt.pipeline.helpers import pipeline_drop
 from dlt_loader import loader_postgres
 from dlt_loader.server import ExtensionMismatch
 
-# older ones ask on the terminal
+# older ones take their answers from a terminal only
 YES = [] if dlt.__version__ < "1.27" else ["--yes"]
 
 
@@ -101,15 +102,18 @@ def test_command_line(make, tmp_path, ours, mode):
         return subprocess.run(
             [os.path.join(os.path.dirname(sys.executable), "dlt"), *YES, "pipeline",
              "--pipelines-dir", str(tmp_path / "pipelines"), "p", *arguments],
-            capture_output=True, text=True, env=env, cwd=tmp_path, input="y\n",
+            capture_output=True, text=True, env=env, cwd=tmp_path,
         )  # fmt: skip
 
     for arguments in (["info"], ["trace"], ["load-package"], ["schema"]):
         done = dlt_command(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "loader" in dlt_command("info").stdout
-    done = dlt_command("drop", "users")
-    assert done.returncode == 0, done.stdout + done.stderr
+    if YES:
+        done = dlt_command("drop", "users")
+        assert done.returncode == 0, done.stdout + done.stderr
+    else:
+        pipeline_drop(make(), resources="users")()
     with psycopg.connect(ours) as connection:
         tables = connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'd_one'::regnamespace"
@@ -266,3 +270,35 @@ def test_other_version(tmp_path, version, remedy):
         pipeline.run([{"a": 1}], table_name="t")
     assert isinstance(raised.value.__cause__, ExtensionMismatch)
     assert remedy in str(raised.value) and version in str(raised.value)
+
+GRANTS = """
+GRANT USAGE ON SCHEMA ext TO dlt_loader_etl;
+GRANT CREATE ON DATABASE dlt_loader_ours TO dlt_loader_etl;
+GRANT EXECUTE ON FUNCTION ext.loader_upload, ext.loader_start(text, text, text, text, text, boolean,
+    jsonb, boolean, integer, boolean, text, bigint, boolean, text), ext.loader_wait,
+    ext.loader_cancel, ext.loader_raise, ext.loader_initialize_storage, ext.loader_drop_storage,
+    ext.loader_drop_tables, ext.loader_update_stored_schema, ext.loader_complete_load,
+    ext.loader_create_table_chain_completed_followup_jobs TO dlt_loader_etl;
+GRANT EXECUTE ON PROCEDURE ext.loader_start_file_load, ext.loader_run_followup_job
+    TO dlt_loader_etl;
+"""
+
+
+def test_role_with_grants(make, sql, mode, ours):
+    """A role that was given what README says, and no file privilege, loads."""
+    sql("DROP SCHEMA IF EXISTS d_one, d_one_staging CASCADE")
+    if sql("SELECT 1 FROM pg_roles WHERE rolname = 'dlt_loader_etl'"):
+        sql("DROP OWNED BY dlt_loader_etl CASCADE")
+        sql("DROP ROLE dlt_loader_etl")
+    sql("CREATE ROLE dlt_loader_etl LOGIN PASSWORD 'x'")
+    for statement in GRANTS.split(";\n"):
+        sql(statement)
+    address = ours.partition("@")[2]
+    destination = loader_postgres(credentials=f"postgresql://dlt_loader_etl:x@{address}", mode=mode)
+    pipeline = make(destination=destination)
+    pipeline.run(shop())
+    pipeline.run(shop(start=2))
+    assert rows(pipeline, "users") == 5
+    assert sql("SELECT DISTINCT role_name, mode, state FROM loader.packages") == [
+        ("dlt_loader_etl", mode, "loaded")
+    ]
