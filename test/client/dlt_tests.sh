@@ -17,7 +17,7 @@ keep=${LOADER_CLIENT:-/tmp/loader-client}
 
 choose_server
 # shellcheck disable=SC2046
-setup $(base_packages) python3 python3-venv unixodbc -- "postgresql-$pg_major-postgis-3"
+setup $(base_packages) python3 python3-venv -- "postgresql-$pg_major-postgis-3"
 make_work
 mkdir -p "$keep" || exit 1
 
@@ -27,7 +27,7 @@ make_venv "$keep/venv" "dlt[postgres]==$version" "sqlglot${sqlglot:-<29}" \
 	'pytest<8' 'pytest-asyncio<0.24' 'pytest-cases' 'pytest-console-scripts<2' 'pytest-forked' \
 	'pytest-mock<4' 'pytest-order' 'pytest-timeout<3' 'requests-mock<2' 'sqlfluff<3' 'pandas<3' \
 	'sqlalchemy<2' 'ibis-framework[postgres]' adbc-driver-manager adbc-driver-postgresql boto3 \
-	duckdb mimesis pyarrow pydantic pyodbc shapely s3fs || die "no Python environment"
+	duckdb mimesis pyarrow pydantic shapely s3fs || die "no Python environment"
 make_venv "$keep/venv" --no-deps --force-reinstall "$top/clients/dlt" || die "no client"
 
 copy_tree "$top" "$work/tree"

@@ -6,7 +6,7 @@ file that a job of ours has loaded, and fails the run if not. Without DLT_TESTS_
 """
 
 import os
-from typing import Any, Dict, Set, Tuple
+from typing import Any, Set, Tuple
 
 import pytest
 
@@ -42,14 +42,16 @@ def substitute() -> None:
 
 
 def watch_jobs() -> None:
-    """Note every file that a job of ours has loaded."""
+    """Note every file that was loaded through our client, whatever class its job is of."""
     from dlt.common.destination.client import RunnableLoadJob
+
+    from dlt_loader.client import LoaderClient
 
     run_managed = RunnableLoadJob.run_managed
 
-    def watched(self: Any, *args: Any, **kwargs: Any) -> None:
-        run_managed(self, *args, **kwargs)
-        if type(self).__module__.startswith("dlt_loader.") and self.state() == "completed":
+    def watched(self: Any, job_client: Any, *args: Any, **kwargs: Any) -> None:
+        run_managed(self, job_client, *args, **kwargs)
+        if isinstance(job_client, LoaderClient) and self.state() == "completed":
             loaded.add((self._load_id, self.job_file_info().job_id()))
 
     RunnableLoadJob.run_managed = watched  # type: ignore[method-assign]
