@@ -3,8 +3,8 @@
  *
  *	<load_id>/schema.json, load_package_state.json, new_jobs/<table>.<file_id>.<retry>.<format>[.gz]
  *
- * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes from,
- * a path, an archive or an upload, is origin.c's business.
+ * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes
+ * from, a path, an archive or an upload, is origin.c's business.
  */
 #include "postgres.h"
 
@@ -392,7 +392,7 @@ counted_close(LdrSource *self)
 LdrSource *
 ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 {
-	CountedSource  *source = calloc(1, sizeof(CountedSource));
+	CountedSource *source = calloc(1, sizeof(CountedSource));
 	LdrSource  *inner = ldr_file_source(fd, stamp, err);
 
 	if (source == NULL || inner == NULL)
@@ -413,9 +413,8 @@ ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 	return &source->pub;
 }
 
-/* No compressor writes nothing: an empty file of that name was cut short. */
-static LdrStatus
-job_check_empty(const char *file_name, const LdrFileStamp *stamp, LdrError *err)
+LdrStatus
+ldr_job_check_empty(const char *file_name, const LdrFileStamp *stamp, LdrError *err)
 {
 	const char *end = strrchr(file_name, '.');
 
@@ -434,7 +433,7 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 	LdrSource  *source;
 	int			fd;
 
-	if (job_check_empty(file_name, stamp, &err) != LDR_OK)
+	if (ldr_job_check_empty(file_name, stamp, &err) != LDR_OK)
 		ldr_raise(&err, path);
 	if (!AcquireExternalFD())
 		ldr_path_error(path, errno);
