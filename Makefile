@@ -26,6 +26,7 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	geometry \
 	upload \
 	storage \
 	jobs \

@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "locks.h"
 #include "schema/live.h"
+#include "schema/postgis.h"
 
 Oid
 ldr_live_owner(Oid relid)
@@ -90,6 +91,21 @@ live_open(Oid relid)
 	return rel;
 }
 
+/*
+ * A column's type as ldr_column_type writes it: geometry without its schema, wherever PostGIS is.
+ * What else that writes is pg_catalog's, so a type that shows its schema is another one.
+ */
+static char *
+live_type(Form_pg_attribute att)
+{
+	char	   *type = format_type_with_typemod(att->atttypid, att->atttypmod);
+
+	if (att->atttypid < FirstNormalObjectId || TypeIsVisible(att->atttypid) ||
+		att->atttypid != ldr_geometry_type(NULL))
+		return type;
+	return strrchr(type, '.') + 1;
+}
+
 Oid
 ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 {
@@ -110,7 +126,7 @@ ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 		if (att->attisdropped)
 			continue;
 		columns[live->ncolumns].name = pstrdup(NameStr(att->attname));
-		columns[live->ncolumns].type = format_type_with_typemod(att->atttypid, att->atttypmod);
+		columns[live->ncolumns].type = live_type(att);
 		columns[live->ncolumns].nullable = !att->attnotnull;
 		live->ncolumns++;
 	}
