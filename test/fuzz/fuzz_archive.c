@@ -1,6 +1,6 @@
 /*
- * test/fuzz/fuzz_archive.c: archives, plain or packed. What is accepted as whole is the same however
- * it is read, and never more than its members say.
+ * test/fuzz/fuzz_archive.c: archives, plain or packed. Names that come out stay below their
+ * directory, and of each member come as many bytes as it says.
  */
 #include <stdint.h>
 #include <stdlib.h>

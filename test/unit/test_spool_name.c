@@ -13,7 +13,8 @@ static const struct
 	const char *id;
 	bool		good;
 }			ids[] = {
-	{"a", true}, {"A.b_c-9", true}, {"-", true}, {"_", true}, {C64, true}, {"x.tar", true}, {"1..2", true},
+	{"a", true}, {"A.b_c-9", true}, {"-", true}, {"_", true}, {C64, true}, {"x.tar", true},
+	{"1..2", true},
 	{"", false}, {".", false}, {"..", false}, {".a", false}, {"a/b", false}, {"/", false},
 	{"a b", false}, {"a\nb", false}, {"\xc3\xa4", false}, {"a\\b", false}, {"a:b", false},
 	{C64 "x", false}, {"~", false}, {"a%2fb", false}
@@ -32,15 +33,24 @@ static const struct
 	{C64 "/schema.json", LDR_SPOOL_DOCUMENT},
 	{"1.tar", LDR_SPOOL_ARCHIVE}, {"1.2.tar.gz", LDR_SPOOL_ARCHIVE}, {"x.tgz", LDR_SPOOL_ARCHIVE},
 	{"x.tar.zst", LDR_SPOOL_ARCHIVE},
-	{"", -1}, {"/", -1}, {"//", -1}, {".", -1}, {"..", -1}, {"../schema.json", -1}, {"./schema.json", -1},
-	{"/schema.json", -1}, {"schema.json", -1}, {"1/", -1}, {"1/.", -1}, {"1/..", -1}, {"1//schema.json", -1},
-	{"1/schema.json/", -1}, {"1/schema.json.", -1}, {"1/Schema.json", -1}, {"1/schema_updates.json", -1},
-	{"1/new_jobs", -1}, {"1/new_jobs/", -1}, {"1/new_jobs/..", -1}, {"1/new_jobs/../schema.json", -1},
-	{"1/new_jobs/a/items.a.0.csv", -1}, {"1/new_jobs/items.a.csv", -1}, {"1/new_jobs/.items.a.0.csv", -1},
-	{"1/new_jobs/items.a.0.csv\n", -1}, {"1/new_jobs/items\\.a.0.csv", -1}, {"1/new_jobs/it\x01ms.a.0.csv", -1},
-	{"1/new_jobs/it\x7fms.a.0.csv", -1}, {"1/started_jobs/items.a.0.csv", -1}, {"1/2/schema.json", -1},
-	{".1/schema.json", -1}, {".unfinished/schema.json", -1}, {C64 "x/schema.json", -1}, {"1 /schema.json", -1},
-	{"1.tar/schema.json", -1}, {".tar", -1}, {".tar.gz", -1}, {"..tar", -1}, {"x.tar.bz2", -1}, {"x.zip", -1},
+	{"", -1}, {"/", -1}, {"//", -1}, {".", -1}, {"..", -1}, {"../schema.json", -1},
+	{"./schema.json", -1},
+	{"/schema.json", -1}, {"schema.json", -1}, {"1/", -1}, {"1/.", -1}, {"1/..", -1},
+	{"1//schema.json", -1},
+	{"1/schema.json/", -1}, {"1/schema.json.", -1}, {"1/Schema.json", -1},
+	{"1/schema_updates.json", -1},
+	{"1/new_jobs", -1}, {"1/new_jobs/", -1}, {"1/new_jobs/..", -1},
+	{"1/new_jobs/../schema.json", -1},
+	{"1/new_jobs/a/items.a.0.csv", -1}, {"1/new_jobs/items.a.csv", -1},
+	{"1/new_jobs/.items.a.0.csv", -1},
+	{"1/new_jobs/items.a.0.csv\n", -1}, {"1/new_jobs/items\\.a.0.csv", -1},
+	{"1/new_jobs/it\x01ms.a.0.csv", -1},
+	{"1/new_jobs/it\x7fms.a.0.csv", -1}, {"1/started_jobs/items.a.0.csv", -1},
+	{"1/2/schema.json", -1},
+	{".1/schema.json", -1}, {".unfinished/schema.json", -1}, {C64 "x/schema.json", -1},
+	{"1 /schema.json", -1},
+	{"1.tar/schema.json", -1}, {".tar", -1}, {".tar.gz", -1}, {"..tar", -1}, {"x.tar.bz2", -1},
+	{"x.zip", -1},
 	{"x.TAR", -1}, {"x y.tar", -1}, {C64 ".tar", -1}
 };
 
@@ -63,16 +73,20 @@ static const struct
 	{"1/schema_updates.json", false, "1/schema_updates.json", LDR_MEMBER_SKIPPED},
 	{"1/applied_schema_updates.json", false, "1/applied_schema_updates.json", LDR_MEMBER_SKIPPED},
 	{"", false, NULL, 0}, {".", false, NULL, 0}, {"..", false, NULL, 0}, {"..", true, NULL, 0},
-	{"../", true, NULL, 0}, {"../1/schema.json", false, NULL, 0}, {"./../1/schema.json", false, NULL, 0},
+	{"../", true, NULL, 0}, {"../1/schema.json", false, NULL, 0},
+	{"./../1/schema.json", false, NULL, 0},
 	{"1/../../etc/passwd", false, NULL, 0}, {"1/new_jobs/../../../x", false, NULL, 0},
 	{"/1/schema.json", false, NULL, 0}, {"/etc", true, NULL, 0}, {"/", true, NULL, 0},
 	{".//1/schema.json", false, NULL, 0}, {"././1/schema.json", false, NULL, 0},
-	{"1//schema.json", false, NULL, 0}, {"1/./schema.json", false, NULL, 0}, {"1/schema.json/", false, NULL, 0},
+	{"1//schema.json", false, NULL, 0}, {"1/./schema.json", false, NULL, 0},
+	{"1/schema.json/", false, NULL, 0},
 	{"1//", true, NULL, 0}, {"1/other", true, NULL, 0}, {"1/new_jobs/deep/", true, NULL, 0},
 	{"schema.json", false, NULL, 0}, {"1/README", false, NULL, 0}, {"1/.DS_Store", false, NULL, 0},
-	{"1/._schema.json", false, NULL, 0}, {"1", false, NULL, 0}, {"C:\\1\\schema.json", false, NULL, 0},
+	{"1/._schema.json", false, NULL, 0}, {"1", false, NULL, 0},
+	{"C:\\1\\schema.json", false, NULL, 0},
 	{"1\\schema.json", false, NULL, 0}, {"1/new_jobs/items.a.0.csv\r", false, NULL, 0},
-	{"1/started_jobs/items.a.0.csv", false, NULL, 0}, {"1/completed_jobs/items.a.0.csv", false, NULL, 0},
+	{"1/started_jobs/items.a.0.csv", false, NULL, 0},
+	{"1/completed_jobs/items.a.0.csv", false, NULL, 0},
 	{"1/package_completed.json", false, NULL, 0}, {"1/new_jobs/items", false, NULL, 0}
 };
 
