@@ -8,8 +8,9 @@ import base64
 import hashlib
 import os
 import zlib
+from contextlib import contextmanager
 from datetime import timezone
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from psycopg2.sql import SQL, Identifier
 
@@ -27,6 +28,7 @@ from dlt.common.destination.client import (
 from dlt.common.json import json
 from dlt.common.schema import Schema, TColumnSchema, TSchemaTables, TTableSchemaColumns
 from dlt.common.pipeline import current_pipeline
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import LoadJobInfo, load_package_state
 from dlt.common.versioned_state import json_encode_state
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
@@ -60,6 +62,7 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
             config.destination_type
         )
         self.server = Server(self.sql_client)
+        self.last_load_id: Optional[str] = None
         self.package  # made here, by dlt's main thread, if at all
 
     @property
@@ -81,6 +84,15 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
     def connect(self) -> None:
         if not self.sql_client.native_connection:
             self.sql_client.open_connection()
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """For what dlt calls on a client that it has not entered; one that it has stays entered."""
+        if self.sql_client.native_connection:
+            yield
+        else:
+            with self:
+                yield
 
     # -- storage --
 
@@ -199,21 +211,33 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
     ) -> List[FollowupJobRequest]:
         if table_chain[0]["write_disposition"] == "append":
             return []
-        package = load_package_state()
-        with self:  # dlt has not entered it
+        load_id, state = self._current_load()
+        with self._connected():
             rows = self.server.call(
                 "loader_create_table_chain_completed_followup_jobs",
                 dataset=self.dataset,
                 schema=json.dumps(self.schema.to_dict()),
-                load_id=package["load_id"],
+                load_id=load_id,
                 root_table=table_chain[0]["name"],
                 replace_strategy=self.config.replace_strategy,
                 staging_dataset_name_layout=self.staging_layout,
-                state=json_encode_state(package["state"]),
+                state=state,
             )
         return [FollowupRequest(name, content) for _, _, name, content in rows]
 
+    def _current_load(self) -> Tuple[str, Optional[str]]:
+        """The load_id, and the state of its package. Whoever drives a client by hand has no package:
+        then it is the load of the file that came last."""
+        try:
+            package = load_package_state()
+        except CurrentLoadPackageStateNotAvailable:
+            if self.last_load_id is None:
+                raise
+            return self.last_load_id, None
+        return package["load_id"], json_encode_state(package["state"])
+
     def start_file_load(self, load_id: str, file_name: str, **what: str) -> None:
+        self.last_load_id = load_id
         self.server.call_procedure(
             "loader_start_file_load",
             dataset=self.dataset,
