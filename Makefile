@@ -26,6 +26,8 @@ REGRESS = \
 	control \
 	replace \
 	merge \
+	geometry \
+	upload \
 	storage \
 	jobs \
 	readme \

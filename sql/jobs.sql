@@ -104,6 +104,15 @@ CALL loader_start_file_load('jobs', :'schema', '2.1', 'm.f.1.csv', :'m', staging
 :content;
 SELECT id, name, _dlt_id FROM jobs.m ORDER BY id;
 SELECT loader_complete_load('jobs', :'schema', '2.1') = :first_package_id AS complete;
+-- What was merged stays so, whoever empties the staging table afterwards.
+CALL loader_start_file_load('jobs', :'schema', '2.3', 'm.f.0.csv', :'m2', staging => true, package_id => NULL, state => NULL) \gset third_
+SELECT content FROM loader_create_table_chain_completed_followup_jobs('jobs', :'schema', '2.3', 'm') \gset
+:content;
+SELECT loader_initialize_storage('jobs', ARRAY['m', 'm__c'], staging => true);
+CALL loader_start_file_load('jobs', :'schema', '2.3', 'm.f.1.csv', :'m2', staging => true, package_id => NULL, state => NULL) \gset third_
+SELECT kind, state, file_name ~ '\.0\.' AS as_before FROM loader.jobs WHERE package_id = :third_package_id ORDER BY kind;
+SELECT count(*) FROM jobs_staging.m;
+SELECT loader_complete_load('jobs', :'schema', '2.3') = :third_package_id AS complete;
 -- A reference, to a file of a staging area.
 CALL test.sh('mkdir -p "jobs/bucket/a b" && cp jobs/1.csv "jobs/bucket/a b/3.1.f.csv"');
 CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.ref.0.reference', 'file://' || replace(test.path('jobs/bucket/a b/3.1.f.csv'), ' ', '%20'), package_id => NULL, state => NULL) \gset ref_

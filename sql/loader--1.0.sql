@@ -275,7 +275,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
-'read and check the dlt load package in directory source and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
+'read and check the dlt load package at source (a directory or an archive on the server, or upload:<upload_id>) and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
@@ -349,7 +349,7 @@ RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'loader_scan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
-'start every complete package under a directory that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
+'start every complete package under a directory, packed ones too, that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
 
 CREATE FUNCTION loader_upload(upload_id text, file text, "offset" bigint, data bytea, size bigint DEFAULT NULL, sha256 bytea DEFAULT NULL)
 RETURNS bigint

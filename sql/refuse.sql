@@ -374,7 +374,6 @@ SELECT * FROM test.refuse('1.1', '');
 -- Arguments
 CALL test.file('1.1/load_package_state.json', '{}');
 SELECT * FROM test.refuse('1.1', $$, 'd', replace_strategy => 'drop'$$);
-SELECT * FROM test.refuse('1.1', $$, 'd', staging_dataset_name_layout => 'staging'$$);
 SELECT * FROM test.refuse('1.1', $$, 'd', workers => 0$$);
 SELECT * FROM test.refuse('1.1', $$, 'd', workers => -1$$);
 SELECT * FROM test.refuse('1.1', $$, 'd', on_error => 'reject'$$);

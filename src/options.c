@@ -190,9 +190,6 @@ options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
 	if (o->replace_strategy && !ldr_options_is_replace_strategy(o->replace_strategy))
 		options_refuse("replace_strategy", o->replace_strategy,
 					   "It is " LDR_REPLACE_STRATEGIES ".");
-	if (o->staging_dataset_name_layout && strstr(o->staging_dataset_name_layout, "%s") == NULL)
-		options_refuse("staging_dataset_name_layout", o->staging_dataset_name_layout,
-					   "It contains %s, for the dataset's name.");
 	if (o->workers < 0)
 		options_refuse("workers", psprintf("%d", o->workers), "It is a positive number.");
 	if (on_error && strcmp(on_error, "abort") != 0 && strcmp(on_error, "reject") != 0)

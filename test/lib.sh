@@ -101,6 +101,7 @@ missing_of()
 			postgresql-server-dev-*) has_server_header ;;
 			postgresql-client-*) has_server psql ;;
 			postgresql-*-cron) has_extension pg_cron ;;
+			postgresql-*-postgis-*) has_extension postgis ;;
 			postgresql-[0-9]*) has_server postgres ;;
 			*) false ;;
 		esac || echo "$what"

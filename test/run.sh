@@ -13,7 +13,8 @@
 
 choose_server
 # shellcheck disable=SC2046
-setup $(base_packages) perl -- libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron"
+setup $(base_packages) perl -- libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron" \
+	"postgresql-$pg_major-postgis-3"
 [ -z "${CI:-}" ] || WERROR=1
 make_work
 tree=$work/tree
@@ -168,6 +169,42 @@ need_python()
 		skip_step "no Python with psycopg: neither the package index nor python3-psycopg"
 }
 
+# A Python with dlt and what its postgres destination needs, in $dlt_python.
+need_dlt()
+{
+	# the tests of the client have made one, if they ran
+	for dlt_python in "$work"/{client/dlt-1.31.0,dlt}/bin/python; do
+		[ ! -x "$dlt_python" ] || return 0
+	done
+	make_venv "$work/dlt" 'dlt[postgres]==1.31.0' 'psycopg[binary]' ||
+		skip_step "no Python with dlt: it is not in the package index"
+}
+
+step_storage()
+{
+	need_server
+	local dlt_python
+	need_dlt
+	new_database storage || return
+	HOME=$work PGDATABASE=storage RUNTIME__LOG_LEVEL=CRITICAL RUNTIME__DLTHUB_TELEMETRY=false \
+		timeout -k 10 600 "$dlt_python" test/client/storage.py --scenarios test/oracle/scenarios
+}
+
+# The oracle's packages, driven by dlt's loader through our client: client_oracle MODE
+client_oracle()
+{
+	need_server
+	local dlt_python
+	need_dlt
+	new_database "client_$1" || return
+	HOME=$work PYTHONPATH=$tree/clients/dlt timeout -k 10 600 "$dlt_python" test/client/oracle.py \
+		--mode "$1" --dsn "postgresql://postgres:x@localhost/client_$1?host=$PGHOST&port=$PGPORT"
+}
+
+step_client_package() { client_oracle package; }
+
+step_client_job() { client_oracle job; }
+
 step_oracle()
 {
 	need_server
@@ -222,8 +259,11 @@ run_step merge 'merges and replaces by SQL against the server'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
+run_step client 'the Python client, with dlt'
+run_step storage "storage functions beside dlt's own client"
+run_step client_package "comparison with dlt's own loader, through the client, whole packages"
+run_step client_job 'the same, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
-run_step client 'the Python client, with dlt'
 run_step other_servers 'other servers'
 summary

@@ -147,6 +147,20 @@ loader_resume(PG_FUNCTION_ARGS)
 }
 
 /*
+ * What the package would have been read from is needed no more; the scout removes it. If we roll
+ * back the package is there, and needs it. An upload of that name is another one if it comes from
+ * elsewhere, or if the package's own was removed when it was loaded.
+ */
+static void
+control_done_with(const LdrPackage *package)
+{
+	/* in job mode there is no source */
+	if (package->source && package->system_identifier == (int64) GetSystemIdentifier() &&
+		package->database == MyDatabaseId && strcmp(package->state, "loaded") != 0)
+		ldr_spool_done(package->source, package->role);
+}
+
+/*
  * loader_forget(package_id): remove it from the catalog, unless it runs.
  */
 Datum
@@ -176,9 +190,7 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));
 	forgotten = ldr_package_forget(id);
-	/* the scout removes it; if we roll back the package is there, and needs it */
-	if (package->source)		/* in job mode there is none */
-		ldr_spool_done(package->source, ldr_package_owner(package));
+	control_done_with(package);
 	ldr_stage_release(id);
 	ldr_start_waiting(true);
 	PG_RETURN_BOOL(forgotten);

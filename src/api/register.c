@@ -378,8 +378,8 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 }
 
 /*
- * An upload of what is loaded already is done with. (An archive's copy is not: a scan that finds the
- * archive again would unpack it again.)
+ * An upload of what is loaded already is done with. (An archive's copy is not: a scan that finds
+ * the archive again would unpack it again.)
  */
 static void
 register_not_needed(const LdrPackageDir *dir)

@@ -293,7 +293,8 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 						"AND NOT " JOB_HAS_ROWS " "
 						"AND NOT EXISTS (SELECT FROM loader.stage s "
 						"JOIN pg_class c ON c.oid = s.relation "
-						"WHERE s.package_id = j.package_id AND s.relation = j.relation)",
+						"WHERE s.package_id = j.package_id AND s.relation = j.relation) "
+						"AND NOT " LDR_JOB_IS_FOLLOWED,
 						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 

@@ -194,6 +194,16 @@ extern void ldr_job_raise_failure(const char *sqlstate, char *exception)
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);
 extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, int *failed);
 
+/*
+ * Of a row of loader.job called j: has what follows for its chain been done? Then its rows are in
+ * the tables, and need not be in the staging dataset any more.
+ */
+#define LDR_JOB_IS_FOLLOWED \
+	"EXISTS (SELECT FROM loader.package_table t JOIN loader.job f " \
+	"ON f.package_id = t.package_id AND f.table_name = t.chain AND f.kind <> 'load' " \
+	"WHERE t.package_id = j.package_id AND t.table_name = j.table_name " \
+	"AND f.state = 'completed')"
+
 /* package_table.c */
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
 extern void ldr_package_table_recount(int64 package_id);
@@ -208,6 +218,7 @@ extern List *ldr_stage_list(int64 package_id);	/* of LdrStage */
 extern List *ldr_stage_orphans(void);	/* of LdrStage: their packages have ended or gone */
 extern bool ldr_stage_is_orphan(Oid relation);	/* the same of one, seen with a fresh snapshot */
 extern bool ldr_stage_exists(Oid relation);
+extern bool ldr_stage_is_seizable(Oid relation);	/* of a package in job mode */
 extern void ldr_stage_seize(Oid relation);
 
 /* One among the relations (List of Oid) that a package which has not ended has; NULL: none. */

@@ -31,7 +31,8 @@ ldr_stage_seize(Oid relation)
 						"FROM loader.stage s JOIN loader.package p USING (package_id) "
 						"WHERE s.relation = $1 AND p.mode = 'job' "
 						"AND p.state IN ('new', 'loading') AND j.package_id = p.package_id "
-						"AND j.relation = $1 AND j.kind = 'load' AND j.state = 'completed'",
+						"AND j.relation = $1 AND j.kind = 'load' AND j.state = 'completed' "
+						"AND NOT " LDR_JOB_IS_FOLLOWED,
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 	ldr_catalog_execute("DELETE FROM loader.stage s USING loader.package p "
 						"WHERE s.relation = $1 AND p.package_id = s.package_id "
@@ -127,6 +128,14 @@ stage_finds(const char *sql, Oid relation)
 	Datum		values[] = {ObjectIdGetDatum(relation)};
 
 	return ldr_catalog_execute(sql, 1, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+bool
+ldr_stage_is_seizable(Oid relation)
+{
+	return stage_finds("SELECT FROM loader.stage s JOIN loader.package p USING (package_id) "
+					   "WHERE s.relation = $1 AND p.mode = 'job' AND p.state IN ('new', 'loading')",
+					   relation);
 }
 
 bool

@@ -101,19 +101,21 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
 	return tables;
 }
 
-/* Lock staging tables (List of LdrStage), make them the package's own, and empty them. */
+/*
+ * Lock staging tables (List of LdrStage), make them the package's own, and empty them. Who finds one
+ * that belongs to another package says so before it waits for locks. One of job mode can be seized,
+ * but only under the lock: a job may be about to commit.
+ */
 static void
 stage_take(LdrRun *run, List *stages, bool seize)
 {
 	StringInfoData sql;
 	List	   *relids = NIL;
+	List	   *seized = NIL;
 	ListCell   *lc;
 
-	foreach(lc, stages)
-		relids = lappend_oid(relids, ((LdrStage *) lfirst(lc))->relation);
-	if (relids == NIL)
+	if (stages == NIL)
 		return;
-	(void) ldr_lock_tables(relids, AccessExclusiveLock);
 	initStringInfo(&sql);
 	foreach(lc, stages)
 	{
@@ -121,11 +123,21 @@ stage_take(LdrRun *run, List *stages, bool seize)
 
 		stage->package_id = run->package->package_id;
 		stage->kind = LDR_STAGE_STAGING;
-		if (seize)
-			ldr_stage_seize(stage->relation);
-		ldr_stage_insert(stage);
+		relids = lappend_oid(relids, stage->relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
 						 quote_qualified_identifier(ldr_run_staging(run), stage->table_name));
+		if (seize && ldr_stage_is_seizable(stage->relation))
+			seized = lappend(seized, stage);
+		else
+			ldr_stage_insert(stage);
+	}
+	(void) ldr_lock_tables(relids, AccessExclusiveLock);
+	foreach(lc, seized)
+	{
+		LdrStage   *stage = lfirst(lc);
+
+		ldr_stage_seize(stage->relation);
+		ldr_stage_insert(stage);
 	}
 	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
 }

@@ -34,10 +34,10 @@ typedef struct LdrStorageUpdate
 	bool		force;			/* also if the schema is stored already */
 	bool		dry_run;
 	bool		create_indexes;
-	const char *replace_strategy;	/* NULL: not said */
+	const char *replace_strategy; /* NULL: not said */
 } LdrStorageUpdate;
 
-/* Bring the tables up to the schema and store it. Returns the changes as dlt's JSON, "{}" if none. */
+/* Bring the tables up to the schema and store it. Returns the changes as dlt's JSON, "{}": none. */
 extern char *ldr_storage_update(const LdrStorageUpdate *update);
 
 /* --- stored.c: what is stored there; rows go into a tuplestore of the function's result type --- */

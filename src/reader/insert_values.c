@@ -124,7 +124,31 @@ iv_keyword(LdrLiteralScan *s, const char *word)
 	return LDR_OK;
 }
 
-/* A quoted name; p is on its quote. Leaves p behind it. */
+static bool
+iv_in_name(char c, bool first)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80) ||
+		(!first && ((c >= '0' && c <= '9') || c == '$'));
+}
+
+/* A name without quotes, which SQL folds to lower case. dlt writes none; people do. */
+static LdrStatus
+iv_bare_name(LdrLiteralScan *s, LdrField *name)
+{
+	LdrReaderBase *b = s->base;
+	char	   *out = b->scratch_pos;
+
+	if (!iv_in_name(*s->p, true))
+		return ldr_literal_unexpected(s, "where a column name is expected");
+	for (name->data = out; iv_in_name(*s->p, false); s->p++)
+		*out++ = (*s->p >= 'A' && *s->p <= 'Z') ? (char) (*s->p - 'A' + 'a') : *s->p;
+	if (s->p == b->w.end)
+		return ldr_literal_end(s, s->line, "a column name");
+	name->len = (uint32_t) (out - name->data);
+	return LDR_OK;
+}
+
+/* A name, at p. Leaves p behind it. */
 static LdrStatus
 iv_name(LdrLiteralScan *s, LdrField *name)
 {
@@ -136,7 +160,7 @@ iv_name(LdrLiteralScan *s, LdrField *name)
 	if (status != LDR_OK)
 		return status;
 	if (*s->p != '"')
-		return ldr_literal_unexpected(s, "where a quoted column name is expected");
+		return iv_bare_name(s, name);
 	name->data = out = b->scratch_pos;
 	for (begin = ++s->p;; begin = s->p)
 	{

@@ -9,11 +9,30 @@
 
 #include "loader.h"
 #include "schema/plan.h"
+#include "schema/postgis.h"
 
 char *
 ldr_dataset_sql(const char *dataset)
 {
 	return psprintf("CREATE SCHEMA %s", quote_identifier(dataset));
+}
+
+/* The schema of a type that is not pg_catalog's, with its dot; else nothing. */
+static const char *
+ddl_type_prefix(const LdrSchemaTable *table, const LdrSchemaColumn *column)
+{
+	char	   *schema;
+
+	if (!column->geometry)
+		return "";
+	if (!OidIsValid(ldr_geometry_type(&schema)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type \"geometry\" does not exist"),
+				 errdetail("Column \"%s\" of table \"%s\" is a geometry of PostGIS.",
+						   column->name, table->name),
+				 errhint("Install PostGIS into this database: CREATE EXTENSION postgis.")));
+	return psprintf("%s.", quote_identifier(schema));
 }
 
 /* "name" type [NOT NULL] [UNIQUE] */
@@ -26,7 +45,8 @@ ddl_column(StringInfo sql, const LdrSchemaTable *table, const LdrSchemaColumn *c
 
 	if (ldr_column_type_sql(column, table->file_format, type, sizeof(type), &err) != LDR_OK)
 		ldr_raise(&err, "schema.json");
-	appendStringInfo(sql, "%s %s", quote_identifier(column->name), type);
+	appendStringInfo(sql, "%s %s%s", quote_identifier(column->name),
+					 ddl_type_prefix(table, column), type);
 	if (!column->nullable)
 		appendStringInfoString(sql, " NOT NULL");
 	if (column->unique && create_indexes)

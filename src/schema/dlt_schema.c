@@ -219,6 +219,18 @@ dlt_size(DltParse *p, json_t *object, const char *key, int missing, int *out)
 	return LDR_OK;
 }
 
+/* The SRID of a geometry. PostGIS takes all that are not positive for 0, which is "unknown". */
+static LdrStatus
+dlt_srid(DltParse *p, json_t *object, LdrSchemaColumn *column)
+{
+	json_t	   *value = json_object_get(object, "x-postgres-srid");
+
+	column->srid = 0;
+	if (json_is_integer(value) && json_integer_value(value) < 0)
+		return LDR_OK;
+	return dlt_size(p, object, "x-postgres-srid", DLT_DEFAULT_SRID, &column->srid);
+}
+
 /* An optional object's own "name" must be the key under which it stands. */
 static LdrStatus
 dlt_check_own_name(DltParse *p, json_t *object, const char *key)
@@ -315,7 +327,7 @@ dlt_column(DltParse *p, const char *name, json_t *object, LdrSchemaColumn *colum
 		(status = dlt_column_dedup_sort(p, object, column)) == LDR_OK &&
 		(status = dlt_moment(p, object, "x-active-record-timestamp",
 							 &column->active_timestamp)) == LDR_OK)
-		status = dlt_size(p, object, "x-postgres-srid", DLT_DEFAULT_SRID, &column->srid);
+		status = dlt_srid(p, object, column);
 	p->column = NULL;
 	return status;
 }

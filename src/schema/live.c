@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "locks.h"
 #include "schema/live.h"
+#include "schema/postgis.h"
 
 Oid
 ldr_live_owner(Oid relid)
@@ -90,6 +91,21 @@ live_open(Oid relid)
 	return rel;
 }
 
+/*
+ * A column's type as ldr_column_type writes it: geometry without its schema, wherever PostGIS is.
+ * What else that writes is pg_catalog's, so a type that shows its schema is another one.
+ */
+static char *
+live_type(Form_pg_attribute att)
+{
+	char	   *type = format_type_with_typemod(att->atttypid, att->atttypmod);
+
+	if (att->atttypid < FirstNormalObjectId || TypeIsVisible(att->atttypid) ||
+		att->atttypid != ldr_geometry_type(NULL))
+		return type;
+	return strrchr(type, '.') + 1;
+}
+
 Oid
 ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 {
@@ -110,7 +126,7 @@ ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 		if (att->attisdropped)
 			continue;
 		columns[live->ncolumns].name = pstrdup(NameStr(att->attname));
-		columns[live->ncolumns].type = format_type_with_typemod(att->atttypid, att->atttypmod);
+		columns[live->ncolumns].type = live_type(att);
 		columns[live->ncolumns].nullable = !att->attnotnull;
 		live->ncolumns++;
 	}
@@ -170,19 +186,41 @@ live_find(const char *dataset, const char *name, bool readable)
 	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 }
 
+/* The one relation of the dataset that is called so but for the case of letters; NULL if none is. */
+static char *
+live_find_folded(const char *dataset, const char *name)
+{
+	Oid			nsp = get_namespace_oid(dataset, true);
+	char	   *found = NULL;
+	ListCell   *lc;
+
+	if (!OidIsValid(nsp))
+		return NULL;
+	foreach(lc, ldr_live_relations(nsp))
+	{
+		char	   *relname = get_rel_name(lfirst_oid(lc));
+
+		if (relname == NULL || pg_strcasecmp(relname, name) != 0)
+			continue;
+		if (found)
+			return NULL;
+		found = relname;
+	}
+	return found;
+}
+
 Oid
 ldr_live_own_table(const char *dataset, const char *name, bool readable, const char **found)
 {
-	char	   *upper = pstrdup(name);
 	Oid			relid = live_find(dataset, name, readable);
+	char	   *folded;
 
-	for (char *p = upper; *p; p++)
-		*p = pg_ascii_toupper(*p);
 	*found = name;
-	if (!OidIsValid(relid))
-	{
-		relid = live_find(dataset, upper, readable);
-		*found = upper;
-	}
-	return relid;
+	if (OidIsValid(relid))
+		return relid;
+	folded = live_find_folded(dataset, name);
+	if (folded == NULL)
+		return InvalidOid;
+	*found = folded;
+	return live_find(dataset, folded, readable);
 }

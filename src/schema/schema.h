@@ -130,8 +130,8 @@ extern LdrStatus ldr_column_type(const LdrSchemaColumn *column, const char *tabl
 
 /*
  * The same for a statement, whatever its search_path: a type whose name is no keyword of the
- * grammar gets its schema ("pg_catalog.jsonb"), so that no other type can shadow it. geometry is
- * of the schema that PostGIS is in, and stays as it is.
+ * grammar gets its schema ("pg_catalog.jsonb"), so that no other type can shadow it. geometry
+ * stays as it is: its schema is for the caller to find, in the catalog.
  */
 extern LdrStatus ldr_column_type_sql(const LdrSchemaColumn *column, const char *table_format,
 									 char *buf, size_t bufsize, LdrError *err);

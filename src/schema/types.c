@@ -98,6 +98,16 @@ types_moment(const LdrSchemaColumn *column, char *buf, size_t bufsize, LdrError 
 	return LDR_OK;
 }
 
+/* With SRID 0 PostGIS does not spell out that it is any geometry, but it still has no Z and M. */
+static void
+types_geometry(const LdrSchemaColumn *column, char *buf, size_t bufsize)
+{
+	if (column->srid == 0)
+		snprintf(buf, bufsize, "geometry");
+	else
+		snprintf(buf, bufsize, "geometry(Geometry,%d)", column->srid);
+}
+
 /* The type as text, without looking whether it was cut. */
 static LdrStatus
 types_write(const LdrSchemaColumn *column, const char *table_format, char *buf, size_t bufsize,
@@ -105,7 +115,7 @@ types_write(const LdrSchemaColumn *column, const char *table_format, char *buf, 
 {
 	if (column->geometry)
 	{
-		snprintf(buf, bufsize, "geometry(Geometry,%d)", column->srid);
+		types_geometry(column, buf, bufsize);
 		return LDR_OK;
 	}
 	switch (column->type)
@@ -170,6 +180,8 @@ ldr_column_type_sql(const LdrSchemaColumn *column, const char *table_format, cha
 
 	if (status != LDR_OK)
 		return status;
+	if (column->geometry && column->srid == 0)
+		snprintf(type, sizeof(type), "geometry(Geometry,0)");
 	for (size_t i = 0; i < sizeof(plain_names) / sizeof(plain_names[0]); i++)
 		if (strcmp(type, plain_names[i]) == 0)
 			prefix = "pg_catalog.";

@@ -40,10 +40,13 @@ static la_ssize_t
 archive_fill(struct archive *tar, void *arg, const void **data)
 {
 	LdrArchive *a = arg;
-	ssize_t		got = a->inner->read(a->inner, a->buf, ARCHIVE_BUFFER, a->err);
+	ssize_t		got = -1;
 
 	(void) tar;
 	*data = a->buf;
+	/* it may ask again: what was said first stays */
+	if (!a->failed)
+		got = a->inner->read(a->inner, a->buf, ARCHIVE_BUFFER, a->err);
 	if (got < 0)
 	{
 		a->failed = true;

@@ -135,7 +135,7 @@ origin_bytes(int fd, const LdrFileStamp *stamp, const char *shown)
 	return source;
 }
 
-/* Open a file and count its descriptor. what opens it; it raises an error of its own, or sets errno. */
+/* Open a file and count its descriptor. what opens it: it raises an error, or sets errno. */
 static int
 origin_open(const char *path, int (*what) (const char *path), const char *shown)
 {
@@ -189,7 +189,7 @@ origin_stamp(int fd, LdrFileStamp *stamp, const char *shown)
 	}
 }
 
-/* An upload that is an archive: its copy is beside it. The exclusive lock lets only one unpack it. */
+/* An upload that is an archive: its copy is beside it. The lock lets only one unpack it. */
 static LdrOrigin *
 origin_of_upload_archive(const char *upload, const char *id, const char *name, const char *source,
 						 LdrOriginUse use)

@@ -3,8 +3,8 @@
  *
  *	<load_id>/schema.json, load_package_state.json, new_jobs/<table>.<file_id>.<retry>.<format>[.gz]
  *
- * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes from,
- * a path, an archive or an upload, is origin.c's business.
+ * It is read-only input: nothing in it is renamed, moved or written. Where the directory comes
+ * from, a path, an archive or an upload, is origin.c's business.
  */
 #include "postgres.h"
 
@@ -555,7 +555,7 @@ counted_close(LdrSource *self)
 LdrSource *
 ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 {
-	CountedSource  *source = calloc(1, sizeof(CountedSource));
+	CountedSource *source = calloc(1, sizeof(CountedSource));
 	LdrSource  *inner = ldr_file_source(fd, stamp, err);
 
 	if (source == NULL || inner == NULL)
@@ -576,9 +576,8 @@ ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err)
 	return &source->pub;
 }
 
-/* No compressor writes nothing: an empty file of that name was cut short. */
-static LdrStatus
-job_check_empty(const char *file_name, const LdrFileStamp *stamp, LdrError *err)
+LdrStatus
+ldr_job_check_empty(const char *file_name, const LdrFileStamp *stamp, LdrError *err)
 {
 	const char *end = strrchr(file_name, '.');
 
@@ -614,7 +613,7 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 		ldr_path_error(path, error);
 	}
 	source = ldr_counted_source(fd, stamp, &err);
-	if (source && job_check_empty(path, stamp, &err) != LDR_OK)
+	if (source && ldr_job_check_empty(path, stamp, &err) != LDR_OK)
 	{
 		source->close(source);
 		source = NULL;

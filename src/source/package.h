@@ -39,9 +39,9 @@ typedef struct LdrPackageDir
 
 /*
  * Open a package and read its documents; checks that the current role may read there. source is
- * one of origin.h. With expect, the documents must be those of these stamps. Everything lives in the current context and
- * is released with it, also descriptors. Raises an error that says which element of the path, or
- * which file and line, is at fault.
+ * one of origin.h. With expect, the documents must be those of these stamps. Everything lives in
+ * the current context and is released with it, also descriptors. Raises an error that says which
+ * element of the path, or which file and line, is at fault.
  */
 extern LdrPackageDir *ldr_package_open(const char *source, const LdrPackageStamps *expect);
 
@@ -51,6 +51,10 @@ extern LdrPackageDir *ldr_package_read(const char *source);
 /* A source of the plain bytes of a job file, which must still match its stamp. */
 extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name,
 										 const LdrFileStamp *stamp);
+
+/* No compressor writes nothing: an empty file of such a name was cut short. LDR_CORRUPT if so. */
+extern LdrStatus ldr_job_check_empty(const char *file_name, const LdrFileStamp *stamp,
+									 LdrError *err);
 
 /*
  * In job mode there is no directory, only the documents: schema.json, and load_package_state.json
@@ -67,8 +71,8 @@ extern LdrPackageDir *ldr_package_of_documents(const char *load_id, const char *
 extern char *ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stamp);
 
 /*
- * A source over fd, which is counted with the server already (AcquireExternalFD) and taken over, also
- * if it fails. As ldr_file_source.
+ * A source over fd, which is counted with the server already (AcquireExternalFD) and taken over,
+ * also if it fails. As ldr_file_source.
  */
 extern LdrSource *ldr_counted_source(int fd, const LdrFileStamp *stamp, LdrError *err);
 

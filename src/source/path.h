@@ -7,15 +7,15 @@
 #include "nodes/pg_list.h"
 
 /*
- * Real path of a directory (or a file) that the current role may read. Raises 42501, 58P01, 22023, and
- * 22021 if it is no text of the database.
+ * Real path of a directory (or a file) that the current role may read. Raises 42501, 58P01, 22023,
+ * and 22021 if it is no text of the database.
  */
 extern char *ldr_directory_resolve(const char *path);
 
 /* Open a resolved directory, following no link; the caller owns the descriptor. */
 extern int	ldr_directory_open(const char *real);
 
-/* The same of a file: for reading; -1 with errno if that, but not its directory, cannot be opened. */
+/* The same of a file, for reading; -1 with errno if that, not its directory, cannot be opened. */
 extern int	ldr_file_open(const char *real);
 
 /* The names in an open directory (List of char *), without "." and "..". */

@@ -1,39 +1,24 @@
 /*
- * source/spool.c: files that come by SQL, piece by piece.
- *
- * A file grows under .unfinished and is renamed when it is complete: size and hash are right, and it
- * is on disk. So a crash leaves either the file, or a part of it that the client can go on with; a
- * part is never taken for the file. A piece that was written twice, because the answer to the first
- * was lost, lands in the same place.
- *
- * Locks, in this order, let go at the end of the call: the upload (shared, so that no sweep comes
- * between), the file, the role's limit. The last is taken only where the limit is near.
+ * source/spool.c: the spool's directories, its locks, and how much of it a role may have.
  */
 #include "postgres.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-#include <utime.h>
 
 #include "common/cryptohash.h"
 #include "common/hashfn.h"
 #include "common/sha2.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/lock.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "loader.h"
 #include "source/spool.h"
-#include "source/spool_name.h"
 
-#define SPOOL_PIECE		(8 * 1024 * 1024)	/* written or hashed between two looks for a cancel */
 #define SPOOL_BLOCK		4096	/* what a file or directory counts at least, and in steps of */
 #define SPOOL_STEP		(16 * 1024 * 1024)	/* taken from the limit at once, to unpack */
 
@@ -73,6 +58,22 @@ ldr_spool_lock(Oid role, const char *name, LOCKMODE mode, bool wait)
 }
 
 void
+ldr_spool_lock_file(const char *file)
+{
+	LOCKTAG		tag = spool_tag(MyDatabaseId, GetUserId(), file, CLASS_FILE);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void
+ldr_spool_unlock_file(const char *file)
+{
+	LOCKTAG		tag = spool_tag(MyDatabaseId, GetUserId(), file, CLASS_FILE);
+
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+void
 ldr_spool_unlock(Oid role, const char *name, LOCKMODE mode)
 {
 	LOCKTAG		tag = spool_tag(MyDatabaseId, role, name, CLASS_UPLOAD);
@@ -80,9 +81,8 @@ ldr_spool_unlock(Oid role, const char *name, LOCKMODE mode)
 	(void) LockRelease(&tag, mode, false);
 }
 
-static void
-__attribute__((noreturn))
-spool_error(const char *what)
+void
+ldr_spool_error(const char *what)
 {
 	ereport(ERROR,
 			(errcode_for_file_access(),
@@ -116,7 +116,7 @@ ldr_spool_exists(const char *path)
 	if (lstat(path, &st) == 0)
 		return true;
 	if (errno != ENOENT && errno != ENOTDIR)
-		spool_error("look for a file");
+		ldr_spool_error("look for a file");
 	return false;
 }
 
@@ -150,7 +150,7 @@ spool_check_root(const char *root)
 	struct stat st;
 
 	if (stat(root, &st) != 0)
-		spool_error("look for its directory");
+		ldr_spool_error("look for its directory");
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -169,17 +169,30 @@ ldr_spool_make_parents(const char *path)
 
 	Assert(strncmp(path, root, len) == 0 && path[len] == '/');
 	if (mkdir(root, S_IRWXU) != 0 && errno != EEXIST)
-		spool_error("make its directory");
+		ldr_spool_error("make its directory");
 	spool_check_root(root);
 	for (char *slash = strchr(parent + len + 1, '/'); slash; slash = strchr(slash + 1, '/'))
 	{
 		*slash = '\0';
 		if (mkdir(parent, S_IRWXU) != 0 && errno != EEXIST)
-			spool_error("make a directory");
+			ldr_spool_error("make a directory");
 		*slash = '/';
 	}
 	pfree(parent);
 	pfree(root);
+}
+
+bool
+ldr_spool_sync(const char *path, bool is_directory)
+{
+	int			fd = OpenTransientFile(path, (is_directory ? O_RDONLY : O_RDWR) | PG_BINARY);
+	bool		done = fd >= 0 && pg_fsync(fd) == 0;
+	int			error = errno;
+
+	if (fd >= 0)
+		(void) CloseTransientFile(fd);
+	errno = error;
+	return done;
 }
 
 void
@@ -192,8 +205,8 @@ ldr_spool_sync_parents(const char *path)
 	while ((slash = strrchr(parent, '/')) != NULL && slash >= parent + len)
 	{
 		*slash = '\0';
-		if (fsync_fname_ext(parent, true, false, ERROR) != 0)
-			spool_error("fsync a directory");
+		if (!ldr_spool_sync(parent, true))
+			ldr_spool_error("fsync a directory");
 	}
 }
 
@@ -216,9 +229,9 @@ ldr_spool_sha256(const void *data, size_t len, uint8_t *out)
 	pg_cryptohash_free(ctx);
 }
 
-/* The same of a file's first size bytes. They were just written, so they come from memory. */
-static void
-spool_hash_file(int fd, int64 size, uint8 *out)
+/* The bytes were just written, so they come from memory. */
+void
+ldr_spool_hash_file(int fd, int64 size, uint8 *out)
 {
 	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 	size_t		room = 1024 * 1024;
@@ -233,7 +246,7 @@ spool_hash_file(int fd, int64 size, uint8 *out)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			spool_error("read a file");
+			ldr_spool_error("read a file");
 		if (got == 0)
 			break;				/* somebody cut it: the hash will not be right */
 		spool_hash_check(pg_cryptohash_update(ctx, (uint8 *) buf, got) >= 0);
@@ -246,9 +259,9 @@ spool_hash_file(int fd, int64 size, uint8 *out)
 
 /* --- the limit -------------------------------------------------------------------------------- */
 
-/* What a file or directory of that size counts: nobody fills the disk with empty ones either. */
-static uint64
-spool_counts(uint64 size)
+/* Nobody fills the disk with empty files either. */
+uint64
+ldr_spool_counts(uint64 size)
 {
 	return (size / SPOOL_BLOCK + 1) * SPOOL_BLOCK;
 }
@@ -260,7 +273,7 @@ spool_add_usage(const char *path, const char *name, void *arg)
 
 	if (lstat(path, &st) != 0)
 		return;					/* it has gone meanwhile */
-	*(uint64 *) arg += spool_counts(S_ISDIR(st.st_mode) ? 0 : st.st_size);
+	*(uint64 *) arg += ldr_spool_counts(S_ISDIR(st.st_mode) ? 0 : st.st_size);
 	if (S_ISDIR(st.st_mode))
 		ldr_spool_each(path, spool_add_usage, arg);
 }
@@ -322,12 +335,8 @@ spool_room(uint64 need)
 	return limit - used - need;
 }
 
-/*
- * May the role have so many bytes more? Raises 53400 if not. True if the lock of its limit is held
- * now, which the caller lets go when they are written: until then others would not see them.
- */
-static bool
-spool_limit_begin(uint64 need)
+bool
+ldr_spool_limit_begin(uint64 need)
 {
 	static Oid	role = InvalidOid;
 	static int	limit = -1;
@@ -353,8 +362,8 @@ spool_limit_begin(uint64 need)
 	return true;
 }
 
-static void
-spool_limit_end(bool locked)
+void
+ldr_spool_limit_end(bool locked)
 {
 	LOCKTAG		tag = spool_tag(InvalidOid, GetUserId(), "", CLASS_LIMIT);
 
@@ -372,289 +381,20 @@ ldr_spool_charge(LdrSpoolCredit *credit, uint64 bytes)
 	if (bytes == 0)
 		bytes = SPOOL_BLOCK;
 	if (credit->bytes < bytes)
-		credit->bytes = bytes + Min(spool_room(bytes), SPOOL_STEP);
+	{
+		uint64		room = spool_room(bytes);
+
+		credit->bytes = bytes + Min(room, SPOOL_STEP);
+		if (credit->total == 0)
+			credit->room = room;
+	}
+	if (credit->total > credit->room)
+		spool_limit_error(spool_limit() - credit->room, credit->total);
 	credit->bytes -= bytes;
+	credit->total += bytes;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
-
-/* For messages: as a source names it, and no path of the server. */
-static char *
-spool_shown(const LdrSpoolChunk *chunk)
-{
-	return psprintf(LDR_UPLOAD_PREFIX "%s/%s", chunk->upload_id, chunk->file);
-}
-
-/* Open a regular file of the spool, made if flags say so; -1 if it, or a directory, is missing. */
-static int
-spool_open(const char *path, int flags, int64 *size)
-{
-	int			fd = OpenTransientFilePerm(path, flags | O_NOFOLLOW | PG_BINARY,
-										   S_IRUSR | S_IWUSR);
-	struct stat st;
-
-	if (fd < 0 && errno == ENOENT)
-		return -1;
-	if (fd < 0 || fstat(fd, &st) != 0)
-		spool_error("open a file");
-	if (!S_ISREG(st.st_mode))
-		elog(ERROR, "\"%s\" in the spool is not a regular file", path);
-	*size = st.st_size;
-	return fd;
-}
-
-static void
-spool_close(int fd)
-{
-	if (CloseTransientFile(fd) != 0)
-		spool_error("close a file");
-}
-
-static void
-spool_write_all(int fd, const char *data, size_t len, int64 offset)
-{
-	while (len > 0)
-	{
-		ssize_t		n;
-
-		CHECK_FOR_INTERRUPTS();
-		errno = 0;
-		pgstat_report_wait_start(PG_WAIT_EXTENSION);
-		n = pg_pwrite(fd, data, Min(len, SPOOL_PIECE), offset);
-		pgstat_report_wait_end();
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-		{
-			if (errno == 0)
-				errno = ENOSPC;
-			spool_error("write a file");
-		}
-		data += n;
-		len -= n;
-		offset += n;
-	}
-}
-
-static char *
-spool_hex(const uint8 *hash)
-{
-	char	   *hex = palloc(2 * LDR_SHA256 + 1);
-
-	hex[hex_encode((const char *) hash, LDR_SHA256, hex)] = '\0';
-	return hex;
-}
-
-static void
-spool_check_hash(const LdrSpoolChunk *chunk, const uint8 *hash, const char *hint)
-{
-	if (memcmp(hash, chunk->sha256, LDR_SHA256) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("SHA-256 of \"%s\" is not the one given", spool_shown(chunk)),
-				 errdetail("The bytes that came have %s, not %s.", spool_hex(hash),
-						   spool_hex(chunk->sha256)),
-				 errhint("%s", hint)));
-}
-
-/* Are these bytes in the file, at this place? */
-static bool
-spool_has(int fd, const char *data, size_t len, int64 offset)
-{
-	size_t		room = Min(len, 1024 * 1024);
-	char	   *buf = palloc(room + 1);
-
-	for (size_t at = 0; at < len;)
-	{
-		ssize_t		got = pg_pread(fd, buf, Min(room, len - at), offset + at);
-
-		CHECK_FOR_INTERRUPTS();
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			spool_error("read a file");
-		if (got == 0 || memcmp(buf, data + at, got) != 0)
-			return false;
-		at += got;
-	}
-	pfree(buf);
-	return true;
-}
-
-/* The file is complete already. Is this the call that completed it, once more? */
-static void
-spool_repeat(const LdrSpoolChunk *chunk, int fd, int64 size)
-{
-	bool		same = chunk->size == size && chunk->offset + (int64) chunk->len == size;
-
-	if (same && chunk->sha256)
-	{
-		uint8		hash[LDR_SHA256];
-
-		spool_hash_file(fd, size, hash);
-		same = memcmp(hash, chunk->sha256, LDR_SHA256) == 0;
-	}
-	else if (same)
-		same = spool_has(fd, chunk->data, chunk->len, chunk->offset);
-	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" is complete already, and is not this file", spool_shown(chunk)),
-				 errdetail("It has " INT64_FORMAT " bytes.", size),
-				 errhint("Choose another upload_id, or call loader_upload_drop first.")));
-}
-
-/* Does the chunk fit to what is there? */
-static void
-spool_check_place(const LdrSpoolChunk *chunk, int64 there)
-{
-	if (chunk->offset > there)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("offset " INT64_FORMAT " is behind the end of \"%s\"", chunk->offset,
-						spool_shown(chunk)),
-				 errdetail(INT64_FORMAT " bytes of it are there.", there),
-				 errhint("Go on at that offset.")));
-	if (chunk->size >= 0 && chunk->offset + (int64) chunk->len != chunk->size)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" would have " INT64_FORMAT " bytes, not " INT64_FORMAT,
-						spool_shown(chunk), chunk->offset + (int64) chunk->len, chunk->size),
-				 errhint("Give size, and sha256, with the last chunk of the file.")));
-}
-
-/*
- * Have the directory of a complete file on disk. Those above it once in a session: they are the same
- * for all files of a package.
- */
-static void
-spool_sync_directory(const char *path)
-{
-	static char synced[MAXPGPATH] = "";
-	char	   *parent = pnstrdup(path, strrchr(path, '/') - path);
-
-	if (strcmp(parent, synced) != 0)
-		ldr_spool_sync_parents(path);
-	else if (fsync_fname_ext(parent, true, false, ERROR) != 0)
-		spool_error("fsync a directory");
-	strlcpy(synced, parent, sizeof(synced));
-}
-
-/* All bytes are there. Check them, bring them to disk, give the file its name. */
-static void
-spool_complete(const LdrSpoolChunk *chunk, int fd, const char *part, const char *path)
-{
-	uint8		hash[LDR_SHA256];
-
-	if (chunk->sha256 && chunk->offset > 0) /* else the chunk is the file, and was looked at */
-	{
-		spool_hash_file(fd, chunk->size, hash);
-		if (memcmp(hash, chunk->sha256, LDR_SHA256) != 0)
-		{
-			/* nobody can tell which of them are wrong */
-			(void) unlink(part);
-			spool_check_hash(chunk, hash, "What was there of the file is removed; send it again.");
-		}
-	}
-	if (pg_fsync(fd) != 0)
-	{
-		int			error = errno;
-
-		(void) unlink(part);	/* what is in memory of it may not be what is on disk */
-		errno = error;
-		spool_error("fsync a file");
-	}
-	ldr_spool_make_parents(path);
-	if (rename(part, path) != 0)
-		spool_error("rename a file");
-	spool_sync_directory(path);
-}
-
-/* Write the chunk to the unfinished file; returns how many bytes there are. */
-static int64
-spool_append(const LdrSpoolChunk *chunk, const char *part, const char *path)
-{
-	int64		there = 0;
-	int64		end = chunk->offset + (int64) chunk->len;
-	int			fd = spool_open(part, O_RDWR, &there);
-	bool		locked;
-
-	spool_check_place(chunk, there);
-	if (chunk->sha256 && chunk->offset == 0)
-	{
-		uint8		hash[LDR_SHA256];
-
-		ldr_spool_sha256(chunk->data, chunk->len, hash);
-		spool_check_hash(chunk, hash, "Send it again.");
-	}
-	locked = spool_limit_begin(fd < 0 ? spool_counts(end)
-							   : spool_counts(Max(end, there)) - spool_counts(there));
-	if (fd < 0)
-	{
-		ldr_spool_make_parents(part);
-		fd = spool_open(part, O_RDWR | O_CREAT, &there);
-		if (fd < 0)
-			spool_error("make a file");
-	}
-	if (chunk->offset < there && ftruncate(fd, chunk->offset) != 0)
-		spool_error("truncate a file");
-	spool_write_all(fd, chunk->data, chunk->len, chunk->offset);
-	spool_limit_end(locked);
-	if (chunk->size >= 0)
-		spool_complete(chunk, fd, part, path);
-	spool_close(fd);
-	return end;
-}
-
-static void
-spool_check_chunk(const LdrSpoolChunk *chunk)
-{
-	LdrSpoolKind kind;
-	LdrError	err = {0};
-
-	if (ldr_upload_id_check(chunk->upload_id, &err) != LDR_OK ||
-		ldr_spool_name_check(chunk->file, &kind, &err) != LDR_OK)
-		ldr_raise(&err, spool_shown(chunk));
-	if (chunk->offset < 0 || chunk->offset > PG_INT64_MAX - (int64) chunk->len)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("offset " INT64_FORMAT " is out of range", chunk->offset)));
-}
-
-int64_t
-ldr_spool_write(const LdrSpoolChunk *chunk)
-{
-	Oid			role = GetUserId();
-	char	   *upload = ldr_spool_upload(chunk->upload_id);
-	char	   *path = psprintf("%s/%s", upload, chunk->file);
-	char	   *part = psprintf("%s/" LDR_SPOOL_UNFINISHED "/%s", upload, chunk->file);
-	LOCKTAG		tag = spool_tag(MyDatabaseId, role, psprintf("%s/%s", chunk->upload_id, chunk->file),
-								CLASS_FILE);
-	int64		there = 0;
-	int			fd;
-
-	spool_check_chunk(chunk);
-	(void) ldr_spool_lock(role, chunk->upload_id, ShareLock, true);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	fd = spool_open(path, O_RDONLY, &there);
-	if (fd >= 0)
-	{
-		if (chunk->data)
-			spool_repeat(chunk, fd, there);
-		spool_close(fd);
-	}
-	else if (chunk->data)
-	{
-		there = spool_append(chunk, part, path);
-		/* the age of the upload, for sweeps */
-		(void) utime(upload, NULL);
-	}
-	else if ((fd = spool_open(part, O_RDONLY, &there)) >= 0)
-		spool_close(fd);
-	(void) LockRelease(&tag, ExclusiveLock, false);
-	ldr_spool_unlock(role, chunk->upload_id, ShareLock);
-	return there;
-}
+/* --- what is unfinished ---------------------------------------------------------------------- */
 
 static void
 spool_first_file(const char *path, const char *name, void *arg)
@@ -667,7 +407,7 @@ spool_first_file(const char *path, const char *name, void *arg)
 	if (S_ISDIR(st.st_mode))
 		ldr_spool_each(path, spool_first_file, arg);
 	else
-		*found = pstrdup(path);	/* the entry's own is freed */
+		*found = pstrdup(path); /* the entry's own is freed */
 }
 
 char *

@@ -48,11 +48,14 @@ typedef struct LdrSpoolChunk
 } LdrSpoolChunk;
 
 /*
- * Write a chunk to the upload of the current role. Returns how many bytes of the file are there.
- * Raises 42602, 22023, 53400 beyond loader.upload_limit, 55000 if the file is complete and another,
- * XX001 if it is not what sha256 says, and what the file system says.
+ * upload.c: write a chunk to the upload of the current role. Returns how many bytes of the file are
+ * there. Raises 42602, 22023, 53400 beyond loader.upload_limit, 55000 if the file is complete and
+ * another, XX001 if it is not what sha256 says, and what the file system says.
  */
 extern int64_t ldr_spool_write(const LdrSpoolChunk *chunk);
+
+/* Raise what errno says of something in the spool, "open a file"; no path of it is shown. */
+extern void ldr_spool_error(const char *what) __attribute__((noreturn));
 
 /* Directory of the spool, of a role's part of it, of an upload of the current role. */
 extern char *ldr_spool_root(void);
@@ -64,6 +67,9 @@ extern char *ldr_spool_unfinished(const char *upload);
 
 /* Make the directory of path and those above it, up to the spool's. */
 extern void ldr_spool_make_parents(const char *path);
+
+/* Bring a file, or the names in a directory, to disk. False, with errno, if that cannot be done. */
+extern bool ldr_spool_sync(const char *path, bool is_directory);
 
 /* Have what was renamed into a directory, and the directories above it, on disk. */
 extern void ldr_spool_sync_parents(const char *path);
@@ -80,29 +86,49 @@ extern void ldr_spool_each(const char *directory, LdrSpoolFn fn, void *arg);
 /*
  * Locks of a role's spool, on what is in it by name. They last until the end of the transaction, or
  * until they are let go. An upload: shared by who writes to it or wants it to stay, exclusive to
- * remove it. Those on files and limits are spool.c's own.
+ * remove it. A file of the current role's uploads: by who writes to it.
  */
 extern bool ldr_spool_lock(Oid role, const char *name, LOCKMODE mode, bool wait);
 extern void ldr_spool_unlock(Oid role, const char *name, LOCKMODE mode);
+extern void ldr_spool_lock_file(const char *file);
+extern void ldr_spool_unlock_file(const char *file);
 
-/* Room under loader.upload_limit for what is unpacked, taken in steps. */
+/* What a file or directory of that size counts. */
+extern uint64_t ldr_spool_counts(uint64_t size);
+
+/*
+ * May the current role have so many bytes more? Raises 53400 if not. True if the lock of its limit
+ * is held now, which the caller lets go when they are written: until then others do not see them.
+ */
+extern bool ldr_spool_limit_begin(uint64_t need);
+extern void ldr_spool_limit_end(bool locked);
+
+/*
+ * Room under loader.upload_limit for what is unpacked, taken in steps. To begin with all zero.
+ */
 typedef struct LdrSpoolCredit
 {
-	uint64_t	bytes;
+	uint64_t	bytes;			/* taken, and not used yet */
+	uint64_t	total;			/* used */
+	uint64_t	room;			/* what there was to begin with */
 } LdrSpoolCredit;
 
-/* Take a file of so many bytes more (0: a new one) from the limit of the current role. 53400. */
+/*
+ * Use so many bytes (0: another file or directory, of any kind) of what the current role may have.
+ * Raises 53400 if that is used up, by others or by this alone: also by what takes no place.
+ */
 extern void ldr_spool_charge(LdrSpoolCredit *credit, uint64_t bytes);
 
-/* SHA-256 of bytes in memory. */
+/* SHA-256 of bytes in memory, and of the first bytes of a file. */
 #define LDR_SHA256	32
 extern void ldr_spool_sha256(const void *data, size_t len, uint8_t *out);
+extern void ldr_spool_hash_file(int fd, int64_t size, uint8_t *out);
 
 /*
  * unpack.c: unpack an archive into the directory final, which is there afterwards with all of it,
- * or not at all. tmp is a directory beside it. Takes tar over, the archive's plain bytes. origin, if
- * not NULL, is left in it as the path of the archive. Raises what is wrong with the archive, by the
- * name shown. Caller holds the lock of final.
+ * or not at all. tmp is a directory beside it. Takes tar over, the archive's plain bytes. origin,
+ * if not NULL, is left in it as the path of the archive. Raises what is wrong with the archive, by
+ * the name shown. Caller holds the lock of final.
  */
 extern void ldr_spool_unpack(LdrSource *tar, const char *shown, const char *origin,
 							 const char *tmp, const char *final);

@@ -16,6 +16,9 @@ spool_name_bad(const char *what, const char *name, LdrError *err, const char *wh
 	char		excerpt[160];
 
 	ldr_excerpt(excerpt, sizeof(excerpt), name, strlen(name));
+	for (char *p = excerpt; *p; p++)
+		if ((unsigned char) *p < ' ' || *p == 0x7f)
+			*p = '?';
 	snprintf(err->hint, sizeof(err->hint), "%s", hint);
 	return ldr_fail(err, LDR_BAD_NAME, "invalid %s \"%s\": %s", what, excerpt, why);
 }
@@ -154,7 +157,7 @@ ldr_member_name_parse(const char *text, bool is_directory, char *name, LdrMember
 	LdrSpoolKind spool_kind;
 
 	*kind = LDR_MEMBER_SKIPPED;
-	if (is_directory && len > 0 && begin[len - 1] == '/')
+	if (is_directory && len > 1 && begin[len - 1] == '/')
 		len--;
 	if (is_directory && (len == 0 || (len == 1 && begin[0] == '.')))
 	{

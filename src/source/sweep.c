@@ -51,7 +51,8 @@ sweep_remove(const char *directory, const char *name)
 			sweep_log("rename", path);
 		return;
 	}
-	(void) fsync_fname_ext(directory, true, true, LOG);
+	if (!ldr_spool_sync(directory, true))
+		sweep_log("fsync", directory);
 	(void) rmtree(gone, true);	/* it warns of what it cannot remove */
 }
 

@@ -162,7 +162,7 @@ unpack_sync(const char *path, const char *name, void *arg)
 		unpack_error(arg, "look for a file");
 	if (S_ISDIR(st.st_mode))
 		ldr_spool_each(path, unpack_sync, arg);
-	if (fsync_fname_ext(path, S_ISDIR(st.st_mode), false, ERROR) != 0)
+	if (!ldr_spool_sync(path, S_ISDIR(st.st_mode)))
 		unpack_error(arg, "fsync a file");
 }
 

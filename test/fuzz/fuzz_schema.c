@@ -35,6 +35,23 @@ fuzz_use(const LdrSchema *schema)
 	}
 }
 
+/* What can be parsed can be described: all its tables, as if they were new. */
+static void
+fuzz_update(const char *json, size_t len, const LdrSchema *schema)
+{
+	LdrChange  *changes = calloc(schema->ntables + 1, sizeof(LdrChange));
+	LdrError	err = {0};
+	char	   *text;
+
+	for (int i = 0; i < schema->ntables; i++)
+		changes[i] = (LdrChange) {.kind = LDR_CREATE_TABLE, .table = &schema->tables[i]};
+	if (ldr_schema_update(json, len, changes, schema->ntables, NULL, &text, &err) != LDR_OK ||
+		text[0] != '{')
+		abort();
+	free(text);
+	free(changes);
+}
+
 /* The lists of a package state: usable names, each once. */
 static void
 fuzz_use_names(char **names, int n)
@@ -93,7 +110,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	LdrPackageState *state;
 
 	if (ldr_schema_parse((const char *) data, size, &schema, &err) == LDR_OK)
+	{
 		fuzz_use(schema);
+		fuzz_update((const char *) data, size, schema);
+	}
 	else if (schema != NULL || err.message[0] == '\0')
 		abort();
 	fuzz_trim((const char *) data, size, NULL, schema != NULL);

@@ -7,7 +7,7 @@
 #
 # The datasets of the scenarios (sc_*) are dropped first. --copy-to makes a copy that the server's
 # user can read. Environment: PYTHON, a Python with psycopg. Counts steps; a scenario that is not
-# supported counts as one skipped.
+# supported, or needs an extension that cannot be had, counts as one skipped.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
@@ -21,7 +21,7 @@ python=${PYTHON:-python3}
 is_in() { grep -q "^$2	" "$here/$1"; }
 entries() { grep -v -e '^#' -e '^$' "$here/$1"; }
 
-# A scenario that is here and unsupported, or has its staging compared and is not here, is a mistake.
+# A scenario that is here and unsupported, or is in another list and not here, is a mistake.
 for dir in "$here"/scenarios/*/; do
 	name=$(basename "$dir")
 	! is_in unsupported.txt "$name" || {
@@ -31,15 +31,17 @@ for dir in "$here"/scenarios/*/; do
 done
 while IFS=$'\t' read -r name _; do
 	[ -d "$here/scenarios/$name" ] || {
-		echo "$name stands in staging_differs.txt and has no packages here" >&2
+		echo "$name stands in a list and has no packages here" >&2
 		exit 1
 	}
-done < <(entries staging_differs.txt)
+done < <(entries staging_differs.txt; entries extensions.txt)
 
 # --only is dealt out between the runs of check.py; the rest is for all of them.
-options=() only=()
+options=() only=() dsn=${ORACLE_DSN:-}
 while [ $# -gt 0 ]; do
 	case $1 in
+		--dsn) dsn=${2:-}; options+=("$1") ;;
+		--dsn=*) dsn=${1#*=}; options+=("$1") ;;
 		--only) only+=("${2:-}"); shift ;;
 		--only=*) only+=("${1#*=}") ;;
 		*) options+=("$1") ;;
@@ -47,8 +49,15 @@ while [ $# -gt 0 ]; do
 	[ $# -eq 0 ] || shift
 done
 [ ${#only[@]} -gt 0 ] || mapfile -t only < <(ls "$here/scenarios")
-same=() differing=()
+
+same=() differing=() skipped=0
 for name in "${only[@]}"; do
+	missing=
+	! is_in extensions.txt "$name" || missing=$("$python" "$here/extensions.py" "$dsn" "$name") || {
+		echo "skip $name: this server has no extension $missing"
+		skipped=$((skipped + 1))
+		continue
+	}
 	if is_in staging_differs.txt "$name"; then differing+=("$name"); else same+=("$name"); fi
 done
 
@@ -101,7 +110,6 @@ done
 while IFS=$'\t' read -r name reason; do
 	echo "staging not compared: $name: $reason"
 done < <(entries staging_differs.txt)
-skipped=0
 while IFS=$'\t' read -r name reason; do
 	echo "skip $name: $reason"
 	skipped=$((skipped + 1))

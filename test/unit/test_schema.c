@@ -565,6 +565,11 @@ test_types(void)
 	CHECK(ldr_column_type(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
 	CHECK_STR(buf, "geometry(Geometry,4326)");
 	CHECK(ldr_column_type(&place, NULL, buf, 10, &err) == LDR_TOO_LONG);
+	place.srid = 0;
+	CHECK(ldr_column_type_sql(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
+	CHECK_STR(buf, "geometry(Geometry,0)");
+	CHECK(ldr_column_type(&place, NULL, buf, sizeof(buf), &err) == LDR_OK);
+	CHECK_STR(buf, "geometry");
 }
 
 static void
