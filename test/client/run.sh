@@ -27,7 +27,12 @@ make_venv()
 }
 
 # counted WORD LOG: how many pytest says there are of them
-counted() { sed -nE "s/.*[^0-9]?([0-9]+) $1.*/\1/p" <<<"$(tail -n 1 "$2")"; }
+counted()
+{
+	local n
+	n=$(tail -n 1 "$2" | grep -oE "[0-9]+ $1" | grep -oE '^[0-9]+')
+	echo "${n:-0}"
+}
 
 for version; do
 	echo "dlt $version"
@@ -47,11 +52,10 @@ for version; do
 	fi
 	(cd "$client" && "$venv/bin/python" -m pytest -q -p no:cacheprovider) 2>&1 | tee "$log"
 	rc=${PIPESTATUS[0]}
-	n=$(counted passed "$log") f=$(($(counted failed "$log") + $(counted 'errors?' "$log")))
+	f=$(($(counted failed "$log") + $(counted error "$log")))
 	[ "$rc" = 0 ] || [ "$f" -gt 0 ] || f=1
-	passed=$((passed + ${n:-0})) failed=$((failed + f))
-	n=$(counted skipped "$log")
-	skipped=$((skipped + ${n:-0}))
+	passed=$((passed + $(counted passed "$log"))) failed=$((failed + f))
+	skipped=$((skipped + $(counted skipped "$log")))
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -109,7 +109,8 @@ class Package:
 
     def _forget_failed_job(self) -> None:
         """With raise_on_failed_jobs = False dlt sets a failed job aside, and loads the others."""
-        if self._failed_job and self._failed_job not in _job_files(self.storage, self.load_id):
+        aside = map(ParsedLoadJobFileName.parse, self.storage.list_failed_jobs(self.load_id))
+        if self._failed_job and self._failed_job in {job.job_id() for job in aside}:
             self.job_ids.discard(self._failed_job)
             self._failed_job, self._outcome = None, None
 

@@ -17,7 +17,7 @@ EXTENSION_VERSION = "1.0"
 
 # SQLSTATEs for which the same package may load the next time. The server has tried them several
 # times by itself. dlt's own rule goes by the driver's classes, which mix them with others.
-TRANSIENT = ("08", "40", "53", "57", "58", "55P03")
+TRANSIENT = ("08", "40", "53", "55P03", "57P", "58")
 
 
 class ExtensionMismatch(DestinationTerminalException):

@@ -5,10 +5,11 @@ import shlex
 import subprocess
 import textwrap
 
+import psycopg
 import pytest
 
 import dlt
-from conftest import only
+from conftest import DSN, only
 from dlt.destinations.exceptions import DatabaseTerminalException
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt_loader import client, jobs, package, upload
@@ -82,6 +83,51 @@ def test_complete_with_failed_jobs(make, sql, monkeypatch):
     assert info.has_failed_jobs
     assert [count(sql, name) for name in ("a", "b")] == [9, 3]
     assert not pipeline.has_pending_data
+
+
+@pytest.mark.skipif(ABORTS, reason="this dlt gives up the package")
+def test_mended_file(make, sql, monkeypatch):
+    monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")
+    monkeypatch.setenv("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")
+    pipeline = make()
+    pipeline.run(numbers(0, 3), table_name="t", loader_file_format="jsonl")
+    sql("ALTER TABLE d_one.t ADD CHECK (i < 5)")
+    with pytest.raises(PipelineStepFailed):
+        pipeline.run(numbers(7, 8), table_name="t", loader_file_format="jsonl")
+    storage = pipeline._get_load_storage().normalized_packages
+    (load_id,) = storage.list_packages()
+    (name,) = [name for name in storage.list_new_jobs(load_id) if "/t." in name]
+    path = storage.storage.make_full_path(name)
+    with open(path) as file:
+        text = file.read()
+    with open(path, "w") as file:
+        file.write(text.replace('"i":7', '"i":4'))
+    pipeline.load()
+    assert sql("SELECT max(i) FROM d_one.t") == [(4,)]
+
+
+@only("package")
+def test_cancelled_on_the_server(make, sql, monkeypatch):
+    """Somebody stops the package. The pipeline says so, and loads it when it is run again."""
+    original = package.Package._wait
+
+    def wait(self, server, package_id):
+        sql("SELECT ext.loader_cancel(%s)", package_id)
+        return original(self, server, package_id)
+
+    pipeline = make()
+    pipeline.run(numbers(0, 3), table_name="t")
+    # the package waits for this lock, and so is there to be cancelled
+    with psycopg.connect(DSN.format("dlt_loader_ours")) as connection:
+        connection.execute("LOCK d_one.t")
+        with monkeypatch.context() as patch:
+            patch.setattr(package.Package, "_wait", wait)
+            with pytest.raises(PipelineStepFailed, match="was cancelled"):
+                pipeline.run(numbers(3, 6), table_name="t")
+    assert count(sql) == 3
+    if not ABORTS:
+        pipeline.load()
+        assert count(sql) == 6
 
 
 KILLED = {

@@ -47,7 +47,7 @@ def test_run_and_read(make):
     assert sorted(pipeline.dataset().row_counts().fetchall()) == [
         ("events", 3), ("users", 3), ("users__tags", 3),
     ]  # fmt: skip
-    assert len(pipeline.dataset().users.arrow()) == 3
+    assert len(pipeline.dataset().users.fetchall()) == 3
     pipeline.run(shop(start=2))
     assert rows(pipeline, "users") == 5 and rows(pipeline, "events") == 6
 
@@ -172,7 +172,7 @@ def test_several_pipelines_and_schemas(make):
 
 def test_many_jobs(make, sql, mode, monkeypatch):
     monkeypatch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "10")
-    pipeline = make(progress="log")
+    pipeline = make()
     info = pipeline.run(({"i": i} for i in range(3000)), table_name="t")
     assert rows(pipeline, "t") == 3000
     assert len(info.load_packages[0].jobs["completed_jobs"]) > 300
