@@ -27,7 +27,6 @@ from dlt.common.destination.client import (
 )
 from dlt.common.json import json
 from dlt.common.schema import Schema, TColumnSchema, TSchemaTables, TTableSchemaColumns
-from dlt.common.pipeline import current_pipeline
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import LoadJobInfo, load_package_state
 from dlt.common.versioned_state import json_encode_state
@@ -226,8 +225,8 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
         return [FollowupRequest(name, content) for _, _, name, content in rows]
 
     def _current_load(self) -> Tuple[str, Optional[str]]:
-        """The load_id, and the state of its package. Whoever drives a client by hand has no package:
-        then it is the load of the file that came last."""
+        """The load_id, and the state of its package. Who drives a client by hand has no package: then
+        it is the load of the file that came last."""
         try:
             package = load_package_state()
         except CurrentLoadPackageStateNotAvailable:
@@ -264,11 +263,10 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
         )
         return rows == [("completed",)]
 
-    def upload_id(self, load_id: str, content: Iterable[str]) -> str:
+    def upload_id(self, packages: str, load_id: str, content: Iterable[str]) -> str:
         """The same whenever the same content is uploaded, so that what was sent is found again.
-        Begins the same for all that this pipeline loads into the dataset."""
-        pipeline = current_pipeline()
-        place = [os.path.abspath(pipeline.working_dir) if pipeline else "", self.dataset]
+        Begins the same for all from this directory of packages that go into the dataset."""
+        place = [os.path.abspath(packages), self.dataset]
         return f"dlt-{_digest(place)}-{_digest(content)}-{load_id}"[:64]
 
     def complete_load(self, load_id: str) -> None:

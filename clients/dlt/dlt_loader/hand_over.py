@@ -1,6 +1,6 @@
 """Give the pending packages of a pipeline to a directory that `loader_scan` watches.
 
-A package is copied beside, made durable, and renamed into place: the scan sees all of it or nothing.
+A package is copied beside, made durable, and renamed into place: the scan sees all or nothing.
 Only then dlt is told that it is loaded. A crash in between leaves a package in both places; handing
 over again finds that it is there and goes on.
 

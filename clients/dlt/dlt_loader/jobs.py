@@ -1,9 +1,8 @@
 """Job mode: dlt's loader drives the server, one call for each file or follow-up job."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, cast
-
-from psycopg2.sql import SQL, Identifier
 
 from dlt.common.destination.client import HasFollowupJobs, RunnableLoadJob
 from dlt.common.storages.load_package import ParsedLoadJobFileName
@@ -27,7 +26,9 @@ class FileJob(RunnableLoadJob, HasFollowupJobs):
         client = cast("LoaderClient", self._job_client)
         if self.restore and client.is_file_loaded(self._load_id, self.file_name()):
             return
-        upload_id = client.upload_id(self._load_id, [self.job_id(), stamp(os.stat(self._file_path))])
+        packages = Path(self._file_path).parents[2]
+        content = [self.job_id(), stamp(os.stat(self._file_path))]
+        upload_id = client.upload_id(str(packages), self._load_id, content)
         # a retry of the job is the same file for the server
         name = f"{self._load_id}/new_jobs/{without_retries(self.job_id())}"
         with open(self._file_path, "rb") as file:
@@ -84,9 +85,8 @@ class FollowupJob(RunnableLoadJob):
         with open(self._file_path, encoding="utf-8") as file:
             statement = file.read()
         # the server does not say in which schema its procedure is
-        client.sql_client.execute_sql(
-            SQL(statement.replace("CALL ", "CALL {}.", 1)).format(Identifier(client.server.schema))
-        )
+        schema = client.sql_client.escape_column_name(client.server.schema)
+        client.sql_client.execute_sql(statement.replace("CALL ", f"CALL {schema}.", 1))
 
 
 class FollowupRequest(FollowupJobRequestImpl):

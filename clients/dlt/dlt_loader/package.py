@@ -168,15 +168,17 @@ class Package:
         schema = self._document(PackageStorage.SCHEMA_FILE_NAME)
         state = self._state()
         upload_id = client.upload_id(
+            self.storage.storage.storage_path,
             self.load_id,
             [schema.decode(), state.decode()]
             + [f"{job_id} {stamp(found)}" for job_id, found in sorted(files_at.items())],
         )
         self._give_up_earlier(client, upload_id)
-        files: Dict[str, TOpen] = {
-            f"{self.load_id}/{PackageStorage.SCHEMA_FILE_NAME}": partial(BytesIO, schema),
-            f"{self.load_id}/{PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME}": partial(BytesIO, state),
-        }
+        files: Dict[str, TOpen] = {}
+        files[f"{self.load_id}/{PackageStorage.SCHEMA_FILE_NAME}"] = partial(BytesIO, schema)
+        files[f"{self.load_id}/{PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME}"] = partial(
+            BytesIO, state
+        )
         sizes = {job_id: found.st_size for job_id, found in files_at.items()}
         for job_id in sorted(sizes, key=lambda job_id: -sizes[job_id]):
             name = f"{self.load_id}/{PackageStorage.NEW_JOBS_FOLDER}/{without_retries(job_id)}"

@@ -1,7 +1,8 @@
 """What the tests share: a database for us, one for dlt's own destination, pipelines in a directory.
 
 LOADER_TEST_DSN: a server with the extension, as a superuser, with {} in place of the database
-(postgresql://user:password@host:port/{}); databases are created there. LOADER_TEST_RESTART: a command that crashes and restarts that server.
+(postgresql://user:password@host:port/{}); databases are created there.
+LOADER_TEST_RESTART: a command that crashes and restarts that server.
 """
 
 import importlib.util

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -36,9 +37,8 @@ def shop(n=3, start=0):
 
 def rows(pipeline, table):
     with pipeline.sql_client() as client:
-        return client.execute_sql(f"SELECT count(*) FROM {client.make_qualified_table_name(table)}")[
-            0
-        ][0]
+        name = client.make_qualified_table_name(table)
+        return client.execute_sql(f"SELECT count(*) FROM {name}")[0][0]
 
 
 def test_run_and_read(make):
@@ -168,6 +168,17 @@ def test_several_pipelines_and_schemas(make):
     fresh = make("one", directory="elsewhere")
     fresh.sync_destination()
     assert set(fresh.schema_names) == {"shop", "second"}
+
+
+def test_pipelines_in_threads(make, sql):
+    with ThreadPoolExecutor(3) as pool:
+        runs = [
+            pool.submit(lambda n=n: make(f"p{n}").run([{"n": n}] * 5, table_name=f"t{n}"))
+            for n in range(3)
+        ]
+        assert not any(run.result().has_failed_jobs for run in runs)
+    assert sql("SELECT (SELECT count(*) FROM d_one.t0), (SELECT count(*) FROM d_one.t1),"
+               " (SELECT count(*) FROM d_one.t2)") == [(5, 5, 5)]  # fmt: skip
 
 
 def test_many_jobs(make, sql, mode, monkeypatch):
