@@ -222,7 +222,7 @@ interrupt_jobs($plain, $_, 'pg_terminate_backend') for 'coordinator', 'job worke
 	wait_for($plain, 'SHOW loader.retry_attempts', 0);
 	my $holder = LoaderCrash->new($plain);
 	my $id = $state{loading}->($plain, $dataset, $holder);
-	one($plain, 'SELECT pg_current_xact_id()');    # its commit brings that the package has begun to disk
+	one($plain, q{SELECT pg_logical_emit_message(true, '', '')});    # its commit brings that the package has begun to disk
 	crash($plain, worker_pid($plain, 'coordinator'));
 	$holder->quit;
 	$holder = LoaderCrash->new($plain);
