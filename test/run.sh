@@ -261,8 +261,8 @@ run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step client 'the Python client, with dlt'
 run_step storage "storage functions beside dlt's own client"
-run_step client_package "comparison with dlt's own loader, through the client, whole packages"
-run_step client_job 'the same, file by file'
+run_step client_package 'the oracle through the client, whole packages'
+run_step client_job 'the oracle through the client, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
 run_step other_servers 'other servers'
