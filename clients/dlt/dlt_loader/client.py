@@ -225,8 +225,8 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
         return [FollowupRequest(name, content) for _, _, name, content in rows]
 
     def _current_load(self) -> Tuple[str, Optional[str]]:
-        """The load_id, and the state of its package. Who drives a client by hand has no package: then
-        it is the load of the file that came last."""
+        """The load_id, and the state of its package. Who drives a client by hand has no package;
+        then it is the load of the file that came last."""
         try:
             package = load_package_state()
         except CurrentLoadPackageStateNotAvailable:

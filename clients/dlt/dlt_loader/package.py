@@ -33,7 +33,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from dlt_loader.jobs import stamp, without_retries
 from dlt_loader.server import Server
-from dlt_loader.upload import TOpen, upload_files
+from dlt_loader.upload import TOpen, tar, upload_files
 
 if TYPE_CHECKING:
     from dlt_loader.client import LoaderClient
@@ -46,6 +46,9 @@ POLL = "1 second"
 
 HELPER_BYTES = 8 * 1024 * 1024
 """How much there must be to upload for each further connection"""
+
+ARCHIVE_FILES, ARCHIVE_BYTES = 8, 16 * 1024 * 1024
+"""More files than these, of fewer bytes in all, go as one archive"""
 
 # what dlt writes into the state of a package while it loads, so not part of what is to be loaded
 LOAD_STEP_STATE = ("load_metrics", "applied_dropped_tables", "applied_truncated_tables")
@@ -76,7 +79,8 @@ class Package:
         self.storage = context.storage
         # No job moves while this is made, by the thread that moves them. Later each of these is
         # looked for until it is found, so that none is missed on its way between two folders.
-        self.job_ids = set(_job_files(self.storage, self.load_id))
+        self._files = _job_files(self.storage, self.load_id)
+        self.job_ids = set(self._files)
         self.started: "set[str]" = set()
         pipeline = current_pipeline()
         self.collector = pipeline.collector if pipeline else NULL_COLLECTOR
@@ -184,6 +188,9 @@ class Package:
             name = f"{self.load_id}/{PackageStorage.NEW_JOBS_FOLDER}/{without_retries(job_id)}"
             files[name] = partial(self._open, job_id)
         total = len(schema) + len(state) + sum(sizes.values())
+        if len(files) > ARCHIVE_FILES and total < ARCHIVE_BYTES:
+            archive = tar(files)  # thousands of small files one by one take their time
+            files, total = {f"{self.load_id}.tar": partial(BytesIO, archive)}, len(archive)
         helpers = min(client.config.upload_connections - 1, len(sizes) - 1, total // HELPER_BYTES)
         with self._counter("Bytes uploaded", total) as count:
             upload_files(
@@ -239,15 +246,14 @@ class Package:
     def _at_files(self, do: Callable[[Dict[str, str]], TResult]) -> TResult:
         """Do something with the paths of all jobs. A file may move meanwhile, but not often."""
         for _ in range(100):
-            found = _job_files(self.storage, self.load_id)
-            if self.job_ids <= set(found):
+            if self.job_ids <= set(self._files):
                 try:
-                    return do({job_id: found[job_id] for job_id in self.job_ids})
+                    return do({job_id: self._files[job_id] for job_id in self.job_ids})
                 except FileNotFoundError:
                     pass
-        raise DestinationTerminalException(
-            f"Files of package {self.load_id} have gone: {', '.join(self.job_ids - set(found))}"
-        )
+            self._files = _job_files(self.storage, self.load_id)
+        gone = ", ".join(self.job_ids - set(self._files))
+        raise DestinationTerminalException(f"Files of package {self.load_id} have gone: {gone}")
 
     def _document(self, name: str) -> bytes:
         path = os.path.join(self.storage.get_package_path(self.load_id), name)

@@ -1,6 +1,8 @@
 """Sends files to the server's spool. What is there already is not sent again."""
 
 import hashlib
+import io
+import tarfile
 from binascii import b2a_base64
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +100,19 @@ def upload_files(
         work(server)
         for future in futures:
             future.result()
+
+
+def tar(files: Mapping[str, TOpen]) -> bytes:
+    """An archive of these files, the same whenever they are."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as out:
+        for name in sorted(files):
+            with files[name]() as file:
+                data = file.read()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            out.addfile(member, io.BytesIO(data))
+    return archive.getvalue()
 
 
 class _Connection:
