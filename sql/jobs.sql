@@ -52,6 +52,11 @@ CALL loader_start_file_load('jobs', :'schema', '1.1', 'a.sel.0.model', statement
 SELECT job_id, format, state, rows_inserted FROM loader.jobs WHERE package_id = :package_id AND job_id = 'a.sel.model';
 CALL loader_start_file_load('jobs', :'schema', '1.1', 'a.two.0.model', statement => 'INSERT INTO jobs.a SELECT 99; DROP TABLE jobs.a', package_id => NULL, state => NULL);
 CALL loader_start_file_load('jobs', :'schema', '1.1', 'a.two.0.model', statement => 'DELETE FROM jobs.a', package_id => NULL, state => NULL);
+CALL loader_start_file_load('jobs', :'schema', '1.1', 'a.two.0.model', statement => 'INSERT INTO jobs.a VALUES (99) RETURNING id', package_id => NULL, state => NULL);
+-- Not for a table that is not there: nobody could tell later whether its rows are.
+ALTER TABLE jobs.a RENAME TO moved;
+CALL loader_start_file_load('jobs', :'schema', '1.1', 'a.two.0.model', statement => 'INSERT INTO jobs.moved VALUES (99)', package_id => NULL, state => NULL);
+ALTER TABLE jobs.moved RENAME TO a;
 -- A merge: staged, and what follows for the chain.
 INSERT INTO jobs_staging.m VALUES (77, 'left over', 'old');
 INSERT INTO jobs_staging.m__c VALUES (77, 'old', 'old', 'old');
@@ -76,6 +81,10 @@ SELECT kind, content FROM loader_create_table_chain_completed_followup_jobs('job
 SELECT :'kind' AS kind;
 :content;
 SELECT id FROM jobs.r ORDER BY id;
+-- The state may hold what the server's JSON functions cannot read.
+SELECT content FROM loader_create_table_chain_completed_followup_jobs('jobs', :'schema', '1.0', 'r', state => '{"note": "\u0000", "n": 12345678901234567890123}') \gset
+:content;
+SELECT count(*) FROM jobs.r;
 -- Complete: recorded once, and then nothing of it is loaded any more.
 SELECT loader_complete_load('jobs', :'schema', '1.1') = :package_id AS complete, loader_complete_load('jobs', :'schema', '1.1') = :package_id AS again;
 SELECT load_id, schema_name, status FROM jobs._dlt_loads;
@@ -194,9 +203,14 @@ CALL loader_start_file_load('jobs', :'schema', '5.1', 'a.f.0.csv', :'f1', packag
 CALL loader_start_file_load('jobs', :'schema', '3.1', 'a.f.0.model', statement => 'INSERT INTO jobs.a SELECT 1', package_id => NULL, state => NULL);
 CALL loader_start_file_load('jobs', :'schema', '5.1', 'a.f.0.model', statement => 'INSERT INTO jobs.r SELECT 1', package_id => NULL, state => NULL) \gset own_
 SELECT loader_complete_load('jobs', :'schema', '5.1') = :own_package_id AS complete;
+-- What it has defined nobody else runs by going on with its load, not even a superuser.
+CALL loader_start_file_load('jobs', :'schema', '5.2', 'a.f.0.model', statement => 'INSERT INTO jobs.a SELECT 1 / 0', package_id => NULL, state => NULL);
 RESET ROLE;
+CALL loader_start_file_load('jobs', :'schema', '5.2', 'a.g.0.model', statement => 'INSERT INTO jobs.a SELECT 1', package_id => NULL, state => NULL);
+SELECT loader_complete_load('jobs', :'schema', '5.2');
 \set VERBOSITY default
-SELECT mode, state, role_name, jobs FROM loader.packages WHERE load_id = '5.1';
+SELECT mode, state, role_name, jobs FROM loader.packages WHERE load_id LIKE '5._' ORDER BY load_id;
+SELECT loader_cancel(package_id) FROM loader.packages WHERE load_id = '5.2';
 SELECT loader_forget(package_id) FROM loader.packages WHERE dataset = 'jobs' AND load_id <> '3.1';
 SELECT loader_cancel(:ref_package_id);
 DROP OWNED BY regress_loader_jobs;

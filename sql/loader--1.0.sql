@@ -74,7 +74,7 @@ CREATE TABLE loader.job (
 	finished_at	timestamptz,
 	sqlstate	text,
 	exception	text,
-	definition	json,									-- of what follows for a chain, in job mode: {"schema": ..., "state": ...}
+	definition	json,									-- of what follows for a chain, in job mode: options, schema and state, each document as a string
 	PRIMARY KEY (package_id, job_id)
 );
 CREATE UNIQUE INDEX job_ordinal ON loader.job (package_id, ordinal);

@@ -38,6 +38,7 @@ jobs_documents(FunctionCallInfo fcinfo, char **dataset, const char *state)
 {
 	char	   *schema = ldr_api_text(fcinfo, 1, "schema");
 	char	   *load_id = ldr_api_text(fcinfo, 2, "load_id");
+	LdrPackageDir *dir;
 
 	*dataset = ldr_api_text(fcinfo, 0, "dataset");
 	ldr_api_check_dataset(*dataset);
@@ -45,7 +46,9 @@ jobs_documents(FunctionCallInfo fcinfo, char **dataset, const char *state)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("load_id \"%s\" is empty or longer than 64 bytes", load_id)));
-	return ldr_package_of_documents(load_id, schema, state);
+	dir = ldr_package_of_documents(load_id, schema, state);
+	ldr_api_check_encoding(dir->schema->name, schema, strlen(schema));
+	return dir;
 }
 
 /* loader_start_file_load and loader_run_followup_job are procedures: they return a row. */

@@ -14,6 +14,7 @@
 #include "common/base64.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "utils/builtins.h"
@@ -89,10 +90,11 @@ static LdrSchema *
 storage_parse(const char *text, size_t len)
 {
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+	const char *document = pg_server_to_any(text, len, PG_UTF8);
 	LdrSchema  *schema;
 	LdrError	err = {0};
 
-	if (ldr_schema_parse(text, len, &schema, &err) != LDR_OK)
+	if (ldr_schema_parse(document, strlen(document), &schema, &err) != LDR_OK)
 		ldr_raise(&err, NULL);
 	cb->func = storage_free_schema;
 	cb->arg = schema;

@@ -129,7 +129,10 @@ ldr_job_hold(int64 package_id, int ordinal)
 							   2, types, values, NULL, SPI_OK_SELECT, false, NULL, NULL) > 0;
 }
 
-/* The jobs of a chain's tables that have put rows somewhere, or once had; in order. */
+/*
+ * The jobs of a chain's tables that have put rows somewhere, or once had; in order, seen with a
+ * fresh snapshot.
+ */
 List *
 ldr_job_list_chain(int64 package_id, const char *chain)
 {
@@ -141,7 +144,7 @@ ldr_job_list_chain(int64 package_id, const char *chain)
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE package_id = $1 AND t.chain = $2 AND j.kind = 'load' "
 						"ORDER BY ordinal",
-						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+						2, types, values, NULL, SPI_OK_SELECT, true, job_append, &jobs);
 	return jobs;
 }
 

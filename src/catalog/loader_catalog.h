@@ -218,6 +218,7 @@ extern List *ldr_stage_list(int64 package_id);	/* of LdrStage */
 extern List *ldr_stage_orphans(void);	/* of LdrStage: their packages have ended or gone */
 extern bool ldr_stage_is_orphan(Oid relation);	/* the same of one, seen with a fresh snapshot */
 extern bool ldr_stage_exists(Oid relation);
+extern bool ldr_stage_is_of(Oid relation, int64 package_id);	/* with a fresh snapshot */
 extern bool ldr_stage_is_seizable(Oid relation);	/* of a package in job mode */
 extern void ldr_stage_seize(Oid relation);
 

@@ -131,6 +131,16 @@ stage_finds(const char *sql, Oid relation)
 }
 
 bool
+ldr_stage_is_of(Oid relation, int64 package_id)
+{
+	Oid			types[] = {OIDOID, INT8OID};
+	Datum		values[] = {ObjectIdGetDatum(relation), Int64GetDatum(package_id)};
+
+	return ldr_catalog_execute("SELECT FROM loader.stage WHERE relation = $1 AND package_id = $2",
+							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+bool
 ldr_stage_is_seizable(Oid relation)
 {
 	return stage_finds("SELECT FROM loader.stage s JOIN loader.package p USING (package_id) "

@@ -88,6 +88,17 @@ ldr_run_job_begin(LdrRun *run, LdrJob *job)
 	ldr_progress_job(job->ordinal);
 }
 
+/* dlt makes no table of which it knows no column. */
+static void
+__attribute__((noreturn))
+publish_undefined(const LdrRun *run, const LdrJob *job)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation \"%s.%s\" does not exist", run->package->dataset,
+					job->table_name)));
+}
+
 /*
  * relid is what defines the rows: the table, its staging table, or the target of the swap heap
  * into. Caller holds RowExclusiveLock on where they go.
@@ -105,11 +116,8 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
 	ldr_run_job_begin(run, job);
 	if (!ldr_format_from_name(job->format, &format))
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
-	if (!OidIsValid(relid))		/* dlt makes no table of which it knows no column */
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", run->package->dataset,
-						job->table_name)));
+	if (!OidIsValid(relid))
+		publish_undefined(run, job);
 	rel = table_open(relid, NoLock);
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
@@ -372,15 +380,29 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 	return job != NULL;
 }
 
+/* The table that a job's rows go into straight, locked for them; InvalidOid: there is none. */
+static Oid
+publish_hold(const LdrRun *run, const LdrJob *job)
+{
+	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
+	Oid			relid = get_relname_relid(job->table_name, nsp);
+
+	if (OidIsValid(relid))
+		publish_lock(list_make1_oid(relid));
+	return relid;
+}
+
 /* A job whose rows come from a statement of the client's. */
 static void
 publish_statement(LdrRun *run, LdrJob *job, LdrTableStats *stats, const char *statement)
 {
-	const char *dataset = stats->stage ? ldr_run_staging(run) : run->package->dataset;
-	Oid			relid = get_relname_relid(job->table_name, LookupExplicitNamespace(dataset, false));
+	Oid			relid = stats->stage ? ldr_stage_hold(run, job->table_name)
+		: publish_hold(run, job);
 	int64		rows;
 
 	ldr_run_job_begin(run, job);
+	if (!OidIsValid(relid))
+		publish_undefined(run, job);
 	rows = ldr_sql_execute(statement, 0, NULL, NULL, SPI_OK_INSERT);
 	stats->rows_read += rows;
 	if (stats->stage == NULL)
@@ -405,14 +427,7 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 	else if (staging)
 		ldr_stage_job(run, job, stats->stage);
 	else
-	{
-		Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
-		Oid			relid = get_relname_relid(job->table_name, nsp);
-
-		if (OidIsValid(relid))
-			publish_lock(list_make1_oid(relid));
-		ldr_run_job(run, job, relid, InvalidOid);
-	}
+		ldr_run_job(run, job, publish_hold(run, job), InvalidOid);
 	/* deferred triggers fire here, where the error still becomes the job's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	foreach(lc, run->stats)

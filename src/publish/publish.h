@@ -43,8 +43,8 @@ extern bool ldr_publish_next_job(LdrRun *run, bool staged_only);
 
 /*
  * In job mode, in the client's session and the transaction that the caller has begun: the rows of
- * a job, of its file or by a statement, into its table or its staging table; and what follows for the chain of run->jobs, which are
- * staged.
+ * a job, of its file or by a statement, into its table or its staging table; and what follows for
+ * the chain of run->jobs, which are staged.
  */
 extern void ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement);
 extern void ldr_publish_chain(LdrRun *run);
@@ -102,6 +102,12 @@ extern void ldr_stage_prepare(LdrRun *run, const LdrPlan *plan);
  * The same in a transaction of its own, after which workers can claim jobs. False: loaded already.
  */
 extern bool ldr_stage_begin(LdrRun *run);
+
+/*
+ * The package's staging table of that name, locked for rows. Raises 40001 if it was dropped, or
+ * taken over by another package.
+ */
+extern Oid	ldr_stage_hold(const LdrRun *run, const char *table_name);
 
 /* Load a claimed job, in the current transaction; for a swap heap all jobs of its table. */
 extern void ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage);

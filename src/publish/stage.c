@@ -344,6 +344,16 @@ stage_dropped(const char *dataset, const char *name)
 			 errmsg("relation \"%s.%s\" was dropped by another session", dataset, name)));
 }
 
+static void
+__attribute__((noreturn))
+stage_lost(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("staging table \"%s\" is not the package's any more", name),
+			 errdetail("It was dropped, or another package has taken it over.")));
+}
+
 /* The target of a staged job; it cannot go away: an error of a kind that is tried again. */
 static Oid
 stage_relation(const char *dataset, const char *name)
@@ -358,7 +368,8 @@ stage_relation(const char *dataset, const char *name)
 
 /*
  * Statements name the staging tables, and one of that name may have been made by anybody since:
- * once they are locked, are they those that are the package's?
+ * once they are locked, are they those that are the package's? In job mode somebody else may have
+ * taken one over while we waited for its lock.
  */
 static void
 stage_lock(const LdrRun *run, List *stages, LOCKMODE mode)
@@ -377,6 +388,8 @@ stage_lock(const LdrRun *run, List *stages, LOCKMODE mode)
 
 		if (stage_relation(dataset, stage->table_name) != stage->relation)
 			stage_dropped(dataset, stage->table_name);
+		if (!ldr_stage_is_of(stage->relation, run->package->package_id))
+			stage_lost(stage->table_name);
 	}
 }
 
@@ -464,11 +477,21 @@ ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t)
 		stage_fill_heap(run, t->table->name);
 }
 
+Oid
+ldr_stage_hold(const LdrRun *run, const char *table_name)
+{
+	LdrStage   *to = stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_STAGING,
+								table_name);
+
+	if (to == NULL)
+		stage_lost(table_name);
+	stage_lock(run, list_make1(to), RowExclusiveLock);
+	return to->relation;
+}
+
 void
 ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 {
-	LdrStage   *to;
-
 	if (strcmp(stage, LDR_STAGE_SWAP) == 0)
 	{
 		ldr_run_job_begin(run, job);
@@ -476,11 +499,7 @@ ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 		run->job = NULL;
 		return;
 	}
-	to = stage_find(ldr_stage_list(run->package->package_id), LDR_STAGE_STAGING, job->table_name);
-	if (to == NULL)
-		stage_dropped(ldr_run_staging(run), job->table_name);
-	stage_lock(run, list_make1(to), RowExclusiveLock);
-	ldr_run_job(run, job, to->relation, InvalidOid);
+	ldr_run_job(run, job, ldr_stage_hold(run, job->table_name), InvalidOid);
 }
 
 static bool

@@ -210,18 +210,20 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 	return dir;
 }
 
-/* A document that came as an argument of a call. */
-static void
-package_check_document(const char *name, const char *text)
+/* A document that came as an argument of a call, as UTF-8. */
+static const char *
+package_document(const char *name, const char *text)
 {
 	if (strlen(text) > MAX_DOCUMENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("argument \"%s\" is larger than %d MB", name, MAX_DOCUMENT >> 20)));
+	text = pg_server_to_any(text, strlen(text), PG_UTF8);
 	if (!pg_verify_mbstr(PG_UTF8, text, strlen(text), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("argument \"%s\" is not valid UTF-8", name)));
+	return text;
 }
 
 LdrPackageDir *
@@ -230,10 +232,8 @@ ldr_package_of_documents(const char *load_id, const char *schema, const char *st
 	LdrPackageDir *dir = package_begin();
 	LdrError	err = {0};
 
-	if (state == NULL)
-		state = "{}";
-	package_check_document("schema", schema);
-	package_check_document("state", state);
+	schema = package_document("schema", schema);
+	state = package_document("state", state ? state : "{}");
 	dir->path = psprintf("load %s", load_id);
 	dir->load_id = pstrdup(load_id);
 	dir->schema_text = pstrdup(schema);

@@ -173,23 +173,6 @@ upload_check_place(const LdrSpoolChunk *chunk, int64 there)
 				 errhint("Give size, and sha256, with the last chunk of the file.")));
 }
 
-/*
- * Have the directory of a complete file on disk. Those above it once in a session: they are the
- * same for all files of a package.
- */
-static void
-upload_sync_directory(const char *path)
-{
-	static char synced[MAXPGPATH] = "";
-	char	   *parent = pnstrdup(path, strrchr(path, '/') - path);
-
-	if (strcmp(parent, synced) != 0)
-		ldr_spool_sync_parents(path);
-	else if (!ldr_spool_sync(parent, true))
-		ldr_spool_error("fsync a directory");
-	strlcpy(synced, parent, sizeof(synced));
-}
-
 /* All bytes are there. Check them, bring them to disk, give the file its name. */
 static void
 upload_complete(const LdrSpoolChunk *chunk, int fd, const char *part, const char *path)
@@ -217,7 +200,8 @@ upload_complete(const LdrSpoolChunk *chunk, int fd, const char *part, const char
 	ldr_spool_make_parents(path);
 	if (rename(part, path) != 0)
 		ldr_spool_error("rename a file");
-	upload_sync_directory(path);
+	/* all of them each time: one above may have been removed and made anew since the last file */
+	ldr_spool_sync_parents(path);
 }
 
 /* Write the chunk to the unfinished file; returns how many bytes there are. */

@@ -14,6 +14,8 @@
 #include "miscadmin.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -26,7 +28,6 @@
 #include "source/reference.h"
 #include "worker/session.h"
 #include "worker/worker.h"
-#include "json.h"				/* its macros shadow the server's functions: last */
 
 static LdrRun *
 session_run(LdrPackageDir *dir, LdrPackage *package, LdrOptions *options)
@@ -61,16 +62,22 @@ session_describe(const LdrPackageDir *dir, const char *dataset, const LdrOptions
 	return package;
 }
 
-/* Whose is it, and may its client go on? */
+/*
+ * Whose is it, and may its client go on? What follows for a chain was defined by whoever drives the
+ * load, conditions included, and runs as the current role: so that must be the same one, and not
+ * just a member of it, or a superuser.
+ */
 static void
 session_check_package(const LdrPackage *package)
 {
-	if (!ldr_package_may_act(package))
+	if (ldr_package_owner(package) != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("load \"%s\" was begun by another role", package->load_id),
 				 errdetail("Role \"%s\" loads it into dataset \"%s\".", package->role_name,
-						   package->dataset)));
+						   package->dataset),
+				 errhint("Go on as that role (SET ROLE), or call loader_forget("
+						 INT64_FORMAT ").", package->package_id)));
 	if (strcmp(package->mode, "job") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -211,28 +218,29 @@ ldr_session_enter_followup(LdrRun *run, const LdrSchemaTable *root, const char *
 	return job;
 }
 
+/* The documents go into it as strings, so that they come out just as they are. */
 char *
 ldr_session_define(const LdrRun *run, const char *state)
 {
-	return psprintf("{\"options\": %s, \"schema\": %s, \"state\": %s}",
-					ldr_options_to_json(run->options), run->dir->schema_text,
-					state ? state : "{}");
+	StringInfoData definition;
+
+	initStringInfo(&definition);
+	appendStringInfoString(&definition, "{\"options\": ");
+	escape_json(&definition, ldr_options_to_json(run->options));
+	appendStringInfoString(&definition, ", \"schema\": ");
+	escape_json(&definition, run->dir->schema_text);
+	appendStringInfoString(&definition, ", \"state\": ");
+	escape_json(&definition, state ? state : "{}");
+	appendStringInfoChar(&definition, '}');
+	return definition.data;
 }
 
-/* A member of the definition as text, allocated in the current context. */
 static char *
 session_member(const char *definition, const char *name)
 {
-	json_error_t error;
-	json_t	   *object = json_loads(definition, 0, &error);
-	char	   *text = json_dumps(json_object_get(object, name), JSON_COMPACT);
-	char	   *copy = text ? pstrdup(text) : NULL;
-
-	free(text);
-	json_decref(object);
-	if (copy == NULL)
-		elog(ERROR, "definition of a follow-up job has no \"%s\"", name);
-	return copy;
+	return TextDatumGetCString(DirectFunctionCall2(json_object_field_text,
+												   CStringGetTextDatum(definition),
+												   CStringGetTextDatum(name)));
 }
 
 LdrRun *
@@ -252,20 +260,27 @@ static void
 session_check_statement(const char *statement)
 {
 	List	   *parsed = raw_parser(statement, RAW_PARSE_DEFAULT);
+	const InsertStmt *insert;
 
 	if (list_length(parsed) != 1 || !IsA(linitial_node(RawStmt, parsed)->stmt, InsertStmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the statement of a job must be one INSERT")));
+	insert = (const InsertStmt *) linitial_node(RawStmt, parsed)->stmt;
+	if (insert->returningList != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the statement of a job must not have RETURNING")));
 }
 
 /*
  * The jobs whose rows the chain's staging tables hold. One that has lost them, since another
  * package has emptied the table, must not be left out.
  */
-static void
-session_find_chain(LdrRun *run, const LdrJob *followup)
+static List *
+session_find_chain(const LdrRun *run, const LdrJob *followup)
 {
+	List	   *jobs = NIL;
 	ListCell   *lc;
 
 	ldr_job_recheck(run->package->package_id, run->package->dataset);
@@ -274,7 +289,7 @@ session_find_chain(LdrRun *run, const LdrJob *followup)
 		LdrJob	   *job = lfirst(lc);
 
 		if (strcmp(job->state, "completed") == 0)
-			run->jobs = lappend(run->jobs, job);
+			jobs = lappend(jobs, job);
 		else if (strcmp(job->state, "failed") != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -282,6 +297,17 @@ session_find_chain(LdrRun *run, const LdrJob *followup)
 					 errdetail("It did not end, or another package has emptied its table since."),
 					 errhint("Let the client send the jobs of that table again, as a new load.")));
 	}
+	return jobs;
+}
+
+static void
+session_follow(LdrRun *run, LdrJob *followup)
+{
+	run->jobs = session_find_chain(run, followup);
+	run->followups = list_make1(followup);
+	ldr_publish_chain(run);
+	/* until their tables were locked somebody could empty them */
+	(void) session_find_chain(run, followup);
 }
 
 /* The work of a job, in the transaction, or that which is left if another session was faster. */
@@ -296,9 +322,7 @@ session_work(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 		return;
 	if (strcmp(job->kind, "load") != 0)
 	{
-		session_find_chain(run, job);
-		run->followups = list_make1(job);
-		ldr_publish_chain(run);
+		session_follow(run, job);
 		return;
 	}
 	if (from->statement)

@@ -179,5 +179,45 @@ for my $how ('kill -9', 'pg_terminate_backend', 'loader_cancel', 'the client goe
 	$session->quit;
 }
 
+# --- somebody takes the staging table over while we wait for its lock --------------------------------
+
+{
+	my ($dir, $schema, $load, @file) = files(rows => [map { [$_, "n$_"] } 1 .. 4], jobs => 2, disposition => 'merge');
+	my ($taker, $one) = map { LoaderCrash->new($node) } 1 .. 2;
+	my $take = "BEGIN; SELECT loader_initialize_storage('taken', ARRAY['items'], staging => true)";
+	my $staged = ', staging => true';
+
+	storage('taken', $schema);
+	staging('taken', $schema);
+	$one->query(file_load('taken', $schema, $load, $file[0], $staged));
+	my $follow = one($node, "SELECT content FROM loader_create_table_chain_completed_followup_jobs('taken', $schema, '$load', 'items')");
+	$taker->query($take);
+	$one->send($follow);
+	waits_for_lock($one, 'what follows for a chain waits');
+	$taker->query('COMMIT');
+	like($one->answer, qr/55000.*rows of job .* are not in the staging dataset|40001.*is not the package's any more/, 'and does not merge what is no longer there');
+	like($one->query($follow), qr/55000.*rows of job .* are not in the staging dataset/, 'also later');
+	$one->query(file_load('taken', $schema, $load, $file[0], $staged));
+	for my $call (file_load('taken', $schema, $load, $file[1], $staged),
+		"CALL loader_start_file_load('taken', $schema, '$load', 'items.s.0.model', statement => 'INSERT INTO taken_staging.items SELECT 9', staging => true, package_id => NULL, state => NULL)")
+	{
+		$one->query(file_load('taken', $schema, $load, $file[0], $staged));
+		$taker->query($take);
+		$one->send($call);
+		waits_for_lock($one, 'a job waits');
+		$taker->query('COMMIT');
+		like($one->answer, qr/40001.*is not the package's any more/, 'and puts no rows into a table that is not its own');
+		is(one($node, 'SELECT count(*) FROM taken_staging.items'), 0, 'none');
+	}
+	for my $file (@file)
+	{
+		like($one->query(file_load('taken', $schema, $load, $file, $staged)), qr/\|completed$/, 'sent again');
+	}
+	like($one->query("CALL loader_start_file_load('taken', $schema, '$load', 'items.s.1.model', statement => 'INSERT INTO taken_staging.items SELECT 9', staging => true, package_id => NULL, state => NULL)"), qr/\|completed$/, 'also the statement');
+	is($one->query($follow), '', 'merged');
+	is(one($node, 'SELECT count(*), count(DISTINCT id) FROM taken.items'), '5|5', 'all rows, once');
+	$_->quit for $taker, $one;
+}
+
 is(nothing_runs($node), 0, 'no lock of ours is left');
 done_testing();
