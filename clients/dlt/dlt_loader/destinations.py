@@ -5,9 +5,10 @@ its configuration section (`destination.loader`), from there.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Dict, Final, Literal, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, Final, Literal, Optional, Type, Union, get_args
 
 from dlt.common.configuration import configspec
+from dlt.common.configuration.exceptions import ConfigurationValueError
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.configuration import CsvFormatConfiguration
 from dlt.destinations import postgres
@@ -55,6 +56,9 @@ class loader(postgres):
         environment: str = None,
         **kwargs: Any,
     ) -> None:
+        # dlt checks what comes from its configuration, but not what is given here
+        _check("mode", mode, TMode)
+        _check("replace_strategy", kwargs.get("replace_strategy"), TReplaceStrategy)
         super().__init__(
             credentials=credentials,
             create_indexes=create_indexes,
@@ -85,6 +89,14 @@ class loader(postgres):
         from dlt_loader.client import LoaderClient
 
         return LoaderClient
+
+
+def _check(name: str, value: Any, known: Any) -> None:
+    if value is not None and value not in get_args(known):
+        raise ConfigurationValueError(
+            f"{name} of destination loader is {value!r}; it must be one of"
+            f" {', '.join(get_args(known))}"
+        )
 
 
 loader.register()

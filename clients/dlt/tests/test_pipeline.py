@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigurationValueError
 from conftest import make_database, only
 from dlt.pipeline.helpers import pipeline_drop
 from dlt_loader import loader_postgres
@@ -313,3 +314,9 @@ def test_role_with_grants(make, sql, mode, ours):
     assert sql("SELECT DISTINCT role_name, mode, state FROM loader.packages") == [
         ("dlt_loader_etl", mode, "loaded")
     ]
+
+
+def test_typos():
+    for wrong in ({"mode": "pakage"}, {"replace_strategy": "difff"}):
+        with pytest.raises(ConfigurationValueError, match="it must be one of"):
+            loader_postgres(credentials="postgresql://a:b@c/d", **wrong)
