@@ -64,7 +64,7 @@ CALL loader_start_file_load('jobs', :'schema', '1.1', 'm.f.0.csv', :'m', staging
 SELECT id, name FROM jobs_staging.m ORDER BY id;
 CALL loader_start_file_load('jobs', :'schema', '1.1', 'm__c.f.0.jsonl', :'c', staging => true, package_id => NULL, state => NULL) \gset c_
 SELECT kind, regexp_replace(job_id, '\.[0-9a-f]{10}\.', '.<hash>.') AS job_id, regexp_replace(file_name, '\.[0-9a-f]{10}\.', '.<hash>.') AS file_name,
-	content ~ ('^CALL loader_run_followup_job\(' || :package_id || ', ''m\.[0-9a-f]{10}\.sql''\)$') AS content
+	content ~ ('^CALL public\.loader_run_followup_job\(' || :package_id || ', ''m\.[0-9a-f]{10}\.sql''\)$') AS content
 FROM loader_create_table_chain_completed_followup_jobs('jobs', :'schema', '1.1', 'm');
 SELECT content FROM loader_create_table_chain_completed_followup_jobs('jobs', :'schema', '1.1', 'm') \gset
 :content;

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 
 #include "api/api.h"
 #include "compat.h"
@@ -140,11 +141,17 @@ jobs_followed_root(const LdrPackageDir *dir, const LdrOptions *options, const ch
 	return root;
 }
 
-/* One row: the statement has neither a newline nor a semicolon, at which dlt would split it. */
+/*
+ * One row: the statement works whatever the search_path, and has neither a newline nor a semicolon,
+ * at which dlt would split it.
+ */
 static void
-jobs_put_followup(ReturnSetInfo *rsinfo, const LdrRun *run, const LdrJob *job)
+jobs_put_followup(FunctionCallInfo fcinfo, const LdrRun *run, const LdrJob *job)
 {
-	char	   *content = psprintf("CALL loader_run_followup_job(" INT64_FORMAT ", %s)",
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+	char	   *content = psprintf("CALL %s(" INT64_FORMAT ", %s)",
+								   quote_qualified_identifier(schema, "loader_run_followup_job"),
 								   run->package->package_id, quote_literal_cstr(job->job_id));
 	Datum		values[] = {CStringGetTextDatum(job->job_id), CStringGetTextDatum(job->kind),
 	CStringGetTextDatum(job->file_name), CStringGetTextDatum(content)};
@@ -180,7 +187,7 @@ loader_create_table_chain_completed_followup_jobs(PG_FUNCTION_ARGS)
 	if (run == NULL)			/* the load is recorded: nothing is left to follow */
 		return (Datum) 0;
 	job = ldr_session_enter_followup(run, root, ldr_session_define(run, state));
-	jobs_put_followup((ReturnSetInfo *) fcinfo->resultinfo, run, job);
+	jobs_put_followup(fcinfo, run, job);
 	return (Datum) 0;
 }
 

@@ -83,10 +83,7 @@ class FollowupJob(RunnableLoadJob):
     def run(self) -> None:
         client = cast("LoaderClient", self._job_client)
         with open(self._file_path, encoding="utf-8") as file:
-            statement = file.read()
-        # the server does not say in which schema its procedure is
-        schema = client.sql_client.escape_column_name(client.server.schema)
-        client.sql_client.execute_sql(statement.replace("CALL ", f"CALL {schema}.", 1))
+            client.sql_client.execute_sql(file.read())
 
 
 class FollowupRequest(FollowupJobRequestImpl):

@@ -154,12 +154,13 @@ class Package:
             return False
 
     def _give_up_earlier(self, client: "LoaderClient", upload_id: str) -> None:
-        """Packages that failed hold back later ones. dlt loads in order, so an earlier one of
-        this pipeline was aborted or dropped if it comes to this one."""
+        """dlt loads in order, so an earlier package of this pipeline that has not ended was
+        aborted or dropped if it comes to this one; those that failed would hold it back."""
         ours = upload_id[: upload_id.index("-", 4) + 1]
         for (package_id,) in client.server.query(
-            "SELECT package_id FROM loader.packages WHERE state = 'failed' AND dataset = %s AND"
-            " schema_name = %s AND load_id <> %s AND pg_catalog.starts_with(source, %s)",
+            "SELECT package_id FROM loader.packages WHERE state IN ('new', 'loading', 'failed') AND"
+            " dataset = %s AND schema_name = %s AND load_id <> %s AND"
+            " pg_catalog.starts_with(source, %s)",
             client.dataset,
             client.schema.name,
             self.load_id,
