@@ -111,7 +111,7 @@ loader_start_file_load(PG_FUNCTION_ARGS)
 								  jobs_text(fcinfo, 8), jobs_text(fcinfo, 9),
 								  jobs_text(fcinfo, 10));
 	ldr_api_check_rights(dir, dataset);
-	run = ldr_session_open(dir, dataset, options);
+	run = ldr_session_open(dir, dataset, options, LDR_TAKE_TO_ENTER);
 	if (run)
 	{
 		job = ldr_session_enter(run, &from);
@@ -183,7 +183,7 @@ loader_create_table_chain_completed_followup_jobs(PG_FUNCTION_ARGS)
 	if (root == NULL)
 		return (Datum) 0;
 	ldr_api_check_rights(dir, dataset);
-	run = ldr_session_open(dir, dataset, options);
+	run = ldr_session_open(dir, dataset, options, LDR_TAKE_TO_ENTER);
 	if (run == NULL)			/* the load is recorded: nothing is left to follow */
 		return (Datum) 0;
 	job = ldr_session_enter_followup(run, root, ldr_session_define(run, state));
@@ -234,7 +234,8 @@ loader_complete_load(PG_FUNCTION_ARGS)
 	dir = jobs_documents(fcinfo, &dataset, NULL);
 	ldr_api_check_rights(dir, dataset);
 	run = ldr_session_open(dir, dataset, ldr_options_of_jobs(NULL, NULL, NULL,
-															 jobs_text(fcinfo, 3)));
+															 jobs_text(fcinfo, 3)),
+						   LDR_TAKE_TO_END);
 	if (run)
 	{
 		ldr_session_complete(run);

@@ -130,7 +130,13 @@ extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name
 									const char *load_id);
 extern void ldr_package_reregister(const LdrPackage *package);
 extern void ldr_package_supersede(int64 package_id);
-extern bool ldr_package_take(int64 package_id);
+typedef enum LdrTake
+{
+	LDR_TAKE_TO_ENTER,			/* it must not end; its jobs may, by ldr_package_hold() */
+	LDR_TAKE_TO_END				/* none of its jobs is about to commit either */
+} LdrTake;
+
+extern bool ldr_package_take(int64 package_id, LdrTake how);
 extern bool ldr_package_reopen(int64 package_id);
 extern bool ldr_package_want(int64 package_id, int64 system_identifier, Oid database);
 extern void ldr_package_count_attempt(int64 package_id);

@@ -204,14 +204,17 @@ ldr_package_supersede(int64 package_id)
 }
 
 /*
- * Lock a package in job mode until the end of the transaction, so that its jobs are entered one
- * after the other. False if there is none any more, or it is none of job mode.
+ * Lock a package in job mode until the end of the transaction. False if there is none any more, or
+ * it is none of job mode.
  */
 bool
-ldr_package_take(int64 package_id)
+ldr_package_take(int64 package_id, LdrTake how)
 {
-	return package_update("SELECT FROM loader.package WHERE package_id = $1 AND mode = 'job' "
-						  "FOR UPDATE", package_id, SPI_OK_SELECT);
+	return package_update(how == LDR_TAKE_TO_END
+						  ? "SELECT FROM loader.package WHERE package_id = $1 AND mode = 'job' "
+						  "FOR UPDATE"
+						  : "SELECT FROM loader.package WHERE package_id = $1 AND mode = 'job' "
+						  "FOR SHARE", package_id, SPI_OK_SELECT);
 }
 
 /* Bring a stopped package in job mode back: its client may go on. False if it was loaded. */

@@ -343,11 +343,33 @@ ldr_publish_tables(LdrRun *run)
 	return true;
 }
 
+/* The table that a job's rows go into straight, locked for them; InvalidOid: there is none. */
+static Oid
+publish_hold(const LdrRun *run, const LdrJob *job)
+{
+	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
+	Oid			relid = get_relname_relid(job->table_name, nsp);
+
+	if (OidIsValid(relid))
+		publish_lock(list_make1_oid(relid));
+	return relid;
+}
+
+/* Package row first: loader_cancel, which has locked it, counts the rows of its tables anew. */
+static void
+publish_count(const LdrRun *run)
+{
+	ListCell   *lc;
+
+	ldr_package_hold(run->package->package_id);
+	foreach(lc, run->stats)
+		ldr_package_table_insert(run->package->package_id, lfirst(lc));
+}
+
 bool
 ldr_publish_next_job(LdrRun *run, bool staged_only)
 {
 	LdrJob	   *job;
-	ListCell   *lc;
 
 	run->stats = NIL;
 	ldr_xact_begin();
@@ -363,33 +385,12 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		if (stats->stage)
 			ldr_stage_job(run, job, stats->stage);
 		else
-		{
-			Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
-			Oid			relid = get_relname_relid(job->table_name, nsp);
-
-			if (OidIsValid(relid))
-				publish_lock(list_make1_oid(relid));
-			ldr_run_job(run, job, relid, InvalidOid);
-		}
-		foreach(lc, run->stats)
-			ldr_package_table_insert(run->package->package_id, lfirst(lc));
+			ldr_run_job(run, job, publish_hold(run, job), InvalidOid);
+		publish_count(run);
 		run->stats = NIL;
-		ldr_package_hold(run->package->package_id);
 	}
 	ldr_xact_commit();
 	return job != NULL;
-}
-
-/* The table that a job's rows go into straight, locked for them; InvalidOid: there is none. */
-static Oid
-publish_hold(const LdrRun *run, const LdrJob *job)
-{
-	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
-	Oid			relid = get_relname_relid(job->table_name, nsp);
-
-	if (OidIsValid(relid))
-		publish_lock(list_make1_oid(relid));
-	return relid;
 }
 
 /* A job whose rows come from a statement of the client's. */
@@ -418,7 +419,6 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 {
 	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
 	LdrTableStats *stats = ldr_run_stats(run, table);
-	ListCell   *lc;
 
 	run->job = job;
 	stats->stage = staging ? LDR_STAGE_STAGING : NULL;
@@ -430,9 +430,10 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 		ldr_run_job(run, job, publish_hold(run, job), InvalidOid);
 	/* deferred triggers fire here, where the error still becomes the job's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
-	foreach(lc, run->stats)
-		ldr_package_table_insert(run->package->package_id, lfirst(lc));
-	ldr_package_hold(run->package->package_id);
+	publish_count(run);
+	/* cancelled and resumed meanwhile, the package has let its staging tables go */
+	if (staging)
+		(void) ldr_stage_hold(run, job->table_name);
 }
 
 /* Rows come from staging tables, whatever the way that a package would have gone. */
@@ -462,7 +463,6 @@ void
 ldr_publish_chain(LdrRun *run)
 {
 	LdrPlan    *plan = ldr_run_plan(run);
-	ListCell   *lc;
 
 	publish_choose_chain(run, plan);
 	ldr_stage_check(run, plan);
@@ -471,9 +471,7 @@ ldr_publish_chain(LdrRun *run)
 	ldr_follow(run, plan);
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	ldr_follow_truncates(run, plan);
-	foreach(lc, run->stats)
-		ldr_package_table_insert(run->package->package_id, lfirst(lc));
-	ldr_package_hold(run->package->package_id);
+	publish_count(run);
 }
 
 /*

@@ -351,7 +351,8 @@ stage_lost(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("staging table \"%s\" is not the package's any more", name),
-			 errdetail("It was dropped, or another package has taken it over.")));
+			 errdetail("It was dropped, or the package was cancelled, or another one has "
+					   "taken it over.")));
 }
 
 /* The target of a staged job; it cannot go away: an error of a kind that is tried again. */

@@ -3,7 +3,7 @@
  * death of its holder.
  *
  * They live in the space of advisory locks, with a class number that the SQL functions cannot
- * produce (those use 1 and 2). Order: package, slot, job, dataset (create), relations, dataset
+ * produce (those use 1 and 2). Order: package, slot, job, enter, dataset (create), relations, dataset
  * (record). source/spool.c has classes of its own, from 0x4c20 on, which come after all of these.
  */
 #include "postgres.h"
@@ -25,7 +25,8 @@ enum
 	CLASS_CREATE,				/* creates a dataset and dlt's own tables in it */
 	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, before the commit */
 	CLASS_SCAN,					/* scans a directory */
-	CLASS_JOB					/* works on jobs of a package that commit one by one, shared */
+	CLASS_JOB,					/* works on jobs of a package that commit one by one, shared */
+	CLASS_ENTER					/* enters a job of a package in job mode */
 };
 
 static int	slot_held = -1;
@@ -132,6 +133,19 @@ ldr_job_lock(int64 package_id)
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_JOB);
 
 	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
+/*
+ * Until the end of the transaction: jobs of a package in job mode are entered one after the other.
+ * Not by the package's row: who enters a job may have to wait for a staging table, which sessions
+ * have that need the row to commit, and nobody would see that deadlock.
+ */
+void
+ldr_enter_lock(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_ENTER);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 /*

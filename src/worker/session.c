@@ -94,7 +94,7 @@ session_check_package(const LdrPackage *package)
 }
 
 LdrRun *
-ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options)
+ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options, LdrTake how)
 {
 	LdrPackage *package = ldr_package_find(dataset, dir->schema->name, dir->load_id);
 	bool		loaded = ldr_system_is_loaded(dir->schema, dataset, dir->load_id);
@@ -118,8 +118,11 @@ ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options)
 		package = ldr_package_find(dataset, dir->schema->name, dir->load_id);
 	}
 	if (package)
+	{
 		session_check_package(package);
-	if (package == NULL || !ldr_package_take(package->package_id))
+		ldr_enter_lock(package->package_id);
+	}
+	if (package == NULL || !ldr_package_take(package->package_id, how))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("load \"%s\" was forgotten by another session meanwhile", dir->load_id)));

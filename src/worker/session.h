@@ -7,6 +7,7 @@
 #ifndef LDR_SESSION_H
 #define LDR_SESSION_H
 
+#include "catalog/loader_catalog.h"
 #include "publish/publish.h"
 
 /* What the client sends for one file. */
@@ -23,7 +24,8 @@ typedef struct LdrSessionJob
  * if the load is recorded in the dataset. Lives in the current context. Raises 57014 if the package
  * was cancelled, 55000 if it is loaded as a package.
  */
-extern LdrRun *ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options);
+extern LdrRun *ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options,
+								LdrTake how);
 
 /* Enter a job. NULL if it was completed before. */
 extern LdrJob *ldr_session_enter(LdrRun *run, const LdrSessionJob *from);

@@ -51,6 +51,7 @@ extern void ldr_package_unlock(int64 package_id);
 extern void ldr_package_lock_keep(void);
 extern bool ldr_package_locked_by_transaction(void);
 extern void ldr_job_lock(int64 package_id);
+extern void ldr_enter_lock(int64 package_id);
 extern bool ldr_job_lock_idle(int64 package_id, bool keep);
 typedef enum LdrDatasetLock
 {

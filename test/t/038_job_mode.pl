@@ -209,13 +209,30 @@ for my $how ('kill -9', 'pg_terminate_backend', 'loader_cancel', 'the client goe
 		like($one->answer, qr/40001.*is not the package's any more/, 'and puts no rows into a table that is not its own');
 		is(one($node, 'SELECT count(*) FROM taken_staging.items'), 0, 'none');
 	}
+
+	# cancelled and resumed while a job runs: the next one has the table anew, and waits for the other
+	my $two = LoaderCrash->new($node);
+	my $id = one($node, "SELECT package_id FROM loader.packages WHERE load_id = '$load'");
+	my $call = "CALL loader_start_file_load('taken', $schema, '$load', 'items.%s.0.model', statement => 'INSERT INTO taken_staging.items SELECT %s FROM pg_advisory_xact_lock_shared(%s)', staging => true, package_id => NULL, state => NULL)";
+	$taker->query('SELECT pg_advisory_lock(38)');
+	$one->send(sprintf $call, 'x', 7, 38);
+	waits_for_lock($one, 'a job runs');
+	is(one($node, "SELECT loader_cancel($id), loader_resume($id)"), 't|t', 'cancelled and resumed');
+	$two->send(sprintf $call, 'y', 8, 39);
+	waits_for_lock($two, 'the next one waits');
+	$taker->query('SELECT pg_advisory_unlock(38)');
+	like($one->answer, qr/40001.*is not the package's any more/, 'the first one ends, and has lost its table');
+	like($two->answer, qr/\|completed$/, 'the second has it');
+	like($one->query(sprintf $call, 'x', 7, 38), qr/\|completed$/, 'the first comes again');
+	is(one($node, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM taken_staging.items"), '7 8', 'rows of both are there');
+	$two->quit;
 	for my $file (@file)
 	{
 		like($one->query(file_load('taken', $schema, $load, $file, $staged)), qr/\|completed$/, 'sent again');
 	}
 	like($one->query("CALL loader_start_file_load('taken', $schema, '$load', 'items.s.1.model', statement => 'INSERT INTO taken_staging.items SELECT 9', staging => true, package_id => NULL, state => NULL)"), qr/\|completed$/, 'also the statement');
 	is($one->query($follow), '', 'merged');
-	is(one($node, 'SELECT count(*), count(DISTINCT id) FROM taken.items'), '5|5', 'all rows, once');
+	is(one($node, 'SELECT count(*), count(DISTINCT id) FROM taken.items'), '7|7', 'all rows, once');
 	$_->quit for $taker, $one;
 }
 
