@@ -9,6 +9,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 
@@ -65,10 +66,15 @@ jobs_row(FunctionCallInfo fcinfo, int64 package_id, const char *state)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-/* Commit what was entered, and run it in the next transaction. */
+/*
+ * Commit what was entered, and run it in the next transaction. The first commit need not be on disk:
+ * a crash that takes it away leaves nothing of the second either. Others wait to enter their jobs.
+ */
 static void
 jobs_run(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 {
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	SPI_commit();

@@ -354,10 +354,17 @@ ldr_spool_limit_begin(uint64 need)
 		return false;
 	}
 	role = InvalidOid;
+	looked = now;
+	room = spool_room(need);
+	limit = ldr_upload_limit;
+	role = GetUserId();
+	if (room > SPOOL_PLENTY)
+		return false;
+	/* others may be about to take the same room: look again, as the only one */
+	role = InvalidOid;
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	looked = GetCurrentTimestamp();
 	room = spool_room(need);
-	limit = ldr_upload_limit;
 	role = GetUserId();
 	return true;
 }

@@ -131,12 +131,24 @@ member_is_of_a_load(const char *below)
 	return strcmp(below, "package_completed.json") == 0;
 }
 
+/*
+ * What dlt keeps there for itself: what it has changed in the schema and, in directories with a dot,
+ * what it would go back to and what went wrong. ("../" leads elsewhere.)
+ */
+static bool
+member_is_of_dlt(const char *below)
+{
+	return (below[0] == '.' && below[1] >= 'a' && below[1] <= 'z' && strstr(below, "/.") == NULL) ||
+		strcmp(below, "schema_updates.json") == 0 ||
+		strcmp(below, "applied_schema_updates.json") == 0;
+}
+
 /* Directories that packages have; they are made as files need them. */
 static bool
 member_is_folder(const char *below)
 {
 	static const char *const folders[] = {"new_jobs", "started_jobs", "completed_jobs",
-	"failed_jobs", ".pending_transitions"};
+	"failed_jobs"};
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
 		if (strcmp(below, folders[i]) == 0)
@@ -181,7 +193,7 @@ ldr_member_name_parse(const char *text, bool is_directory, char *name, LdrMember
 		return spool_name_bad("name in the archive", text, err, why, hint);
 	if (is_directory)
 	{
-		if (slash == NULL || member_is_folder(slash + 1))
+		if (slash == NULL || member_is_folder(slash + 1) || member_is_of_dlt(slash + 1))
 			return LDR_OK;
 		return spool_name_bad("name in the archive", text, err, "no package has such a directory",
 							  hint);
@@ -193,9 +205,7 @@ ldr_member_name_parse(const char *text, bool is_directory, char *name, LdrMember
 		return ldr_fail(err, LDR_BAD_ARCHIVE, "dlt's own loader has begun with the package in the "
 						"archive");
 	}
-	/* dlt keeps there, for itself, what it has changed in the schema */
-	if (strcmp(slash + 1, "schema_updates.json") == 0 ||
-		strcmp(slash + 1, "applied_schema_updates.json") == 0)
+	if (member_is_of_dlt(slash + 1))
 		return LDR_OK;
 	*kind = LDR_MEMBER_FILE;
 	if (ldr_spool_name_check(name, &spool_kind, err) == LDR_OK)

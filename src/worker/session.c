@@ -188,10 +188,15 @@ ldr_session_enter(LdrRun *run, const LdrSessionJob *from)
 	LdrJob		entry;
 	LdrJob	   *known;
 
-	ldr_job_recheck(run->package->package_id, run->package->dataset);
 	known = ldr_job_find(run->package->package_id, job->job_id);
 	if (known && strcmp(known->state, "completed") == 0)
-		return NULL;
+	{
+		/* its table may have been dropped since; looks at all jobs, so only if it has to */
+		ldr_job_recheck(run->package->package_id, run->package->dataset);
+		known = ldr_job_find(run->package->package_id, job->job_id);
+		if (strcmp(known->state, "completed") == 0)
+			return NULL;
+	}
 	session_find_bytes(run, job, from);
 	job->ordinal = known ? known->ordinal : ldr_job_last(run->package->package_id) + 1;
 	/* the catalog has the client's name of the job, the run that of the bytes */
