@@ -190,6 +190,13 @@ SELECT loader_upload_drop('mine');
 RESET SESSION AUTHORIZATION;
 SELECT count(*) FROM pg_ls_dir(format('%s/%s', current_setting('loader.spool_directory'), (SELECT oid FROM pg_database WHERE datname = current_database()))) role,
 	pg_ls_dir(format('%s/%s/%s', current_setting('loader.spool_directory'), (SELECT oid FROM pg_database WHERE datname = current_database()), role)) upload;
+-- A sweep must not come to the server's own directories.
+\set VERBOSITY terse
+ALTER SYSTEM SET loader.spool_directory = 'base';
+ALTER SYSTEM SET loader.spool_directory = 'pg_wal/spool';
+ALTER SYSTEM SET loader.spool_directory = 'spool/../base';
+ALTER SYSTEM SET loader.spool_directory = '';
+\set VERBOSITY default
 SELECT loader_forget(package_id) FROM loader.packages WHERE dataset = 'up';
 CALL test.wait_for('NOT EXISTS (SELECT FROM loader.running())');
 DROP SCHEMA up CASCADE;

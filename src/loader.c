@@ -34,11 +34,34 @@ void		_PG_init(void);
 /* What is below it, names of uploads and files, must fit into a path of the server. */
 #define MAX_SPOOL_DIRECTORY (MAXPGPATH / 2 - 100)
 
+/*
+ * A sweep removes directories that are named by a database's OID, and in those of the server are
+ * some whose database is only just being created.
+ */
+static bool
+is_directory_of_server(const char *path)
+{
+	char		full[MAXPGPATH];
+	const char *below = full;
+
+	if (is_absolute_path(path))
+		strlcpy(full, path, sizeof(full));
+	else
+		join_path_components(full, DataDir, path);
+	canonicalize_path(full);
+	if (!path_is_prefix_of_path(DataDir, full))
+		return false;
+	below += strlen(DataDir);
+	below += *below == '/';
+	return *below == '\0' || path_is_prefix_of_path("base", below) ||
+		path_is_prefix_of_path("global", below) || strncmp(below, "pg_", 3) == 0;
+}
+
 static bool
 check_spool_directory(char **value, void **extra, GucSource source)
 {
 	canonicalize_path(*value);
-	if ((*value)[0] != '\0' && strcmp(*value, ".") != 0 && strlen(*value) <= MAX_SPOOL_DIRECTORY)
+	if (strlen(*value) <= MAX_SPOOL_DIRECTORY && !is_directory_of_server(*value))
 		return true;
 	GUC_check_errdetail("It must name a directory of its own, in at most %d bytes.",
 						MAX_SPOOL_DIRECTORY);

@@ -76,7 +76,7 @@ ldr_job_copy(const LdrJob *job)
 	return copy;
 }
 
-/* One job; NULL if there is none of that id. */
+/* One job, seen with a fresh snapshot; NULL if there is none of that id. */
 LdrJob *
 ldr_job_find(int64 package_id, const char *job_id)
 {
@@ -86,7 +86,7 @@ ldr_job_find(int64 package_id, const char *job_id)
 
 	ldr_catalog_execute("SELECT " JOB_COLUMNS " FROM loader.job j "
 						"WHERE package_id = $1 AND job_id = $2",
-						2, types, values, NULL, SPI_OK_SELECT, false, job_append, &jobs);
+						2, types, values, NULL, SPI_OK_SELECT, true, job_append, &jobs);
 	return jobs ? linitial(jobs) : NULL;
 }
 
@@ -168,7 +168,10 @@ job_read_int(HeapTuple t, TupleDesc d, void *arg)
 	*(int *) arg = (int) ldr_catalog_int(t, d, 1);
 }
 
-/* The last ordinal that is taken; 0 if there are no jobs. */
+/*
+ * The last ordinal that is taken, 0 if there are no jobs; with a fresh snapshot, since in job mode
+ * the caller may have waited for others that enter jobs, under any isolation level.
+ */
 int
 ldr_job_last(int64 package_id)
 {
@@ -177,7 +180,7 @@ ldr_job_last(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("SELECT max(ordinal) FROM loader.job WHERE package_id = $1",
-						1, types, values, NULL, SPI_OK_SELECT, false, job_read_int, &last);
+						1, types, values, NULL, SPI_OK_SELECT, true, job_read_int, &last);
 	return last;
 }
 

@@ -223,7 +223,10 @@ sweep_entry(const char *path, const char *name, void *arg)
 	if (!ldr_spool_lock(r->role, lock, ExclusiveLock, false))
 		return;
 	if (is_gone)
-		(void) rmtree(path, true);
+	{
+		if (ldr_spool_exists(path)) /* whoever had the lock before us may have removed it */
+			(void) rmtree(path, true);
+	}
 	else if (is_tmp || (sweep_may_go(r, path) &&
 						(!r->exists || !sweep_is_needed(r->directory, name, r->role))))
 		sweep_remove(r->directory, name);

@@ -236,5 +236,27 @@ for my $how ('kill -9', 'pg_terminate_backend', 'loader_cancel', 'the client goe
 	$_->quit for $taker, $one;
 }
 
+# --- under another isolation level ------------------------------------------------------------------
+
+{
+	my ($dir, $schema, $load, @file) = files(rows => [map { [$_, "n$_"] } 1 .. 2], jobs => 2);
+	my ($holder, $one, $two) = map { LoaderCrash->new($node) } 1 .. 3;
+
+	storage('isolated', $schema);
+	$_->query("SET default_transaction_isolation = 'repeatable read'") for $one, $two;
+	$one->query(file_load('isolated', $schema, $load, $file[0]));
+	# both wait to enter a job, and have their snapshots
+	$holder->query("BEGIN; UPDATE loader.package SET wanted = wanted WHERE load_id = '$load'");
+	$one->send("CALL loader_start_file_load('isolated', $schema, '$load', 'items.x.0.model', statement => 'INSERT INTO isolated.items SELECT 3', package_id => NULL, state => NULL)");
+	waits_for_lock($one, 'one waits to enter a job');
+	$two->send(file_load('isolated', $schema, $load, $file[1]));
+	waits_for_lock($two, 'and another one');
+	$holder->query('ROLLBACK');
+	like($one->answer, qr/\|completed$/, 'the first one enters it');
+	like($two->answer, qr/\|completed$/, 'and so does the other');
+	is(one($node, 'SELECT count(*) FROM isolated.items'), 3, 'rows of all are there');
+	$_->quit for $holder, $one, $two;
+}
+
 is(nothing_runs($node), 0, 'no lock of ours is left');
 done_testing();
