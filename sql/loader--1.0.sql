@@ -74,7 +74,8 @@ CREATE TABLE loader.job (
 	finished_at	timestamptz,
 	sqlstate	text,
 	exception	text,
-	definition	json,									-- of what follows for a chain, in job mode: options, schema and state, each document as a string
+	source		text,									-- in job mode, of one whose rows are staged: where its bytes are
+	definition	json,									-- in job mode, of what follows for a chain: options, schema and state, each as a string; of a statement that is staged: that
 	PRIMARY KEY (package_id, job_id)
 );
 CREATE UNIQUE INDEX job_ordinal ON loader.job (package_id, ordinal);

@@ -123,8 +123,8 @@ loader_start_file_load(PG_FUNCTION_ARGS)
 		job = ldr_session_enter(run, &from);
 		jobs_run(run, job, &from);
 	}
-	/* an upload was sent for this job alone */
-	if (from.source)
+	/* an upload was sent for this job alone; what is staged may have to be staged again */
+	if (from.source && (!from.staging || run == NULL))
 		ldr_origin_file_remove(from.source);
 	return jobs_row(fcinfo, run ? run->package->package_id : 0, "completed");
 }
@@ -235,6 +235,7 @@ loader_complete_load(PG_FUNCTION_ARGS)
 	LdrPackageDir *dir;
 	LdrPackage *package;
 	LdrRun	   *run;
+	ListCell   *lc;
 
 	ldr_api_writes("loader_complete_load()");
 	dir = jobs_documents(fcinfo, &dataset, NULL);
@@ -245,6 +246,8 @@ loader_complete_load(PG_FUNCTION_ARGS)
 	if (run)
 	{
 		ldr_session_complete(run);
+		foreach(lc, ldr_job_sources(run->package->package_id))
+			ldr_origin_file_remove(lfirst(lc));
 		PG_RETURN_INT64(run->package->package_id);
 	}
 	package = ldr_package_find(dataset, dir->schema->name, dir->load_id);

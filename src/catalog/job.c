@@ -15,28 +15,28 @@
 
 #define JOB_COLUMNS \
 	"j.ordinal, j.job_id, j.file_name, j.table_name, j.format, j.state, j.retry_count, j.size, " \
-	"j.inode, j.mtime_ns, j.kind, j.definition"
+	"j.inode, j.mtime_ns, j.kind, j.definition, j.source"
 
 void
 ldr_job_insert(int64 package_id, const LdrJob *job)
 {
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
-	INT8OID, INT4OID, TEXTOID, TEXTOID};
+	INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
 		CStringGetTextDatum(job->job_id), CStringGetTextDatum(job->file_name),
 		CStringGetTextDatum(job->table_name), CStringGetTextDatum(job->format),
 		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
 		Int64GetDatum(job->stamp.mtime_ns),
 		Int32GetDatum(job->retry_count), CStringGetTextDatum(job->kind),
-	LDR_TEXT_ARG(job->definition)};
+	LDR_TEXT_ARG(job->definition), LDR_TEXT_ARG(job->source)};
 	char		nulls[] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ',
-	LDR_TEXT_NULL(job->definition)};
+	LDR_TEXT_NULL(job->definition), LDR_TEXT_NULL(job->source)};
 
 	ldr_catalog_execute("INSERT INTO loader.job (package_id, ordinal, job_id, file_name, "
 						"table_name, format, size, inode, mtime_ns, retry_count, kind, "
-						"definition) "
-						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::json)",
-						12, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
+						"definition, source) "
+						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::json, $13)",
+						13, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
 static void
@@ -56,6 +56,7 @@ job_append(HeapTuple t, TupleDesc d, void *arg)
 	j->stamp.mtime_ns = ldr_catalog_int(t, d, 10);
 	j->kind = ldr_catalog_text(t, d, 11);
 	j->definition = ldr_catalog_text(t, d, 12);
+	j->source = ldr_catalog_text(t, d, 13);
 	*(List **) arg = lappend(*(List **) arg, j);
 }
 
@@ -73,6 +74,7 @@ ldr_job_copy(const LdrJob *job)
 	copy->state = pstrdup(job->state);
 	copy->kind = pstrdup(job->kind);
 	copy->definition = job->definition ? pstrdup(job->definition) : NULL;
+	copy->source = job->source ? pstrdup(job->source) : NULL;
 	return copy;
 }
 
@@ -98,20 +100,24 @@ ldr_job_find(int64 package_id, const char *job_id)
 void
 ldr_job_renew(int64 package_id, const LdrJob *job)
 {
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT4OID,
+	TEXTOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
 		CStringGetTextDatum(job->file_name), CStringGetTextDatum(job->format),
 		Int64GetDatum(job->stamp.size), Int64GetDatum(job->stamp.inode),
-	Int64GetDatum(job->stamp.mtime_ns), Int32GetDatum(job->retry_count)};
+		Int64GetDatum(job->stamp.mtime_ns), Int32GetDatum(job->retry_count),
+	LDR_TEXT_ARG(job->source), LDR_TEXT_ARG(job->definition)};
+	char		nulls[] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', LDR_TEXT_NULL(job->source),
+	LDR_TEXT_NULL(job->definition)};
 
 	ldr_catalog_execute("UPDATE loader.job SET state = 'new', file_name = $3, format = $4, "
-						"size = $5, inode = $6, mtime_ns = $7, "
+						"size = $5, inode = $6, mtime_ns = $7, source = $9, definition = $10::json, "
 						"retry_count = greatest(retry_count, $8), "
 						"finished_at = NULL, sqlstate = NULL, exception = NULL "
 						"WHERE package_id = $1 AND ordinal IN (SELECT ordinal FROM loader.job "
 						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed' "
 						"FOR UPDATE SKIP LOCKED)",
-						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+						10, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 /*
@@ -146,6 +152,25 @@ ldr_job_list_chain(int64 package_id, const char *chain)
 						"ORDER BY ordinal",
 						2, types, values, NULL, SPI_OK_SELECT, true, job_append, &jobs);
 	return jobs;
+}
+
+static void
+job_append_source(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
+}
+
+List *
+ldr_job_sources(int64 package_id)
+{
+	List	   *sources = NIL;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("SELECT source FROM loader.job "
+						"WHERE package_id = $1 AND source IS NOT NULL",
+						1, types, values, NULL, SPI_OK_SELECT, false, job_append_source, &sources);
+	return sources;
 }
 
 /* The jobs of a package that load files, or those that follow for chains; in order. */

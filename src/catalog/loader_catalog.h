@@ -55,7 +55,8 @@ typedef struct LdrJob
 	char	   *kind;			/* load, or what follows a chain: merge, replace */
 	int			retry_count;
 	LdrFileStamp stamp;
-	char	   *definition;		/* JSON, of what follows for a chain in job mode; else NULL */
+	char	   *source;			/* in job mode, of one that is staged: its file's address; else NULL */
+	char	   *definition;		/* JSON, in job mode, of what follows or of a statement; else NULL */
 } LdrJob;
 
 typedef struct LdrTableStats
@@ -177,6 +178,7 @@ extern LdrJob *ldr_job_find(int64 package_id, const char *job_id);
 extern void ldr_job_renew(int64 package_id, const LdrJob *job);
 extern bool ldr_job_hold(int64 package_id, int ordinal);
 extern List *ldr_job_list_chain(int64 package_id, const char *chain);
+extern List *ldr_job_sources(int64 package_id); /* of char *: of those that are staged */
 extern LdrJob *ldr_job_copy(const LdrJob *job);
 extern List *ldr_job_list(int64 package_id, bool followup);
 extern int	ldr_job_last(int64 package_id);

@@ -310,8 +310,11 @@ ldr_package_source_is_live(const char *source, Oid role)
 	Oid			types[] = {TEXTOID, OIDOID};
 	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role)};
 
-	return ldr_catalog_execute("SELECT FROM loader.package WHERE source = $1 AND role_oid = $2 "
-							   "AND state IN ('new', 'loading', 'failed') LIMIT 1",
+	return ldr_catalog_execute("SELECT FROM loader.package p WHERE role_oid = $2 "
+							   "AND state IN ('new', 'loading', 'failed') "
+							   "AND (source = $1 OR (mode = 'job' AND EXISTS "
+							   "(SELECT FROM loader.job j WHERE j.package_id = p.package_id "
+							   "AND starts_with(j.source, $1 || '/')))) LIMIT 1",
 							   2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 

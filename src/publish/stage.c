@@ -107,7 +107,7 @@ stage_tables(const LdrRun *run, const LdrPlan *plan)
  * but only under the lock: a job may be about to commit.
  */
 static void
-stage_take(LdrRun *run, List *stages, bool seize)
+stage_take(LdrRun *run, List *stages)
 {
 	StringInfoData sql;
 	List	   *relids = NIL;
@@ -126,7 +126,7 @@ stage_take(LdrRun *run, List *stages, bool seize)
 		relids = lappend_oid(relids, stage->relation);
 		appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "TRUNCATE TABLE ONLY ",
 						 quote_qualified_identifier(ldr_run_staging(run), stage->table_name));
-		if (seize && ldr_stage_is_seizable(stage->relation))
+		if (ldr_stage_is_seizable(stage->relation))
 			seized = lappend(seized, stage);
 		else
 			ldr_stage_insert(stage);
@@ -166,7 +166,7 @@ stage_prepare_staging(LdrRun *run, const LdrPlan *plan, const LdrPlan *staging, 
 			ldr_stage_delete(had->relation);
 		taken = lappend(taken, stage);
 	}
-	stage_take(run, taken, true);
+	stage_take(run, taken);
 }
 
 /* Is the heap still what the table needs? */
@@ -429,7 +429,7 @@ ldr_stage_claim(LdrRun *run, const char *table_name)
 		ldr_stage_delete(had->relation);
 	stage.relation = relid;
 	stage.table_name = (char *) table_name;
-	stage_take(run, list_make1(&stage), false);
+	stage_take(run, list_make1(&stage));
 	return relid;
 }
 

@@ -405,7 +405,11 @@ ldr_package_point_at(LdrPackageDir *dir, const char *address, LdrFileStamp *stam
 	real = name == path ? "/" : pnstrdup(path, name - path);
 	/* where the spool is on disk is nobody's business */
 	dir->jobs_path = upload ? pnstrdup(address, strrchr(address, '/') - address) : real;
-	package_reserve(dir, dir->jobs_path);
+	if (dir->jobs_fd >= 0)		/* that of the job before */
+		close(dir->jobs_fd);
+	else
+		package_reserve(dir, dir->jobs_path);
+	dir->jobs_fd = -1;
 	dir->jobs_fd = ldr_directory_open(real);
 	return name + 1;
 }

@@ -180,6 +180,18 @@ session_find_bytes(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 				 errhint("Let dlt write insert_values, csv or jsonl (loader_file_format).")));
 }
 
+static char *
+session_define_statement(const char *statement)
+{
+	StringInfoData definition;
+
+	initStringInfo(&definition);
+	appendStringInfoString(&definition, "{\"statement\": ");
+	escape_json(&definition, statement);
+	appendStringInfoChar(&definition, '}');
+	return definition.data;
+}
+
 LdrJob *
 ldr_session_enter(LdrRun *run, const LdrSessionJob *from)
 {
@@ -202,6 +214,11 @@ ldr_session_enter(LdrRun *run, const LdrSessionJob *from)
 	/* the catalog has the client's name of the job, the run that of the bytes */
 	entry = *job;
 	entry.file_name = file_name;
+	if (from->staging)
+	{
+		entry.source = (char *) from->source;
+		entry.definition = from->statement ? session_define_statement(from->statement) : NULL;
+	}
 	if (known)
 		ldr_job_renew(run->package->package_id, &entry);
 	else
@@ -286,7 +303,7 @@ session_check_statement(const char *statement)
  * package has emptied the table, must not be left out.
  */
 static List *
-session_find_chain(const LdrRun *run, const LdrJob *followup)
+session_find_chain(const LdrRun *run, const LdrJob *followup, int sqlerrcode)
 {
 	List	   *jobs = NIL;
 	ListCell   *lc;
@@ -300,22 +317,71 @@ session_find_chain(const LdrRun *run, const LdrJob *followup)
 			jobs = lappend(jobs, job);
 		else if (strcmp(job->state, "failed") != 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					(errcode(sqlerrcode),
 					 errmsg("rows of job \"%s\" are not in the staging dataset", job->job_id),
 					 errdetail("It did not end, or another package has emptied its table since."),
-					 errhint("Let the client send the jobs of that table again, as a new load.")));
+					 errhint("Let the client send the job again.")));
 	}
 	return jobs;
+}
+
+/* Put a job's rows into the staging table once more. */
+static void
+session_stage_again(LdrRun *run, LdrJob *job)
+{
+	LdrJob	   *again = ldr_job_copy(job);
+	char	   *statement = NULL;
+
+	if (job->definition)
+		statement = session_member(job->definition, "statement");
+	else
+	{
+		LdrFileStamp stamp;
+
+		again->file_name = ldr_package_point_at(run->dir, job->source, &stamp);
+		if (memcmp(&stamp, &job->stamp, sizeof(stamp)) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("file of job \"%s\" was changed after it was staged", job->job_id),
+					 errdetail("Another package has emptied its staging table since.")));
+	}
+	(void) ldr_stage_claim(run, job->table_name);
+	ldr_publish_job(run, again, true, statement);
+}
+
+/*
+ * Another package may have emptied the staging tables: there is one for each table, whoever loads,
+ * and nobody knows whether a client comes back. What rows of this load were lost come again here,
+ * under the lock that the tables are merged with.
+ */
+static void
+session_heal_chain(LdrRun *run, const LdrJob *followup)
+{
+	ListCell   *lc;
+
+	ldr_job_recheck(run->package->package_id, run->package->dataset);
+	foreach(lc, ldr_job_list_chain(run->package->package_id, followup->table_name))
+	{
+		LdrJob	   *job = lfirst(lc);
+
+		if (strcmp(job->state, "completed") == 0 || strcmp(job->state, "failed") == 0 ||
+			(job->source == NULL && job->definition == NULL) ||
+			!ldr_job_hold(run->package->package_id, job->ordinal))
+			continue;
+		session_stage_again(run, job);
+	}
 }
 
 static void
 session_follow(LdrRun *run, LdrJob *followup)
 {
-	run->jobs = session_find_chain(run, followup);
+	session_heal_chain(run, followup);
+	run->job = followup;
+	run->jobs = session_find_chain(run, followup, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
 	run->followups = list_make1(followup);
 	ldr_publish_chain(run);
-	/* until their tables were locked somebody could empty them */
-	(void) session_find_chain(run, followup);
+	/* until their tables were locked somebody could empty them; the next time they come again */
+	(void) session_find_chain(run, followup, ERRCODE_T_R_SERIALIZATION_FAILURE);
 }
 
 /* The work of a job, in the transaction, or that which is left if another session was faster. */
