@@ -312,8 +312,10 @@ session_find_chain(const LdrRun *run, const LdrJob *followup, int sqlerrcode)
 	foreach(lc, ldr_job_list_chain(run->package->package_id, followup->table_name))
 	{
 		LdrJob	   *job = lfirst(lc);
+		bool		staged = ldr_package_table_stage(run->package->package_id,
+													 job->table_name) != NULL;
 
-		if (strcmp(job->state, "completed") == 0)
+		if (strcmp(job->state, "completed") == 0 && staged)
 			jobs = lappend(jobs, job);
 		else if (strcmp(job->state, "failed") != 0)
 			ereport(ERROR,

@@ -185,7 +185,13 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
     # -- loading --
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
-        return not self.package and super().should_load_data_to_staging_dataset(table_name)
+        if self.package:
+            return False
+        # dlt does not know of this strategy; what differs is found out from the staging dataset
+        table: Any = self.prepare_load_table(table_name)
+        return table.get("x-replace-strategy") == "diff" or (
+            super().should_load_data_to_staging_dataset(table_name)
+        )
 
     def should_truncate_table_before_load_on_staging_destination(self, table_name: str) -> bool:
         return self.config.truncate_tables_on_staging_destination_before_load

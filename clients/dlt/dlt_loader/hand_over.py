@@ -36,6 +36,10 @@ def hand_over(pipeline: Union[Pipeline, str], directory: str) -> List[str]:
     pipeline.activate()
     if not os.path.isdir(directory):
         raise HandOverError(f"There is no directory {directory}")
+    if extracted := pipeline.list_extracted_load_packages():
+        raise HandOverError(
+            f"Packages {', '.join(extracted)} are extracted only: call pipeline.normalize() first"
+        )
     storage = pipeline._get_load_storage()
     load_ids = list(storage.list_normalized_packages())
     for load_id in load_ids:

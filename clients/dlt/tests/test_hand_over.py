@@ -114,3 +114,11 @@ def test_command(make, tmp_path, shared, capsys, monkeypatch, ours):
     assert capsys.readouterr().out.split() == [load_id]
     assert main(["hand-over", "p", "/nowhere", *arguments[3:]]) == 1
     assert "/nowhere" in capsys.readouterr().err
+
+
+def test_not_normalized(make, shared):
+    pipeline = make()
+    pipeline.extract(users(2))
+    with pytest.raises(HandOverError, match="normalize"):
+        hand_over(pipeline, str(shared))
+    assert os.listdir(shared) == []

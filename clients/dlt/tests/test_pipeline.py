@@ -320,3 +320,10 @@ def test_typos():
     for wrong in ({"mode": "pakage"}, {"replace_strategy": "difff"}):
         with pytest.raises(ConfigurationValueError, match="it must be one of"):
             loader_postgres(credentials="postgresql://a:b@c/d", **wrong)
+
+
+def test_replace_by_difference(make, ours, mode):
+    pipeline = make(destination=loader_postgres(ours, mode=mode, replace_strategy="diff"))
+    for n in (3, 2):
+        pipeline.run([{"id": i} for i in range(n)], table_name="t", write_disposition="replace")
+        assert rows(pipeline, "t") == n
