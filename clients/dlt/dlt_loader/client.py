@@ -11,10 +11,12 @@ import zlib
 from contextlib import contextmanager
 from datetime import timezone
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from urllib.parse import urlparse
 
 from psycopg2.sql import SQL, Identifier
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigurationValueError
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.client import (
     FollowupJobRequest,
@@ -61,6 +63,7 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
             config.destination_type
         )
         self.server = Server(self.sql_client)
+        _check_staging(config)
         self.last_load_id: Optional[str] = None
         self.package  # made here, by dlt's main thread, if at all
 
@@ -314,6 +317,17 @@ class LoaderClient(PostgresClient, SupportsStagingDestination):
             staging=self.in_staging_dataset_mode,
             staging_dataset_name_layout=self.staging_layout,
             **arguments,
+        )
+
+
+def _check_staging(config: LoaderClientConfiguration) -> None:
+    """Say it before anything is written there."""
+    bucket = config.staging_config.bucket_url if config.staging_config else None
+    scheme = urlparse(bucket).scheme if bucket else ""
+    if scheme not in ("", "file"):
+        raise ConfigurationValueError(
+            f"Staging area {bucket}: the server reads files of its own machine only, so bucket_url"
+            " must begin with file://"
         )
 
 

@@ -327,3 +327,10 @@ def test_replace_by_difference(make, ours, mode):
     for n in (3, 2):
         pipeline.run([{"id": i} for i in range(n)], table_name="t", write_disposition="replace")
         assert rows(pipeline, "t") == n
+
+
+@only("package")
+def test_staging_area_of_another_machine(make, mode):
+    pipeline = make(staging=dlt.destinations.filesystem("memory://bucket"))
+    with pytest.raises(Exception, match="must begin with file://"):
+        pipeline.run([{"id": 1}], table_name="t")
