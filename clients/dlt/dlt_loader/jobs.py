@@ -83,7 +83,7 @@ class FollowupJob(RunnableLoadJob):
     def run(self) -> None:
         client = cast("LoaderClient", self._job_client)
         with open(self._file_path, encoding="utf-8") as file:
-            client.sql_client.execute_sql(file.read())
+            client.server.query(file.read())
 
 
 class FollowupRequest(FollowupJobRequestImpl):

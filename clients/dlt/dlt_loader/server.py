@@ -9,6 +9,7 @@ from dlt.destinations.exceptions import (
     DatabaseException,
     DatabaseTerminalException,
     DatabaseTransientException,
+    DatabaseUndefinedRelation,
 )
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 
@@ -50,18 +51,17 @@ class Server:
         return rows[0][0] if rows else None
 
     def query(self, query: Any, *arguments: Any) -> List[Tuple[Any, ...]]:
-        return [tuple(row) for row in self.sql_client.execute_sql(query, *arguments) or []]
+        try:
+            rows = self.sql_client.execute_sql(query, *arguments)
+        except DatabaseUndefinedRelation:
+            raise
+        except DatabaseException as ex:
+            raise _by_sqlstate(ex) from ex.dbapi_exception
+        return [tuple(row) for row in rows or []]
 
     def raise_error(self, package_id: int) -> NoReturn:
-        """Raise what made a package fail, as dlt wants it: by whether a retry can help."""
-        try:
-            self.call("loader_raise", package_id=package_id)
-        except DatabaseException as ex:
-            error = ex.dbapi_exception
-            state = getattr(error, "pgcode", None)
-            if state and not state.startswith(TRANSIENT):
-                raise DatabaseTerminalException(error) from error
-            raise DatabaseTransientException(error) from error
+        """Raise what made a package fail."""
+        self.call("loader_raise", package_id=package_id)
         raise DestinationTerminalException(
             f"Package {package_id} was stopped on the server, see loader.packages."
         )
@@ -105,6 +105,16 @@ class Server:
                 f" pip install 'dlt-loader=={version}.*'"
             )
         return str(schema)
+
+
+def _by_sqlstate(ex: DatabaseException) -> DatabaseException:
+    """What dlt wants to know of an error: whether a retry can help."""
+    error = ex.dbapi_exception
+    state = getattr(error, "pgcode", None)
+    if not state:
+        return ex
+    kind = DatabaseTransientException if state.startswith(TRANSIENT) else DatabaseTerminalException
+    return kind(error)
 
 
 def _literal(value: Any) -> Composable:
