@@ -301,8 +301,8 @@ ldr_package_give_up(int64 package_id)
 }
 
 /*
- * Has a package of the role that is still to be loaded, or could be resumed, this source? Asked
- * with a fresh snapshot.
+ * Has a package of the role that is still to be loaded, or could be resumed, this source, or in
+ * job mode a job with a file in it? Asked with a fresh snapshot.
  */
 bool
 ldr_package_source_is_live(const char *source, Oid role)

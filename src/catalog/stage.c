@@ -17,8 +17,8 @@
 
 /*
  * In job mode nobody knows whether a client comes back: the staging tables of such a package are
- * there for others who empty them. Its jobs whose rows are in one have to run again, and what
- * follows for their chain finds that out.
+ * there for others who empty them. Its jobs whose rows are in one have to run again, which what
+ * follows for their chain sees to.
  */
 void
 ldr_stage_seize(Oid relation)

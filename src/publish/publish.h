@@ -120,8 +120,8 @@ extern void ldr_stage_empty_heap(LdrRun *run, const LdrPlanTable *t);
 
 /*
  * In job mode: the staging table of that name becomes the package's, and empty, unless it is its
- * own already. Raises 42P01 if there is none, 42501 to who does not own it, 55P03 if it belongs to
- * another package.
+ * own already; another load in job mode stages again what it loses by that. Raises 42P01 if there is
+ * none, 42501 to who does not own it, 55P03 if it belongs to a package that workers load.
  */
 extern Oid	ldr_stage_claim(LdrRun *run, const char *table_name);
 
