@@ -49,6 +49,13 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* Has an INSERT, as it was parsed, RETURNING? (18 lets it name OLD and NEW.) */
+#if PG_VERSION_NUM >= 180000
+#define ldr_insert_returns(stmt) ((stmt)->returningClause != NULL)
+#else
+#define ldr_insert_returns(stmt) ((stmt)->returningList != NIL)
+#endif
+
 /* All settings of the server. (16 counts them itself.) */
 #if PG_VERSION_NUM >= 160000
 #define ldr_guc_variables(n) get_guc_variables(n)

@@ -292,7 +292,7 @@ session_check_statement(const char *statement)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the statement of a job must be one INSERT")));
 	insert = (const InsertStmt *) linitial_node(RawStmt, parsed)->stmt;
-	if (insert->returningList != NIL)
+	if (ldr_insert_returns(insert))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the statement of a job must not have RETURNING")));
