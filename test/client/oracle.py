@@ -13,10 +13,13 @@ that this script drives the packages right. The other options are those of test/
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 
+# how a staging dataset may differ by design: what is missing there, and numbers of rows
+BY_DESIGN = re.compile(r"staging: ((dataset|table .*) is missing|[^:]*: \d+ rows, expected \d+)")
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "oracle"))
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
@@ -106,6 +109,44 @@ def staging_differs(mode):
     return folder and os.path.join(folder, "staging_differs.txt")
 
 
+def differing_in(path, chosen):
+    """The chosen scenarios in a list of name, tab, reason, and comments; none of them seen yet."""
+    if not path:
+        return {}
+    with open(path, encoding="utf-8") as f:
+        names = [line.split("\t")[0] for line in f if line.strip() and not line.startswith("#")]
+    return {name: False for name in names if name in chosen}
+
+
+def as_designed(check_step, differing):
+    """check_step, but for differences of these scenarios' staging datasets that are by design; it is
+    noted which of them have some."""
+
+    def run(args, load, folder, scenario, step):
+        problems = check_step(args, load, folder, scenario, step)
+        if scenario["name"] not in differing:
+            return problems
+        rest = [problem for problem in problems if not BY_DESIGN.fullmatch(problem)]
+        differing[scenario["name"]] |= len(rest) < len(problems)
+        return rest
+
+    return run
+
+
+class Tee:
+    """Standard output, whose last line is remembered."""
+
+    def __init__(self):
+        self.out, self.last = sys.stdout, ""
+
+    def write(self, text):
+        self.last = text.strip() or self.last
+        return self.out.write(text)
+
+    def flush(self):
+        self.out.flush()
+
+
 def choose(args):
     """Leave the scenarios that can be loaded here; prints which cannot, and returns how many."""
     chosen, skipped = [], 0
@@ -139,9 +180,19 @@ def main():
     if args.scenarios == parser.get_default("scenarios"):
         args.scenarios = os.path.join(os.path.dirname(check.__file__), "scenarios")
     args.staging = True
-    args.staging_differs = staging_differs(args.mode)
     skipped = choose(args)
-    return check.check_scenarios(args, loader(args.mode, args.dsn), skipped)
+    differing = differing_in(staging_differs(args.mode), args.only)
+    check.check_step = as_designed(check.check_step, differing)
+    tee = Tee()
+    with contextlib.redirect_stdout(tee):
+        check.check_scenarios(args, loader(args.mode, args.dsn))
+    passed, failed = map(int, re.findall(r"\d+", tee.last))
+    for name, differs in differing.items():
+        if not differs:
+            failed += 1
+            print(f"FAIL {name}: its staging dataset is dlt's, but it stands in a staging_differs.txt")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 0 if passed and not failed else 1
 
 
 if __name__ == "__main__":
