@@ -335,7 +335,10 @@ session_stage_again(LdrRun *run, LdrJob *job)
 	char	   *statement = NULL;
 
 	if (job->definition)
+	{
 		statement = session_member(job->definition, "statement");
+		session_check_statement(statement);
+	}
 	else
 	{
 		LdrFileStamp stamp;
