@@ -153,9 +153,8 @@ for my $way ('inside', 'before')
 	is(versions($d), '1|1', "$what: the old contents");
 	is(files($d), $files, "$what: in the old files");
 	nothing_left($what);
-	is(one($node, "SELECT loader_resume($id)"), 't', "$what: resumed");
-	wait_for_request($d);
 	$holder->run('COMMIT');
+	is(one($node, "SELECT loader_resume($id)"), 't', "$what: resumed");
 	is(wait_package($node, $id), 'loaded', "$what: it loads");
 	is(versions($d), '2|2', "$what: the new contents");
 	is(one($node, "SELECT string_agg(rows_read::text, ',') FROM loader.tables WHERE package_id = $id AND table_name IN ('a', 'b')"), '2,2', "$what: counted once");
