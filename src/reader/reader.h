@@ -28,7 +28,8 @@ typedef enum LdrFieldKind
 	LDR_ABSENT,					/* the row does not mention the column: jsonl only */
 	LDR_BARE,					/* an unquoted token: number, True, false, csv without quotes */
 	LDR_STRING,					/* was quoted; escapes are undone */
-	LDR_RAW_JSON				/* a JSON value as it stands in the file */
+	LDR_RAW_JSON,				/* a JSON value as it stands in the file */
+	LDR_INVALID					/* Airbyte: a string that is not text, as it stands in the file */
 } LdrFieldKind;
 
 typedef struct LdrField

@@ -1,0 +1,134 @@
+/*
+ * schema/airbyte.h: the configured catalog of an Airbyte sync, and the connector's configuration.
+ * No postgres.h, but for what names.c does with names.
+ *
+ * A stream becomes a table: its name, its columns, how it is written.
+ */
+#ifndef LDR_AIRBYTE_H
+#define LDR_AIRBYTE_H
+
+#include "status.h"
+
+/* What a property of the stream's JSON schema becomes. */
+typedef enum LdrStreamType
+{
+	LDR_STREAM_VARCHAR,
+	LDR_STREAM_BIGINT,
+	LDR_STREAM_NUMERIC,
+	LDR_STREAM_BOOL,
+	LDR_STREAM_DATE,
+	LDR_STREAM_TIMESTAMPTZ,
+	LDR_STREAM_TIMESTAMP,
+	LDR_STREAM_TIMETZ,
+	LDR_STREAM_TIME,
+	LDR_STREAM_OBJECT,			/* jsonb that takes objects only */
+	LDR_STREAM_ARRAY,			/* jsonb that takes arrays only */
+	LDR_STREAM_JSON				/* jsonb that takes any value: unions, unknown types */
+} LdrStreamType;
+
+typedef struct LdrStreamColumn
+{
+	char	   *property;		/* its name in the records, UTF-8 */
+	char	   *name;			/* its name in the table; NULL before ldr_airbyte_name */
+	LdrStreamType type;
+} LdrStreamColumn;
+
+typedef enum LdrStreamMode
+{
+	LDR_STREAM_APPEND,
+	LDR_STREAM_OVERWRITE,
+	LDR_STREAM_APPEND_DEDUP
+} LdrStreamMode;
+
+#define LDR_NO_ID INT64_MIN		/* of a generation or a sync: absent, or null */
+
+typedef struct LdrStream
+{
+	char	   *name;			/* as messages have it, UTF-8 */
+	char	   *name_space;		/* NULL: none */
+	char	   *dataset;		/* of the table; both NULL before ldr_airbyte_name */
+	char	   *table;
+	LdrStreamColumn *columns;	/* those of the JSON schema, in its order */
+	int			ncolumns;
+	bool		full_refresh;	/* sync_mode; else incremental */
+	LdrStreamMode mode;
+	int		   *keys;			/* positions in columns: primary key */
+	int			nkeys;
+	int			cursor;			/* likewise, -1: none */
+	int			deleted;		/* of _ab_cdc_deleted_at, -1: none */
+	int64_t		generation_id;	/* these three: LDR_NO_ID if absent */
+	int64_t		minimum_generation_id;
+	int64_t		sync_id;
+} LdrStream;
+
+typedef struct LdrAirbyteCatalog
+{
+	LdrStream  *streams;
+	int			nstreams;
+} LdrAirbyteCatalog;
+
+/* What a caller says about the whole catalog, as PyAirbyte's write() does. */
+typedef struct LdrAirbyteChoice
+{
+	const char *write_strategy; /* auto, append, merge, replace, in any letter case; NULL: as the
+								 * catalog says */
+	const char *const *streams; /* names of the only ones that take part; NULL: all */
+	int			nstreams;
+	bool		force_full_refresh;
+} LdrAirbyteChoice;
+
+/*
+ * Parse a configured catalog. LDR_BAD_JSON for broken JSON, LDR_BAD_SCHEMA for what is no catalog
+ * or cannot be followed (append_dedup without a primary key, update and soft_delete, a minimum
+ * generation between 0 and the generation, a key or cursor that is no top-level property, two
+ * streams of one name, an unknown write strategy, a name in choice that is no stream); the message
+ * names the stream. Members that are null count as absent.
+ */
+extern LdrStatus ldr_airbyte_catalog_parse(const char *json, size_t len,
+										   const LdrAirbyteChoice *choice,
+										   LdrAirbyteCatalog **out, LdrError *err);
+extern void ldr_airbyte_catalog_free(LdrAirbyteCatalog *catalog);
+
+/* The PostgreSQL type, as format_type() spells it. */
+extern const char *ldr_stream_type_name(LdrStreamType type);
+
+/*
+ * names.c's part, with postgres.h: give every stream its dataset and table, every column its name,
+ * in the database's encoding. schema is the dataset of streams without a namespace. LDR_BAD_NAME if
+ * two streams would share a table, LDR_TOO_LONG for more columns than a table can have. What it
+ * allocates hangs on the catalog.
+ */
+extern LdrStatus ldr_airbyte_name(LdrAirbyteCatalog *catalog, const char *schema, LdrError *err);
+
+/* Our own columns, before those of the stream. */
+#define LDR_AIRBYTE_RAW_ID		"_airbyte_raw_id"
+#define LDR_AIRBYTE_EXTRACTED_AT "_airbyte_extracted_at"
+#define LDR_AIRBYTE_META		"_airbyte_meta"
+#define LDR_AIRBYTE_GENERATION	"_airbyte_generation_id"
+
+/*
+ * The connector's configuration. Keys that only a client needs (host, password, ...) are checked
+ * and otherwise left alone.
+ */
+typedef struct LdrAirbyteConfig
+{
+	char	   *schema;			/* default public */
+	char	   *raw_data_schema;	/* where staging tables are; default airbyte_internal */
+	bool		soft_delete;	/* cdc_deletion_mode is "Soft delete" */
+	bool		drop_cascade;
+	bool		fail_on_bad_value;	/* bad_values is "fail"; else NULL and an entry in meta */
+	char	   *upgraded;		/* the whole config in today's form, if it came in an older one; else NULL */
+} LdrAirbyteConfig;
+
+/*
+ * Check a configuration against the spec. LDR_BAD_JSON, or LDR_BAD_SCHEMA with a message that names
+ * the key and what it must be. Unknown keys are allowed. Secrets never come into a message.
+ */
+extern LdrStatus ldr_airbyte_config_parse(const char *json, size_t len, LdrAirbyteConfig **out,
+										  LdrError *err);
+extern void ldr_airbyte_config_free(LdrAirbyteConfig *config);
+
+/* What loader_airbyte_spec() and the connector's spec return: the payload of a SPEC message. */
+extern const char ldr_airbyte_spec[];
+
+#endif							/* LDR_AIRBYTE_H */
