@@ -638,7 +638,7 @@ static LdrStatus
 airbyte_fail(LdrAirbyteReader *r, LdrJson *j, const char *message)
 {
 	j->place.at = r->base.w.cur;
-	strcpy(j->err->hint, "The program that wrote the messages does not follow the Airbyte protocol.");
+	strcpy(j->err->hint, "What wrote the messages does not follow the Airbyte protocol.");
 	return ldr_reader_fail(&r->base, j->err, LDR_UNEXPECTED, j->place, "%s", message);
 }
 
@@ -803,7 +803,8 @@ airbyte_state_settle(LdrAirbyteReader *r)
 		const AirbyteMember *member = &r->members[i];
 
 		/* marked, as the next one is still compared with it */
-		if ((i > 0 && airbyte_compare_keys(&member->key, &member[-1].key) == 0) || airbyte_is(&member->key, "destinationStats"))
+		if ((i > 0 && airbyte_compare_keys(&member->key, &member[-1].key) == 0) ||
+			airbyte_is(&member->key, "destinationStats"))
 			r->members[i].value.kind = LDR_NULL;
 	}
 	for (int i = 0; i < r->nmembers; i++)

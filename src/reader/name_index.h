@@ -27,7 +27,7 @@ typedef struct LdrNameIndex
 /* Make an empty index with room for n names. False: out of memory; free it nevertheless. */
 extern bool ldr_name_index_init(LdrNameIndex *x, int n, bool fold);
 
-/* Give a name the next position. Returns it, or that of the one that is found by the name already. */
+/* Give a name the next position. Returns it, or that of an equal name that was added before. */
 extern int	ldr_name_index_add(LdrNameIndex *x, const char *name, size_t len);
 
 /* The position of a name, the first one if it was added more than once; -1 if there is none. */
