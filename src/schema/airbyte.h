@@ -87,8 +87,8 @@ typedef struct LdrAirbyteChoice
  * minimum generation that is neither 0 nor the generation, a key or cursor of append_dedup that is
  * no top-level property, two streams of one name, no streams, an unknown write strategy, a name in
  * choice that is no stream), LDR_TOO_LONG for more columns than a table can have; the message names
- * the stream. Members that are null count as absent. Streams that do not take part are not looked at
- * beyond their names. choice may be NULL.
+ * the stream. Members that are null count as absent. Streams that do not take part are not looked
+ * at beyond their names. choice may be NULL.
  */
 extern LdrStatus ldr_airbyte_catalog_parse(const char *json, size_t len,
 										   const LdrAirbyteChoice *choice,
@@ -126,15 +126,27 @@ typedef struct LdrAirbyteConfig
 	bool		soft_delete;	/* cdc_deletion_mode is "Soft delete" */
 	bool		drop_cascade;
 	bool		fail_on_bad_value;	/* bad_values is "fail"; else NULL and an entry in meta */
-	char	   *upgraded;		/* the whole config in today's form, if it came in an older one; else NULL */
+	char	   *upgraded;		/* the whole config in today's form, if it came in an older one;
+								 * else NULL */
 } LdrAirbyteConfig;
 
+/* Who asks. */
+typedef enum LdrConfigUse
+{
+	LDR_CONFIG_TO_CONNECT,		/* a client: host, port, ... must be there */
+	LDR_CONFIG_IN_SESSION		/* in a session they may be missing */
+} LdrConfigUse;
+
 /*
- * Check a configuration against the spec. LDR_BAD_JSON, or LDR_BAD_SCHEMA with a message that names
- * the key and what it must be. Unknown keys are allowed. Secrets never come into a message.
+ * Check a configuration, UTF-8, against the spec. LDR_BAD_JSON, LDR_TOO_LONG, or LDR_BAD_SCHEMA
+ * with a message that names the key and what it must be. Unknown keys are allowed, null counts as
+ * absent, and so does an empty schema. Secrets never come into a message.
+ *
+ * An older form: user and default_schema for username and schema, port as text, ssl_mode as text or
+ * only ssl (true is require, false is disable).
  */
-extern LdrStatus ldr_airbyte_config_parse(const char *json, size_t len, LdrAirbyteConfig **out,
-										  LdrError *err);
+extern LdrStatus ldr_airbyte_config_parse(const char *json, size_t len, LdrConfigUse use,
+										  LdrAirbyteConfig **out, LdrError *err);
 extern void ldr_airbyte_config_free(LdrAirbyteConfig *config);
 
 /* What loader_airbyte_spec() and the connector's spec return: the payload of a SPEC message. */

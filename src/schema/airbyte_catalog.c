@@ -2,9 +2,9 @@
  * schema/airbyte_catalog.c: the configured catalog of an Airbyte sync -> LdrAirbyteCatalog. No
  * postgres.h.
  *
- * A member may be null wherever it may be missing. Of a member that comes twice the last one counts,
- * and the members of an object stay in the order of the document: jansson does both. Nothing of the
- * JSON tree outlives the parse.
+ * A member may be null wherever it may be missing. Of a member that comes twice the last one
+ * counts, and the members of an object stay in the order of the document: jansson does both.
+ * Nothing of the JSON tree outlives the parse.
  */
 #include "json.h"
 #include <stdio.h>
@@ -438,8 +438,8 @@ catalog_own_mode(CatalogParse *p, json_t *entry, LdrStreamMode *mode)
 		ldr_excerpt(shown, sizeof(shown), name, strlen(name));
 		return catalog_fail(p, LDR_BAD_SCHEMA,
 							strcmp(name, "overwrite_dedup") == 0
-							? "The protocol writes it as append_dedup, with a minimum_generation_id "
-							"that is the generation_id."
+							? "The protocol writes it as append_dedup, with a "
+							"minimum_generation_id that is the generation_id."
 							: "Use append, overwrite or append_dedup, or choose a write strategy.",
 							"\"%s\" of stream \"%s\" is \"%s\", which is not supported",
 							key, p->stream, shown);
@@ -475,7 +475,8 @@ catalog_mode(CatalogParse *p, json_t *entry, json_t *object, LdrStream *stream)
 		return LDR_OK;
 	if (keys == NULL)
 		return catalog_fail(p, LDR_BAD_SCHEMA,
-							"Set its primary key in the source, or write it by append or overwrite.",
+							"Set its primary key in the source, or write it by append or "
+							"overwrite.",
 							"stream \"%s\" has no primary key, and %s needs one", p->stream,
 							chosen ? "write strategy merge" : "append_dedup");
 	status = catalog_keys(p, stream, keys);
@@ -578,8 +579,8 @@ catalog_entry(CatalogParse *p, json_t *entry, size_t n, json_t **object, const c
 		return catalog_fail(p, LDR_BAD_SCHEMA,
 							catalog_get(entry, "json_schema") != NULL
 							? "This looks like what a source can give, not like what was "
-							"configured. Each entry is an object with \"stream\", \"sync_mode\" and "
-							"\"destination_sync_mode\"."
+							"configured. Each entry is an object with \"stream\", \"sync_mode\" "
+							"and \"destination_sync_mode\"."
 							: "Pass the configured catalog as the Airbyte protocol defines it.",
 							"entry %zu of the catalog has no \"stream\"", n);
 	*name = catalog_string(catalog_get(*object, "name"));

@@ -169,7 +169,7 @@ names_spell(StringInfo out, const char *name)
 	}
 }
 
-/* A hash of a name, in decimal: that of Java's strings, as the destination that we follow has it. */
+/* A hash of a name, for decimal digits: that of Java's strings, as in Airbyte's destination. */
 static uint32
 names_hash(const char *name)
 {
