@@ -148,8 +148,9 @@ ldr_sync_rivals(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("SELECT DISTINCT e.package_id FROM loader.package p "
-						"JOIN loader.package_stream a USING (package_id) "
-						"JOIN loader.package_stream b USING (dataset, table_name) "
+						"JOIN loader.package_stream a ON a.package_id = p.package_id "
+						"JOIN loader.package_stream b ON b.dataset = a.dataset "
+						"AND b.table_name = a.table_name "
 						"JOIN loader.package e ON e.package_id = b.package_id "
 						"WHERE p.package_id = $1 AND e.package_id < $1 AND e.wanted "
 						"AND e.state IN ('new', 'loading') "

@@ -15,6 +15,7 @@
 #include "publish/stream.h"
 #include "reader/airbyte.h"
 #include "storage/buffile.h"
+#include "utils/resowner.h"
 
 struct SyncWriter;
 
