@@ -30,6 +30,7 @@ REGRESS = \
 	upload \
 	storage \
 	jobs \
+	airbyte \
 	readme \
 	clean
 ENCODING = UTF8
