@@ -282,14 +282,15 @@ stream_numeric(LdrStreamConverter *c, const LdrField *f, Datum *value)
 	LdrNulled	nulled = stream_check_numeric(f, &n);
 	int32		typmod = c->column.typmod - VARHDRSZ;
 
-	if (unlikely(nulled != LDR_NULLED_NOT))
-		return nulled;
-	if (typmod >= 0)
+	if (typmod >= 0 && nulled != LDR_NULLED_SERIALIZATION)
 	{
 		int			scale = ((typmod & 0x7ff) ^ 1024) - 1024;
 
-		/* with one digit to spare, for rounding may add one */
-		if (ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
+		/*
+		 * With one digit to spare, for rounding may add one. Too many digits behind the point do
+		 * not matter here.
+		 */
+		if (nulled == LDR_NULLED_SIZE || ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
 		{
 			MemoryContext caller = MemoryContextSwitchTo(c->cxt);
 
@@ -297,6 +298,8 @@ stream_numeric(LdrStreamConverter *c, const LdrField *f, Datum *value)
 			return stream_leave(c, caller, nulled, value);
 		}
 	}
+	if (unlikely(nulled != LDR_NULLED_NOT))
+		return nulled;
 	*value = c->column.fn(&c->column, f);
 	return LDR_NULLED_NOT;
 }
