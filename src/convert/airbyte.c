@@ -503,34 +503,29 @@ stream_check_json(LdrStreamType type, const LdrField *f)
 	return LDR_NULLED_SERIALIZATION;
 }
 
-/* The field as JSON that jsonb takes, or a reason why not; in the current context. */
-static LdrNulled
-stream_json_text(const LdrField *f, LdrJsonText *json)
-{
-	if (f->kind == LDR_STRING)
-		return ldr_json_quote(f->data, f->len, json);
-	return ldr_json_safe(f->data, f->len, json);
-}
-
-/* The field through jsonb's, or json's, input function. c->cxt is the current context. */
+/*
+ * The field through jsonb's, or json's, input function. c->cxt is the current context. json keeps
+ * its escapes, which its input function does not look into.
+ */
 static LdrNulled
 stream_input_json(LdrStreamConverter *c, const LdrField *f, Datum *value)
 {
 	LdrJsonText json;
 	LdrText		text;
-	LdrNulled	nulled = stream_json_text(f, &json);
-	bool		raises;
+	LdrNulled	nulled;
+	bool		known = c->column.typid == JSONBOID || c->column.typid == JSONOID;
 
+	if (f->kind == LDR_STRING)
+		nulled = ldr_json_quote(f->data, f->len, &json);
+	else
+		nulled = ldr_json_safe(f->data, f->len, c->base == JSONBOID, &json);
 	if (nulled == LDR_NULLED_NOT)
 		nulled = stream_server_text(c, json.data, json.len, &text);
 	if (nulled != LDR_NULLED_NOT)
 		return nulled;
 	if (text.len >= MaxAllocSize)
 		return LDR_NULLED_SIZE;
-	/* what is escaped is converted, too, but there only an error tells that it cannot be */
-	raises = json.huge || (json.unicode && GetDatabaseEncoding() != PG_UTF8) ||
-		(c->column.typid != JSONBOID && c->column.typid != JSONOID);
-	return stream_input(c, unconstify(char *, text.data), raises, value);
+	return stream_input(c, unconstify(char *, text.data), !known || json.huge, value);
 }
 
 static LdrNulled

@@ -234,10 +234,10 @@ INSERT INTO cases VALUES
 	('array', 'raw', repeat('[', 511) || repeat(']', 511), repeat('[', 511) || repeat(']', 511));
 
 -- a column of another type: the property's rule first, then the type's
-CREATE DOMAIN percent AS numeric(5, 2) CHECK (VALUE BETWEEN 0 AND 100);
+CREATE DOMAIN share AS numeric(5, 2) CHECK (VALUE BETWEEN 0 AND 100);
 CREATE DOMAIN strict_text AS text NOT NULL CHECK (length(VALUE) > 2);
 CREATE DOMAIN strict_json AS jsonb CHECK (VALUE ? 'a');
-CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TYPE weather AS ENUM ('rainy', 'sunny');
 INSERT INTO cases VALUES
 	('bigint', 'bare', '32767', '32767', 'int2'), ('bigint', 'bare', '32768', 'SIZE', 'int2'),
 	('bigint', 'bare', '-2147483648', '-2147483648', 'int4'), ('bigint', 'bare', '2147483648', 'SIZE', 'int4'),
@@ -249,15 +249,15 @@ INSERT INTO cases VALUES
 	('numeric', 'bare', '1.5', '1.5', 'float8'), ('numeric', 'bare', '1e400', 'SIZE', 'float8'),
 	('numeric', 'bare', '5.0', '5', 'int4'), ('numeric', 'bare', '5.5', 'SERIALIZATION', 'int4'),
 	('numeric', 'bare', '3e9', 'SIZE', 'int4'), ('numeric', 'string', 'NaN', 'SERIALIZATION', 'float8'),
-	('numeric', 'bare', '99.999', '100.00', 'percent'), ('numeric', 'bare', '101', 'SERIALIZATION', 'percent'),
-	('numeric', 'bare', '1e9', 'SIZE', 'percent'), ('bool', 'bare', 'true', 'true', 'text'),
+	('numeric', 'bare', '99.999', '100.00', 'share'), ('numeric', 'bare', '101', 'SERIALIZATION', 'share'),
+	('numeric', 'bare', '1e9', 'SIZE', 'share'), ('bool', 'bare', 'true', 'true', 'text'),
 	('bool', 'bare', 'true', 'SERIALIZATION', 'int4'), ('bool', 'bare', 'true', 'true', 'jsonb'),
 	('varchar', 'string', '42', '42', 'int4'), ('varchar', 'string', '9999999999', 'SIZE', 'int4'),
 	('varchar', 'string', 'x', 'SERIALIZATION', 'int4'), ('varchar', 'string', '2024-01-02', '2024-01-02', 'date'),
 	('varchar', 'string', 'x', 'SERIALIZATION', 'date'),
 	('varchar', 'string', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'uuid'),
-	('varchar', 'string', 'a0eebc99', 'SERIALIZATION', 'uuid'), ('varchar', 'string', 'sad', 'sad', 'mood'),
-	('varchar', 'string', 'angry', 'SERIALIZATION', 'mood'), ('varchar', 'string', 'abc', 'abc', 'strict_text'),
+	('varchar', 'string', 'a0eebc99', 'SERIALIZATION', 'uuid'), ('varchar', 'string', 'rainy', 'rainy', 'weather'),
+	('varchar', 'string', 'angry', 'SERIALIZATION', 'weather'), ('varchar', 'string', 'abc', 'abc', 'strict_text'),
 	('varchar', 'string', 'ab', 'SERIALIZATION', 'strict_text'), ('varchar', 'string', '{1,2}', '{1,2}', 'int4[]'),
 	('varchar', 'string', '{1,x}', 'SERIALIZATION', 'int4[]'), ('varchar', 'string', '{1,9999999999}', 'SIZE', 'int4[]'),
 	('varchar', 'string', '{"a": 1}', '"{\"a\": 1}"', 'jsonb'), ('varchar', 'bare', '1.0', '1.0', 'jsonb'),
@@ -328,5 +328,41 @@ GROUP BY byte, property, type, kind, opening;
 SELECT CASE WHEN result = 'NULL DESTINATION_SERIALIZATION_ERROR' THEN 'ok ' ELSE 'FAIL ' END || 'airbyte zero byte: ' || result
 FROM airbyte_convert('varchar', 'string', '\x610062') AS result;
 
-DROP DOMAIN percent, strict_text, strict_json;
-DROP TYPE mood;
+-- what is huge: more members than the server can read; and what it can read, with a limit of its own
+SELECT CASE WHEN result = 'NULL DESTINATION_FIELD_SIZE_LIMITATION' THEN 'ok ' ELSE 'FAIL ' END
+	|| format('airbyte huge %s: %s', name, left(result, 100))
+FROM (VALUES ('array', 'array', '[' || repeat('0,', 16777216) || '0]'), ('object', 'object', '{' || repeat('"":0,', 8388608) || '"":0}'),
+		('nested array', 'json', '{"a": [[], [[' || repeat('0,', 16777216) || '0]]]}')) AS v (name, property, value),
+	airbyte_convert(property, 'raw', convert_to(value, 'UTF8')) AS result;
+SELECT CASE WHEN length(result) = 20000000 + 4 THEN 'ok ' ELSE 'FAIL ' END || 'airbyte huge but not too large: ' || length(result)
+FROM airbyte_convert('array', 'raw', convert_to('["' || repeat('x', 20000000) || '"]', 'UTF8')) AS result;
+
+-- an error that is not the value's comes out, and nothing stays behind
+CREATE FUNCTION broken_check(value text) RETURNS boolean LANGUAGE plpgsql AS
+$$
+BEGIN
+	IF value = 'bad' THEN
+		RAISE EXCEPTION 'the check is broken' USING ERRCODE = 'P0001';
+	END IF;
+	RETURN value <> 'ugly';
+END
+$$;
+CREATE DOMAIN checked AS text CHECK (broken_check(VALUE));
+CREATE FUNCTION error_of(value text) RETURNS text LANGUAGE plpgsql AS
+$$
+BEGIN
+	RETURN airbyte_convert('varchar', 'string', convert_to(value, 'UTF8'), 'checked');
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END
+$$;
+SELECT CASE WHEN result = expected THEN 'ok ' ELSE 'FAIL ' END || format('airbyte %s in a domain: %s', value, result)
+FROM (VALUES (1, 'good', 'good'), (2, 'bad', 'P0001'), (3, 'ugly', 'NULL DESTINATION_SERIALIZATION_ERROR'), (4, 'bad', 'P0001'), (5, 'good', 'good'))
+	AS v (i, value, expected), error_of(value) AS result
+ORDER BY i;
+DROP FUNCTION error_of;
+DROP DOMAIN checked;
+DROP FUNCTION broken_check;
+
+DROP DOMAIN share, strict_text, strict_json;
+DROP TYPE weather;
