@@ -49,6 +49,13 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* Send the parts as one message, without waiting, and at once. (15 may hold it back.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true, true)
+#else
+#define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true)
+#endif
+
 /* Has an INSERT, as it was parsed, RETURNING? (18 lets it name OLD and NEW.) */
 #if PG_VERSION_NUM >= 180000
 #define ldr_insert_returns(stmt) ((stmt)->returningClause != NULL)
