@@ -238,8 +238,10 @@ SELECT test.close(:p);
 BEGIN;
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('x', 'append', :'id')));
 ROLLBACK;
+\set VERBOSITY sqlstate
 SELECT loader_airbyte_write(:p, '');
 SELECT loader_airbyte_close(:p);
+\set VERBOSITY default
 -- The configuration.
 SELECT loader_airbyte_spec() -> 'supported_destination_sync_modes' AS modes, loader_airbyte_spec() -> 'connectionSpecification' -> 'required' AS required;
 SELECT loader_airbyte_check('{"schema": "ab"}'), loader_airbyte_check('{"schema": "ab"}', true);

@@ -44,7 +44,6 @@ PG_FUNCTION_INFO_V1(loader_airbyte_open);
 PG_FUNCTION_INFO_V1(loader_airbyte_write);
 PG_FUNCTION_INFO_V1(loader_airbyte_close);
 PG_FUNCTION_INFO_V1(loader_airbyte_states);
-PG_FUNCTION_INFO_V1(loader_register_stream);
 PG_FUNCTION_INFO_V1(loader_start_stream);
 
 /* A sync that this session has opened. */
@@ -678,9 +677,8 @@ file_known(const LdrPackage *package, bool *is_new)
 }
 
 /*
- * Enter a file of messages in the catalog. The arguments of loader_register and loader_start:
- * source, catalog, config, source_name, streams, write_strategy, force_full_refresh, store_state,
- * destination_name.
+ * Enter a file of messages in the catalog. The arguments of loader_start: source, catalog, config,
+ * source_name, streams, write_strategy, force_full_refresh, store_state, destination_name.
  */
 static LdrPackage *
 file_register(FunctionCallInfo fcinfo, bool *is_new)
@@ -716,15 +714,9 @@ file_register(FunctionCallInfo fcinfo, bool *is_new)
 	return package;
 }
 
-Datum
-loader_register_stream(PG_FUNCTION_ARGS)
-{
-	bool		is_new;
-
-	ldr_api_writes("loader_register()");
-	PG_RETURN_INT64(file_register(fcinfo, &is_new)->package_id);
-}
-
+/*
+ * loader_start(source, catalog, ...): load the messages of a file in the background.
+ */
 Datum
 loader_start_stream(PG_FUNCTION_ARGS)
 {
