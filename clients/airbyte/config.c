@@ -23,9 +23,10 @@
 
 #define DEFAULT_CONNECT_TIMEOUT "30"	/* seconds */
 
-/* What concerns nobody but who connects. */
+/* What concerns nobody but who connects, secrets among it. */
 static const char *const connection_keys[] = {
-	"password", "ssl", "ssl_mode", "jdbc_url_params", "tunnel_method"
+	"host", "port", "database", "username", "password", "ssl", "ssl_mode", "jdbc_url_params",
+	"tunnel_method"
 };
 
 /* --- files -------------------------------------------------------------------------------------- */
@@ -204,8 +205,6 @@ config_ssl(LdrConfig *config, const json_t *json, LdrFailure *failure)
 {
 	const json_t *ssl = json_object_get(json, "ssl_mode");
 
-	if (json_is_true(json_object_get(json, "ssl")))
-		parameter_set(config, "sslmode", "require");
 	parameter_set(config, "sslmode", config_text(ssl, "mode"));
 	parameter_set(config, "sslpassword", config_text(ssl, "client_key_password"));
 	return config_certificate(config, ssl, "ca_certificate", "sslrootcert", "CA certificate",
@@ -335,7 +334,7 @@ ldr_config_read(const char *path, LdrConfig *config, LdrFailure *failure)
 	*config = (LdrConfig) {0};
 	if (!ldr_file_read(path, "configuration", &content, &len, failure))
 		return false;
-	if (ldr_airbyte_config_parse(content, len, &parsed, &err) != LDR_OK)
+	if (ldr_airbyte_config_parse(content, len, LDR_CONFIG_TO_CONNECT, &parsed, &err) != LDR_OK)
 		return ldr_failure_set(failure, LDR_CONFIG_ERROR, "%s%s%s", err.message,
 							   err.hint[0] ? ". " : "", err.hint);
 	if (parsed->upgraded != NULL)
