@@ -331,7 +331,7 @@ ldr_config_read(const char *path, LdrConfig *config, LdrFailure *failure)
 	json_t	   *json;
 	bool		ok;
 
-	*config = (LdrConfig) {0};
+	memset(config, 0, sizeof(*config));
 	if (!ldr_file_read(path, "configuration", &content, &len, failure))
 		return false;
 	if (ldr_airbyte_config_parse(content, len, LDR_CONFIG_TO_CONNECT, &parsed, &err) != LDR_OK)

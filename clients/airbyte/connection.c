@@ -208,7 +208,7 @@ session_find_extension(LdrSession *session, LdrFailure *failure)
 bool
 ldr_session_open(LdrSession *session, const LdrConfig *config, LdrFailure *failure)
 {
-	*session = (LdrSession) {0};
+	memset(session, 0, sizeof(*session));
 	return session_connect(session, config, failure) &&
 		session_lift_limits(session, failure) &&
 		session_find_extension(session, failure);
@@ -220,5 +220,5 @@ ldr_session_close(LdrSession *session)
 	PQfinish(session->conn);
 	free(session->schema);
 	free(session->version);
-	*session = (LdrSession) {0};
+	memset(session, 0, sizeof(*session));
 }

@@ -118,14 +118,15 @@ ldr_out_log(const char *level, const char *fmt,...)
 {
 	char	   *text;
 	va_list		args;
+	int			len;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	len = vasprintf(&text, fmt, args);
 	va_end(args);
 	out_object("LOG", "log", json_pack("{s:s, s:o}", "level", level,
-									   "message", out_string(text == NULL ? fmt : text)));
-	free(text);
+									   "message", out_string(len < 0 ? fmt : text)));
+	if (len >= 0)
+		free(text);
 }
 
 /* Milliseconds since 1970. */

@@ -93,7 +93,7 @@ options_complete(const LdrOptions *options, LdrFailure *failure)
 bool
 ldr_options_parse(int argc, char **argv, LdrOptions *options, LdrFailure *failure)
 {
-	*options = (LdrOptions) {0};
+	memset(options, 0, sizeof(*options));
 	for (int i = 1; i < argc; i++)
 	{
 		LdrCommand	command = options_command(argv[i]);

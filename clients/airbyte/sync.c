@@ -224,7 +224,7 @@ sync_reported_error(Sync *sync, const PGresult *row)
 		return;
 	free(failure->message);
 	free(failure->internal);
-	*failure = (LdrFailure) {0};
+	memset(failure, 0, sizeof(*failure));
 	ldr_failure_sql(failure, PQgetvalue(row, 0, 1), PQgetvalue(row, 0, 2), field(row, 3),
 					field(row, 4));
 	if (field(row, 5) != NULL)
