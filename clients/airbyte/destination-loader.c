@@ -5,6 +5,7 @@
  * 1 after a TRACE ERROR message, or 2 for a command line that is none. `check` has an answer in any
  * case, and 0.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +141,22 @@ prepare_signals(void)
 	signal(SIGPIPE, SIG_DFL);
 }
 
+/*
+ * A file or socket of ours must not become standard input or output because that was closed. This
+ * cannot be read, so that a missing input is not taken for an empty one.
+ */
+static void
+prepare_files(void)
+{
+	int			fd;
+
+	do
+		fd = open("/dev/null", O_WRONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int
 run(const LdrOptions *options)
 {
@@ -177,6 +194,7 @@ main(int argc, char **argv)
 	LdrOptions	options;
 	LdrFailure	failure = {0};
 
+	prepare_files();
 	prepare_signals();
 	if (ldr_options_parse(argc, argv, &options, &failure))
 		return run(&options);

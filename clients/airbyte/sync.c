@@ -447,7 +447,7 @@ sync_prepare(const LdrSession *session, const char *name, char *sql, LdrFailure 
  * with its fields and the stream; last 'end', the state of the package and a summary.
  */
 static const char close_sql[] =
-"WITH c AS MATERIALIZED (SELECT %s.loader_airbyte_close($1) AS r),"
+"WITH c AS MATERIALIZED (SELECT %s.loader_airbyte_close($1::pg_catalog.int8) AS r),"
 " s AS (SELECT x.value AS v, x.value OPERATOR(pg_catalog.->>) 'name' AS name,"
 "   pg_catalog.json_array_length(c.r OPERATOR(pg_catalog.->) 'streams') AS n"
 "  FROM c, pg_catalog.json_array_elements(c.r OPERATOR(pg_catalog.->) 'streams') x)"
@@ -478,8 +478,8 @@ static bool
 sync_prepare_all(const LdrSession *session, LdrFailure *failure)
 {
 	return sync_prepare(session, "write",
-						ldr_text("SELECT %s.loader_airbyte_write($1, $2)", session->schema),
-						failure) &&
+						ldr_text("SELECT %s.loader_airbyte_write($1::pg_catalog.int8,"
+								 " $2::pg_catalog.bytea)", session->schema), failure) &&
 		sync_prepare(session, "close", ldr_text(close_sql, session->schema), failure);
 }
 

@@ -240,6 +240,18 @@ behave(hold => 45, bulk => 1);
 	$other->quit;
 }
 
+# an input that cannot be read is no end of it
+{
+	my ($config, $n) = (config(), 0);
+
+	for my $redirect ('<&-', "< $top")
+	{
+		my $out = `destination-loader write --config $config --catalog $catalog $redirect`;
+
+		ok($? >> 8 == 1 && $out =~ /TRACE.*could not read standard input/, 'no input: ' . ('closed', 'a directory')[$n++]) or diag($out);
+	}
+}
+
 # --- ends ---------------------------------------------------------------------------------------
 
 behave(raise => '22P02', last_state => '{"type":"STREAM","stream":{"stream_descriptor":{"name":"users"},"stream_state":{"n":9}}}');
