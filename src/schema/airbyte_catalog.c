@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "schema/airbyte.h"
+#include "schema/airbyte_types.h"
 #include "schema/names.h"
 
 /* The longest part of one name that a message shows. */
@@ -38,27 +39,6 @@ typedef struct CatalogParse
 	LdrError   *err;
 	char		stream[2 * CATALOG_SHOWN];	/* the one we are at, for messages */
 } CatalogParse;
-
-static const char *const catalog_type_names[] = {
-	[LDR_STREAM_VARCHAR] = "character varying",
-	[LDR_STREAM_BIGINT] = "bigint",
-	[LDR_STREAM_NUMERIC] = "numeric",
-	[LDR_STREAM_BOOL] = "boolean",
-	[LDR_STREAM_DATE] = "date",
-	[LDR_STREAM_TIMESTAMPTZ] = "timestamp with time zone",
-	[LDR_STREAM_TIMESTAMP] = "timestamp without time zone",
-	[LDR_STREAM_TIMETZ] = "time with time zone",
-	[LDR_STREAM_TIME] = "time without time zone",
-	[LDR_STREAM_OBJECT] = "jsonb",
-	[LDR_STREAM_ARRAY] = "jsonb",
-	[LDR_STREAM_JSON] = "jsonb"
-};
-
-const char *
-ldr_stream_type_name(LdrStreamType type)
-{
-	return catalog_type_names[type];
-}
 
 /* Fail, with what to do. */
 static LdrStatus __attribute__((format(printf, 4, 5)))
@@ -89,39 +69,12 @@ catalog_wrong(CatalogParse *p, const char *key, const char *expected)
 						"\"%s\" of stream \"%s\" must be %s", key, p->stream, expected);
 }
 
-/* A member; NULL if it is missing or null. */
-static json_t *
-catalog_get(json_t *object, const char *key)
-{
-	json_t	   *value = json_object_get(object, key);
-
-	return json_is_null(value) ? NULL : value;
-}
-
-/* The text of a value, which belongs to the tree; NULL if it is none or holds a zero character. */
-static const char *
-catalog_string(json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
-}
-
-/* Is it this text? */
-static bool
-catalog_is(json_t *value, const char *text)
-{
-	const char *string = catalog_string(value);
-
-	return string != NULL && strcmp(string, text) == 0;
-}
-
 /* An optional text, copied; *out stays NULL if there is none or if it is empty. */
 static LdrStatus
 catalog_copy(CatalogParse *p, json_t *object, const char *key, char **out)
 {
-	json_t	   *value = catalog_get(object, key);
-	const char *text = catalog_string(value);
+	json_t	   *value = ldr_json_get(object, key);
+	const char *text = ldr_json_text(value);
 
 	if (value == NULL)
 		return LDR_OK;
@@ -139,7 +92,7 @@ catalog_copy(CatalogParse *p, json_t *object, const char *key, char **out)
 static LdrStatus
 catalog_id(CatalogParse *p, json_t *object, const char *key, int64_t *out)
 {
-	json_t	   *value = catalog_get(object, key);
+	json_t	   *value = ldr_json_get(object, key);
 	double		real = json_real_value(value);
 
 	*out = LDR_NO_ID;
@@ -155,133 +108,12 @@ catalog_id(CatalogParse *p, json_t *object, const char *key, int64_t *out)
 	return LDR_OK;
 }
 
-/*
- * Types. A JSON schema allows a set of types, one bit each; null is no bit. A column can have one
- * type only, and whatever allows none or several becomes JSON.
- */
-
-static unsigned
-catalog_string_type(json_t *schema)
-{
-	json_t	   *format = json_object_get(schema, "format");
-	json_t	   *type = json_object_get(schema, "airbyte_type");
-
-	if (catalog_is(format, "date"))
-		return 1 << LDR_STREAM_DATE;
-	if (catalog_is(format, "date-time"))
-		return 1 << (catalog_is(type, "timestamp_without_timezone") ? LDR_STREAM_TIMESTAMP
-					 : LDR_STREAM_TIMESTAMPTZ);
-	if (catalog_is(format, "time"))
-		return 1 << (catalog_is(type, "time_without_timezone") ? LDR_STREAM_TIME
-					 : LDR_STREAM_TIMETZ);
-	return 1 << LDR_STREAM_VARCHAR;
-}
-
-/* One name that "type" may hold; the rest of the schema says more of it. */
-static unsigned
-catalog_named_type(const char *name, json_t *schema)
-{
-	if (name == NULL)
-		return 1 << LDR_STREAM_JSON;
-	if (strcmp(name, "null") == 0)
-		return 0;
-	if (strcmp(name, "string") == 0)
-		return catalog_string_type(schema);
-	if (strcmp(name, "integer") == 0 || strcmp(name, "int") == 0)
-		return 1 << LDR_STREAM_BIGINT;
-	if (strcmp(name, "number") == 0)
-		return 1 << (catalog_is(json_object_get(schema, "airbyte_type"), "integer")
-					 ? LDR_STREAM_BIGINT : LDR_STREAM_NUMERIC);
-	if (strcmp(name, "boolean") == 0)
-		return 1 << LDR_STREAM_BOOL;
-	if (strcmp(name, "object") == 0)
-		return 1 << LDR_STREAM_OBJECT;
-	if (strcmp(name, "array") == 0)
-		return 1 << LDR_STREAM_ARRAY;
-	return 1 << LDR_STREAM_JSON;
-}
-
-/* How sources of version 1 of the types name them. */
-static unsigned
-catalog_well_known_type(const char *ref)
-{
-	static const struct
-	{
-		const char *name;
-		LdrStreamType type;
-	}			known[] = {
-		{"Integer", LDR_STREAM_BIGINT},
-		{"Number", LDR_STREAM_NUMERIC},
-		{"String", LDR_STREAM_VARCHAR},
-		{"BinaryData", LDR_STREAM_VARCHAR},
-		{"Boolean", LDR_STREAM_BOOL},
-		{"Date", LDR_STREAM_DATE},
-		{"TimestampWithTimezone", LDR_STREAM_TIMESTAMPTZ},
-		{"TimestampWithoutTimezone", LDR_STREAM_TIMESTAMP},
-		{"TimeWithTimezone", LDR_STREAM_TIMETZ},
-		{"TimeWithoutTimezone", LDR_STREAM_TIME}
-	};
-	static const char prefix[] = "WellKnownTypes.json#/definitions/";
-
-	if (ref != NULL && strncmp(ref, prefix, sizeof(prefix) - 1) == 0)
-		for (size_t i = 0; i < CATALOG_COUNT(known); i++)
-			if (strcmp(ref + sizeof(prefix) - 1, known[i].name) == 0)
-				return 1 << known[i].type;
-	return 1 << LDR_STREAM_JSON;
-}
-
-/* All types that a schema allows. As deep as the JSON parser lets a document be, and no deeper. */
-static unsigned
-catalog_types(json_t *schema)
-{
-	json_t	   *type = catalog_get(schema, "type");
-	json_t	   *ref = catalog_get(schema, "$ref");
-	json_t	   *options;
-	json_t	   *option;
-	unsigned	types = 0;
-	size_t		i;
-
-	/* "string" for {"type": "string"} */
-	if (json_is_string(schema))
-		return catalog_named_type(catalog_string(schema), schema);
-	if (json_is_array(type))
-	{
-		json_array_foreach(type, i, option)
-			types |= json_is_string(option) ? catalog_named_type(catalog_string(option), schema)
-			: catalog_types(option);
-		return types;
-	}
-	if (type != NULL)
-		return catalog_named_type(catalog_string(type), schema);
-	if (ref != NULL)
-		return catalog_well_known_type(catalog_string(ref));
-	if ((options = catalog_get(schema, "oneOf")) == NULL &&
-		(options = catalog_get(schema, "anyOf")) == NULL)
-		options = catalog_get(schema, "allOf");
-	if (!json_is_array(options))
-		return 1 << LDR_STREAM_JSON;
-	json_array_foreach(options, i, option)
-		types |= catalog_types(option);
-	return types;
-}
-
-static LdrStreamType
-catalog_type(json_t *schema)
-{
-	unsigned	types = catalog_types(schema);
-
-	for (int type = 0; type <= LDR_STREAM_JSON; type++)
-		if (types == 1U << type)
-			return (LdrStreamType) type;
-	return LDR_STREAM_JSON;
-}
-
 /* The columns: the properties of json_schema, if it has any. */
 static LdrStatus
 catalog_columns(CatalogParse *p, json_t *object, LdrStream *stream)
 {
-	json_t	   *schema = catalog_get(object, "json_schema");
-	json_t	   *properties = catalog_get(schema, "properties");
+	json_t	   *schema = ldr_json_get(object, "json_schema");
+	json_t	   *properties = ldr_json_get(schema, "properties");
 	const char *name;
 	json_t	   *property;
 
@@ -305,7 +137,7 @@ catalog_columns(CatalogParse *p, json_t *object, LdrStream *stream)
 		column->property = strdup(name);
 		if (column->property == NULL)
 			return catalog_no_memory(p);
-		column->type = catalog_type(property);
+		column->type = ldr_stream_type(property);
 		stream->ncolumns++;
 	}
 	return LDR_OK;
@@ -324,7 +156,7 @@ catalog_columns(CatalogParse *p, json_t *object, LdrStream *stream)
 static LdrStatus
 catalog_path(CatalogParse *p, const LdrStream *stream, json_t *path, const char *key, int *out)
 {
-	const char *name = catalog_string(json_array_get(path, 0));
+	const char *name = ldr_json_text(json_array_get(path, 0));
 	char		shown[CATALOG_SHOWN];
 	int			found = -1;
 	int			alike = 0;
@@ -404,12 +236,12 @@ static LdrStatus
 catalog_list(CatalogParse *p, json_t *object, const char *key, json_t *instead,
 			 const char *instead_key, json_t **out)
 {
-	*out = catalog_get(object, key);
+	*out = ldr_json_get(object, key);
 	if (*out != NULL && !json_is_array(*out))
 		return catalog_wrong(p, key, "an array");
 	if (json_array_size(*out) > 0)
 		return LDR_OK;
-	*out = catalog_get(instead, instead_key);
+	*out = ldr_json_get(instead, instead_key);
 	if (*out != NULL && !json_is_array(*out))
 		return catalog_wrong(p, instead_key, "an array");
 	if (json_array_size(*out) == 0)
@@ -422,7 +254,7 @@ static LdrStatus
 catalog_own_mode(CatalogParse *p, json_t *entry, LdrStreamMode *mode)
 {
 	static const char key[] = "destination_sync_mode";
-	const char *name = catalog_string(catalog_get(entry, key));
+	const char *name = ldr_json_text(ldr_json_get(entry, key));
 	char		shown[CATALOG_SHOWN];
 
 	if (name == NULL)
@@ -488,11 +320,11 @@ catalog_mode(CatalogParse *p, json_t *entry, json_t *object, LdrStream *stream)
 static LdrStatus
 catalog_sync_mode(CatalogParse *p, json_t *entry, LdrStream *stream)
 {
-	json_t	   *mode = catalog_get(entry, "sync_mode");
+	json_t	   *mode = ldr_json_get(entry, "sync_mode");
 
-	stream->full_refresh = mode == NULL || catalog_is(mode, "full_refresh") ||
+	stream->full_refresh = mode == NULL || ldr_json_is(mode, "full_refresh") ||
 		(p->choice != NULL && p->choice->force_full_refresh);
-	if (!stream->full_refresh && !catalog_is(mode, "incremental"))
+	if (!stream->full_refresh && !ldr_json_is(mode, "incremental"))
 		return catalog_wrong(p, "sync_mode", "full_refresh or incremental");
 	return LDR_OK;
 }
@@ -574,16 +406,16 @@ catalog_chosen(const CatalogParse *p, const char *name)
 static LdrStatus
 catalog_entry(CatalogParse *p, json_t *entry, size_t n, json_t **object, const char **name)
 {
-	*object = catalog_get(entry, "stream");
+	*object = ldr_json_get(entry, "stream");
 	if (!json_is_object(*object))
 		return catalog_fail(p, LDR_BAD_SCHEMA,
-							catalog_get(entry, "json_schema") != NULL
+							ldr_json_get(entry, "json_schema") != NULL
 							? "This looks like what a source can give, not like what was "
 							"configured. Each entry is an object with \"stream\", \"sync_mode\" "
 							"and \"destination_sync_mode\"."
 							: "Pass the configured catalog as the Airbyte protocol defines it.",
 							"entry %zu of the catalog has no \"stream\"", n);
-	*name = catalog_string(catalog_get(*object, "name"));
+	*name = ldr_json_text(ldr_json_get(*object, "name"));
 	if (*name == NULL || (*name)[0] == '\0')
 		return catalog_fail(p, LDR_BAD_SCHEMA,
 							"Pass the configured catalog as the Airbyte protocol defines it.",
@@ -696,7 +528,7 @@ catalog_streams(CatalogParse *p, json_t *entries, json_t *names, LdrAirbyteCatal
 static LdrStatus
 catalog_document(CatalogParse *p, json_t *root, LdrAirbyteCatalog *catalog)
 {
-	json_t	   *entries = catalog_get(root, "streams");
+	json_t	   *entries = ldr_json_get(root, "streams");
 	json_t	   *names;
 	LdrStatus	status;
 

@@ -29,15 +29,6 @@ config_no_memory(LdrError *err)
 	return ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory");
 }
 
-/* A member; NULL if it is missing or null. */
-static json_t *
-config_get(json_t *object, const char *key)
-{
-	json_t	   *value = json_object_get(object, key);
-
-	return json_is_null(value) ? NULL : value;
-}
-
 static json_t *
 config_property(json_t *schema, const char *key)
 {
@@ -185,7 +176,7 @@ config_check_object(ConfigCheck *c, json_t *schema, json_t *value, const char *p
 		const char *description;
 
 		key = json_string_value(required);
-		if (config_get(value, key) != NULL ||
+		if (ldr_json_get(value, key) != NULL ||
 			(path[0] == '\0' && c->use == LDR_CONFIG_IN_SESSION))
 			continue;
 		description = json_string_value(json_object_get(config_property(schema, key),
@@ -196,7 +187,7 @@ config_check_object(ConfigCheck *c, json_t *schema, json_t *value, const char *p
 	}
 	json_object_foreach(json_object_get(schema, "properties"), key, property)
 	{
-		json_t	   *member = config_get(value, key);
+		json_t	   *member = ldr_json_get(value, key);
 		json_t	   *description = json_object_get(property, "description");
 		char		inner[128];
 
@@ -229,7 +220,7 @@ static LdrStatus
 config_check_branches(ConfigCheck *c, json_t *branches, json_t *value, const char *path)
 {
 	const char *key = config_discriminator(json_array_get(branches, 0));
-	json_t	   *chosen = config_get(value, key);
+	json_t	   *chosen = ldr_json_get(value, key);
 	json_t	   *allowed = json_array();
 	LdrStatus	status;
 	json_t	   *branch;
@@ -279,9 +270,9 @@ config_check(ConfigCheck *c, json_t *schema, json_t *value, const char *path)
 static bool
 config_rename(json_t *root, const char *older, const char *key, bool *changed)
 {
-	json_t	   *value = config_get(root, older);
+	json_t	   *value = ldr_json_get(root, older);
 
-	if (value == NULL || config_get(root, key) != NULL)
+	if (value == NULL || ldr_json_get(root, key) != NULL)
 		return true;
 	*changed = true;
 	return json_object_set(root, key, value) == 0 && json_object_del(root, older) == 0;
@@ -291,7 +282,7 @@ config_rename(json_t *root, const char *older, const char *key, bool *changed)
 static bool
 config_upgrade_port(json_t *root, bool *changed)
 {
-	json_t	   *port = config_get(root, "port");
+	json_t	   *port = ldr_json_get(root, "port");
 	const char *text = json_string_value(port);
 	double		real = json_real_value(port);
 	int			number;
@@ -314,8 +305,8 @@ config_upgrade_port(json_t *root, bool *changed)
 static bool
 config_upgrade_ssl(json_t *root, bool *changed)
 {
-	json_t	   *mode = config_get(root, "ssl_mode");
-	json_t	   *ssl = config_get(root, "ssl");
+	json_t	   *mode = ldr_json_get(root, "ssl_mode");
+	json_t	   *ssl = ldr_json_get(root, "ssl");
 	json_t	   *object;
 
 	if (json_is_string(mode))
@@ -342,7 +333,7 @@ config_upgrade(json_t *root, bool *changed)
 static json_t *
 config_value(json_t *schema, json_t *root, const char *key)
 {
-	json_t	   *value = config_get(root, key);
+	json_t	   *value = ldr_json_get(root, key);
 
 	if (value == NULL || (json_is_string(value) && json_string_length(value) == 0))
 		value = json_object_get(config_property(schema, key), "default");
@@ -372,6 +363,7 @@ config_document(ConfigCheck *c, json_t *schema, json_t *root, LdrAirbyteConfig *
 	bool		changed;
 	LdrStatus	status;
 
+	c->hint = "Pass one JSON object with the keys that the spec lists.";
 	if (!json_is_object(root))
 		return config_wrong(c, "", "must be an object");
 	if (!config_upgrade(root, &changed))
@@ -399,7 +391,7 @@ config_load(const char *json, size_t len, json_t **root, LdrError *err)
 	/* jansson does not always say that memory was out: then it may say nothing */
 	if (json_error_code(&jerr) == json_error_out_of_memory || jerr.text[0] == '\0')
 		return config_no_memory(err);
-	snprintf(err->hint, sizeof(err->hint), "The configuration is one JSON object.");
+	snprintf(err->hint, sizeof(err->hint), "Pass one JSON object with the keys that the spec lists.");
 	err->line = jerr.line > 0 ? jerr.line : 0;
 	switch (json_error_code(&jerr))
 	{

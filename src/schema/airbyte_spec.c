@@ -5,8 +5,8 @@
  * Keys have the names that Airbyte's own PostgreSQL destination gives them, so that a configuration
  * of that one works here; bad_values is ours. airbyte_config.c interprets what it finds here; of
  * JSON Schema it knows type, required, properties, const, enum, minimum, maximum, minLength, and
- * oneOf with branches that differ in a const. A default is what a missing key means. The description of a
- * key is the hint when its value is wrong: it says what is right.
+ * oneOf with branches that differ in a const. A default is what a missing key means. The
+ * description of a key is the hint when its value is wrong: it says what is right.
  */
 #include "schema/airbyte.h"
 
@@ -84,8 +84,8 @@ const char	ldr_airbyte_spec[] =
 	", "
 	SPEC_KEY("ssl_mode", "object", "connection", 7, "SSL Mode",
 			 "Whether the connection is encrypted and whose certificate is trusted, as sslmode of "
-			 "libpq: disable, allow, prefer, require, verify-ca or verify-full. Without it, libpq's "
-			 "own default, which is prefer.",
+			 "libpq: disable, allow, prefer, require, verify-ca or verify-full. Without it, "
+			 "libpq's own default, which is prefer.",
 			 ", \"oneOf\": ["
 			 SPEC_SSL("disable", "Never encrypted.", "") ", "
 			 SPEC_SSL("allow", "Encrypted only if the server insists.", "") ", "
