@@ -98,6 +98,8 @@ step_sink() { regress_of sink; }
 
 step_merge() { regress_of merge; }
 
+step_names() { regress_of names; }
+
 # An extension that was made for a test does not stay in the server's directories.
 uninstall_test()
 {
@@ -256,6 +258,7 @@ run_step fuzz_corpus 'fuzz corpus, replayed'
 run_step convert 'converters against the server'
 run_step sink 'sinks against the server'
 run_step merge 'merges and replaces by SQL against the server'
+run_step names 'names for Airbyte streams'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'

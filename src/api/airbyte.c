@@ -93,7 +93,7 @@ airbyte_options(FunctionCallInfo fcinfo, int arg)
 	LdrSyncOptions *options = palloc0(sizeof(LdrSyncOptions));
 
 	if (config == NULL)
-		ldr_raise(&err, "config");
+		ldr_raise_in(&err, "The configuration");
 	options->schema = ldr_airbyte_identifier(config->schema);
 	options->raw_data_schema = ldr_airbyte_identifier(config->raw_data_schema);
 	options->soft_delete = config->soft_delete;
@@ -525,6 +525,7 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 {
 	OpenSync   *sync;
 	List	   *answers;
+	bool		ended;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -538,14 +539,16 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 				 errmsg("a call for package " INT64_FORMAT " was interrupted", sync->package_id),
 				 errdetail("Messages are missing, so the sync cannot go on."),
 				 errhint("Call loader_airbyte_close, and open a new sync.")));
-	if (!PG_ARGISNULL(1) && !ldr_feed_has_ended(sync->feed))
+	ended = ldr_feed_has_ended(sync->feed);
+	if (!ended && !PG_ARGISNULL(1))
 	{
 		bytea	   *messages = PG_GETARG_BYTEA_PP(1);
 
 		write_send(sync, VARDATA_ANY(messages), VARSIZE_ANY_EXHDR(messages));
 	}
 	answers = ldr_feed_answers(sync->feed);
-	if (answers == NIL && ldr_feed_has_ended(sync->feed))
+	/* what ends during the call is for the next one, so that this one can return its states */
+	if (ended && answers == NIL)
 		write_raise_end(sync);
 	write_return(fcinfo, answers);
 	PG_RETURN_NULL();

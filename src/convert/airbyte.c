@@ -282,14 +282,15 @@ stream_numeric(LdrStreamConverter *c, const LdrField *f, Datum *value)
 	LdrNulled	nulled = stream_check_numeric(f, &n);
 	int32		typmod = c->column.typmod - VARHDRSZ;
 
-	if (unlikely(nulled != LDR_NULLED_NOT))
-		return nulled;
-	if (typmod >= 0)
+	if (typmod >= 0 && nulled != LDR_NULLED_SERIALIZATION)
 	{
 		int			scale = ((typmod & 0x7ff) ^ 1024) - 1024;
 
-		/* with one digit to spare, for rounding may add one */
-		if (ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
+		/*
+		 * With one digit to spare, for rounding may add one. Too many digits behind the point do
+		 * not matter here.
+		 */
+		if (nulled == LDR_NULLED_SIZE || ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
 		{
 			MemoryContext caller = MemoryContextSwitchTo(c->cxt);
 
@@ -297,6 +298,8 @@ stream_numeric(LdrStreamConverter *c, const LdrField *f, Datum *value)
 			return stream_leave(c, caller, nulled, value);
 		}
 	}
+	if (unlikely(nulled != LDR_NULLED_NOT))
+		return nulled;
 	*value = c->column.fn(&c->column, f);
 	return LDR_NULLED_NOT;
 }
@@ -500,34 +503,29 @@ stream_check_json(LdrStreamType type, const LdrField *f)
 	return LDR_NULLED_SERIALIZATION;
 }
 
-/* The field as JSON that jsonb takes, or a reason why not; in the current context. */
-static LdrNulled
-stream_json_text(const LdrField *f, LdrJsonText *json)
-{
-	if (f->kind == LDR_STRING)
-		return ldr_json_quote(f->data, f->len, json);
-	return ldr_json_safe(f->data, f->len, json);
-}
-
-/* The field through jsonb's, or json's, input function. c->cxt is the current context. */
+/*
+ * The field through jsonb's, or json's, input function. c->cxt is the current context. json keeps
+ * its escapes, which its input function does not look into.
+ */
 static LdrNulled
 stream_input_json(LdrStreamConverter *c, const LdrField *f, Datum *value)
 {
 	LdrJsonText json;
 	LdrText		text;
-	LdrNulled	nulled = stream_json_text(f, &json);
-	bool		raises;
+	LdrNulled	nulled;
+	bool		known = c->column.typid == JSONBOID || c->column.typid == JSONOID;
 
+	if (f->kind == LDR_STRING)
+		nulled = ldr_json_quote(f->data, f->len, &json);
+	else
+		nulled = ldr_json_safe(f->data, f->len, c->base == JSONBOID, &json);
 	if (nulled == LDR_NULLED_NOT)
 		nulled = stream_server_text(c, json.data, json.len, &text);
 	if (nulled != LDR_NULLED_NOT)
 		return nulled;
 	if (text.len >= MaxAllocSize)
 		return LDR_NULLED_SIZE;
-	/* what is escaped is converted, too, but there only an error tells that it cannot be */
-	raises = json.huge || (json.unicode && GetDatabaseEncoding() != PG_UTF8) ||
-		(c->column.typid != JSONBOID && c->column.typid != JSONOID);
-	return stream_input(c, unconstify(char *, text.data), raises, value);
+	return stream_input(c, unconstify(char *, text.data), !known || json.huge, value);
 }
 
 static LdrNulled

@@ -48,7 +48,6 @@ typedef struct LdrJsonText
 {
 	char	   *data;
 	size_t		len;
-	bool		unicode;		/* has \u escapes of what is not ASCII */
 	bool		huge;			/* the server's limits of jsonb may matter */
 } LdrJsonText;
 
@@ -58,8 +57,10 @@ typedef struct LdrJsonText
 /*
  * A copy of JSON, which the reader has checked, that jsonb takes: without \u0000. Not if there is
  * a lone surrogate, or a number or an array too large for jsonb. Bytes that are not UTF-8 stay.
+ * decode: escapes of what is not ASCII become the characters, which is how the server can do
+ * without its own conversion of them, whose errors it raises.
  */
-extern LdrNulled ldr_json_safe(const char *json, size_t len, LdrJsonText *out);
+extern LdrNulled ldr_json_safe(const char *json, size_t len, bool decode, LdrJsonText *out);
 
 /* A copy of JSON without the \u0000 in it, everything else as it stands. */
 extern void ldr_json_strip(const char *json, size_t len, LdrJsonText *out);

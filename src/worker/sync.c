@@ -319,6 +319,15 @@ sync_idle(void *arg)
 }
 
 static void
+__attribute__((noreturn))
+sync_raise(const Sync *sync, const LdrError *err)
+{
+	if (sync->path)
+		ldr_raise(err, sync->path);
+	ldr_raise_in(err, "Messages");
+}
+
+static void
 sync_look_up(Sync *sync)
 {
 	CHECK_FOR_INTERRUPTS();
@@ -346,7 +355,7 @@ sync_read(Sync *sync)
 	if (status != LDR_END)
 	{
 		sync->line = 0;			/* the reader knows better */
-		ldr_raise(&err, sync->path);
+		sync_raise(sync, &err);
 	}
 	ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 }
@@ -359,8 +368,8 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 {
 	LdrRun	   *run = sync->run;
 	ErrorData	edata = {0};
-	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->counts.records == 0 &&
-		s->counts.states == 0;
+	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->received == 0 &&
+		s->counts.records == 0 && s->counts.states == 0;
 
 	if (s->status == LDR_STATUS_COMPLETE)
 		return;

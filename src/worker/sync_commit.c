@@ -109,8 +109,11 @@ ldr_sync_forget_uncovered(Sync *sync, SyncStream *s)
 			if (&sync->streams[i] != s)
 				commit_write_marked(sync, &sync->streams[i]);
 	}
-	commit_write_marked(sync, s);
-	ldr_sync_drop_spool(s);
+	/* what is marked is written when the direct stream is covered: not into its subtransaction */
+	if (sync->direct == NULL)
+		commit_write_marked(sync, s);
+	if (s->spool)
+		s->spool_end = s->marks ? ((SyncMark *) llast(s->marks))->bytes : s->spool_read;
 	s->counts = s->covered;
 	s->since_state = 0;
 	if (lost > 0)
@@ -251,7 +254,7 @@ commit_record(Sync *sync)
 		if (!s->changed)
 			continue;
 		s->changed = false;
-		s->covered.status = "running";
+		s->covered.status = s->status == LDR_STATUS_COMPLETE && !s->finish ? "complete" : "running";
 		ldr_package_stream_update(run->package->package_id, &s->covered);
 		ldr_stream_record_stats(run, &s->t);
 	}
@@ -358,6 +361,6 @@ ldr_sync_finish_complete(Sync *sync)
 		s->covered.status = "complete";
 		sync->about = s;
 		commit_finish_stream(sync, s);
-		s->finish = false;
+		s->finish = s->changed = false;
 	}
 }
