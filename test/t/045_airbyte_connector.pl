@@ -391,7 +391,7 @@ $c->feed(record(1, 'a') . state_line(1))->wait_line(qr/"n":1\}/);
 	kill 'TERM', $c->{pid};
 	is($c->wait_end . ' ' . states($c), '-15 1', 'SIGTERM ends it where the server does not react');
 	kill 'CONT', $backend;
-	is(last_package(), 'failed|08006', 'the sync is cut off');
+	like(last_package(), qr/^failed/, 'the sync has failed, when it does');
 }
 
 # --- encrypted ----------------------------------------------------------------------------------
