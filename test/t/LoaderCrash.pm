@@ -16,7 +16,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(items_package wait_phase wait_state worker_pid crash power_cut nothing_runs differences log_count);
 
-my $limit = 60;
+my $limit = 180;
 
 # --- a session of psql that stays -------------------------------------------------------------------
 
