@@ -305,6 +305,8 @@ sync_idle(void *arg)
 {
 	Sync	   *sync = arg;
 
+	if (sync->reader)
+		ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 	if (sync->direct == NULL && sync->states != NIL)
 		ldr_sync_commit(sync);
 	if (sync->in_xact)
