@@ -17,6 +17,7 @@ extern int	ldr_lock_timeout;	/* ms */
 extern int	ldr_lock_deadline;	/* ms */
 extern int	ldr_retry_attempts;
 extern int	ldr_retry_delay;	/* ms */
+extern int	ldr_checkpoint_interval;	/* ms */
 extern int	ldr_retention;		/* minutes; -1: keep for ever */
 extern int	ldr_launcher_naptime;	/* s */
 extern char *ldr_spool_directory;

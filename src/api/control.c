@@ -128,6 +128,13 @@ loader_resume(PG_FUNCTION_ARGS)
 		ldr_event(id, "resumed", NULL, "Its client may go on.");
 		PG_RETURN_BOOL(true);
 	}
+	if (strcmp(package->mode, LDR_MODE_STREAM) == 0 && strcmp(package->state, "loaded") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sync " INT64_FORMAT " cannot be resumed", id),
+				 errdetail("Its messages came from a session that has closed it, or gone."),
+				 errhint("Open a new sync; the source goes on from the last state "
+						 "(loader_airbyte_states).")));
 	role = ldr_package_owner(package);
 	if (!OidIsValid(role))
 		ereport(ERROR,
@@ -181,7 +188,8 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errhint("Call loader_cancel first, and loader_wait.")));
 	ldr_scout_at_end();
 	/* the catalog alone knows of rows that jobs have committed by themselves */
-	if (strcmp(package->state, "loaded") != 0 && ldr_job_has_rows(id, package->dataset))
+	if (strcmp(package->state, "loaded") != 0 && package->catalog == NULL &&
+		ldr_job_has_rows(id, package->dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " has jobs whose rows are in the tables already",

@@ -75,6 +75,12 @@ extern void ldr_create_lock(const LdrPlan *plan);
 extern void ldr_create_plan(LdrPlan *plan, bool create_indexes);
 extern void ldr_create_schema(const char *dataset);
 
+/*
+ * May code of this owner run as the role? A superuser has every role's rights, which is no reason
+ * to trust it; that of the dataset's owner runs anyway.
+ */
+extern bool ldr_create_trusts(Oid owner, Oid dataset);
+
 /* The name of the package's staging dataset. Raises 42602 if it cannot be used. */
 extern char *ldr_run_staging(const LdrRun *run);
 

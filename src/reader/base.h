@@ -8,19 +8,12 @@
 #ifndef LDR_READER_BASE_H
 #define LDR_READER_BASE_H
 
+#include "reader/name_index.h"
 #include "reader/reader.h"
 #include "reader/window.h"
 
 /* An attempt met the end of the window, and the file goes on. Never leaves this directory. */
 #define LDR_MORE ((LdrStatus) 1000)
-
-/* One of options.columns, with what a look-up by name needs. */
-typedef struct LdrColumnKey
-{
-	const char *name;
-	uint32_t	len;
-	uint32_t	hash;
-} LdrColumnKey;
 
 typedef struct LdrReaderBase
 {
@@ -33,10 +26,7 @@ typedef struct LdrReaderBase
 	char	   *scratch;
 	size_t		scratch_size;
 	char	   *scratch_pos;
-	/* options.columns by name */
-	LdrColumnKey *keys;
-	int		   *slots;			/* position + 1, 0: free; open addressing */
-	uint32_t	slot_mask;
+	LdrNameIndex index;			/* of options.columns */
 } LdrReaderBase;
 
 /* Where in the file something is wrong. */
@@ -59,7 +49,11 @@ extern LdrReaderBase *ldr_reader_new(size_t size, LdrSource *source,
 extern void ldr_reader_free(LdrReader *r);
 
 /* The position of a column in options.columns, -1 if there is none of that name. */
-extern int	ldr_reader_column(const LdrReaderBase *b, const char *name, size_t len);
+static inline int
+ldr_reader_column(const LdrReaderBase *b, const char *name, size_t len)
+{
+	return ldr_name_index_find(&b->index, name, len);
+}
 
 /* More bytes for another attempt; fills the line in if it fails. */
 extern LdrStatus ldr_reader_more(LdrReaderBase *b, LdrError *err);
@@ -88,6 +82,9 @@ extern LdrStatus ldr_reader_fail(LdrReaderBase *b, LdrError *err, LdrStatus stat
 /* The same for a header that names a column which the table has not. */
 extern LdrStatus ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrPlace place,
 										   const char *name, size_t len);
+
+/* Fill the name of a column in: whole if it fits, as a name of PostgreSQL does. */
+extern void ldr_reader_name(LdrError *err, const char *name, size_t len);
 
 /* A value of more bytes than LDR_MAX_FIELD. */
 extern LdrStatus ldr_reader_too_long(LdrReaderBase *b, LdrError *err, LdrPlace place);

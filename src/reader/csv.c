@@ -333,7 +333,7 @@ csv_take_header(CsvReader *r, CsvRow *row, LdrError *err)
 				place.column = column;
 				return ldr_reader_fail(b, err, LDR_DUPLICATE_COLUMN, place,
 									   "the header names column \"%s\" twice",
-									   b->keys[column].name);
+									   b->index.keys[column].name);
 			}
 		b->pub.columns[i] = column;
 	}

@@ -215,7 +215,8 @@ iv_header_column(LdrLiteralScan *s, int n)
 	for (int i = 0; i < n; i++)
 		if (b->pub.columns[i] == column)
 			return ldr_reader_fail(b, s->err, LDR_DUPLICATE_COLUMN, place,
-								   "the header names column \"%s\" twice", b->keys[column].name);
+								   "the header names column \"%s\" twice",
+								   b->index.keys[column].name);
 	b->pub.columns[n] = column;
 	return LDR_OK;
 }

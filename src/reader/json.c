@@ -81,40 +81,77 @@ json_hex4(LdrJson *j, const char *escape, uint32_t *code)
 	return LDR_OK;
 }
 
-/* A \u escape or a pair of them; p is behind the u of the first, which begins at escape. */
+/* Is the escape at p a low surrogate? */
+static bool
+json_low_surrogate(const char *p)
+{
+	int64_t		code;
+
+	if (p[0] != '\\' || p[1] != 'u')
+		return false;
+	code = ldr_hex(p + 2, 4);
+	return code >= 0xDC00 && code <= 0xDFFF;
+}
+
+/* The low surrogate at p, which belongs to the high one in *code; leaves the character in *code. */
 static LdrStatus
-json_unicode(LdrJson *j, const char *escape, char **out)
+json_pair(LdrJson *j, const char *escape, uint32_t *code)
+{
+	uint32_t	low;
+	LdrStatus	status;
+
+	for (int i = 0; i < 2; i++, j->p++)
+	{
+		if (j->p == j->end)
+			return ldr_json_unexpected(j, "");
+		if (*j->p != "\\u"[i])
+			return json_bad_escape(j, escape, "high surrogate without a low one after it");
+	}
+	status = json_hex4(j, j->p - 2, &low);
+	if (status != LDR_OK)
+		return status;
+	if (low < 0xDC00 || low > 0xDFFF)
+		return json_bad_escape(j, escape, "high surrogate without a low one after it");
+	*code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
+	return LDR_OK;
+}
+
+/*
+ * A \u escape or a pair of them; p is behind the u of the first, which begins at escape. *valid
+ * becomes false for a lone surrogate that is no error.
+ */
+static LdrStatus
+json_unicode(LdrJson *j, const char *escape, char **out, bool *valid)
 {
 	uint32_t	code;
-	uint32_t	low;
 	LdrStatus	status = json_hex4(j, escape, &code);
+	bool		low;
 
 	if (status != LDR_OK)
 		return status;
 	if (code == 0)
 	{
+		if (j->lenient)
+			return LDR_OK;
 		j->place.at = escape;
 		strcpy(j->err->hint, "PostgreSQL cannot store zero bytes; remove them from the data.");
 		return ldr_reader_fail(j->base, j->err, LDR_NUL_CHARACTER, j->place,
 							   "the data contains \\u0000");
 	}
-	if (code >= 0xDC00 && code <= 0xDFFF)
-		return json_bad_escape(j, escape, "low surrogate without a high one before it");
-	if (code >= 0xD800 && code <= 0xDBFF)
+	low = (code >= 0xDC00 && code <= 0xDFFF);
+	if (low || (code >= 0xD800 && code <= 0xDBFF))
 	{
-		for (int i = 0; i < 2; i++, j->p++)
+		/* what stands behind a lone one is looked at by itself */
+		if (j->lenient && (low || !json_low_surrogate(j->p)))
 		{
-			if (j->p == j->end)
-				return ldr_json_unexpected(j, "");
-			if (*j->p != "\\u"[i])
-				return json_bad_escape(j, escape, "high surrogate without a low one after it");
+			*valid = false;
+			return LDR_OK;
 		}
-		status = json_hex4(j, j->p - 2, &low);
+		if (low)
+			return json_bad_escape(j, escape, "low surrogate without a high one before it");
+		status = json_pair(j, escape, &code);
 		if (status != LDR_OK)
 			return status;
-		if (low < 0xDC00 || low > 0xDFFF)
-			return json_bad_escape(j, escape, "high surrogate without a low one after it");
-		code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
 	}
 	*out = ldr_utf8_put(*out, code);
 	return LDR_OK;
@@ -145,56 +182,85 @@ json_escape(char c)
 	}
 }
 
-/* The rest of a string that has an escape at p into scratch; begin is its first byte. */
+/* The string between its quotes is too long, or not text: an error, or a field of its own kind. */
 static LdrStatus
-json_decode(LdrJson *j, const char *begin, LdrField *field)
+json_invalid(LdrJson *j, const char *quote, LdrField *field)
+{
+	if (!j->lenient)
+	{
+		j->place.at = quote + 1;
+		return ldr_reader_too_long(j->base, j->err, j->place);
+	}
+	field->data = quote;
+	field->len = (uint32_t) (j->p - quote);
+	field->kind = LDR_INVALID;
+	return LDR_OK;
+}
+
+/* The escape at p, whose character goes to *out. */
+static LdrStatus
+json_decode_escape(LdrJson *j, char **out, bool *valid)
+{
+	const char *escape = j->p;
+	char		c = json_escape(escape[1]);
+
+	j->p += 2;
+	if (c != '\0')
+	{
+		*(*out)++ = c;
+		return LDR_OK;
+	}
+	if (escape[1] == 'u')
+		return json_unicode(j, escape, out, valid);
+	if (escape + 1 == j->end)
+	{
+		j->p = j->end;
+		return ldr_json_unexpected(j, "");
+	}
+	return json_bad_escape(j, escape, "invalid escape in a string");
+}
+
+/* The rest of a string that has an escape at p into scratch; it begins at quote. */
+static LdrStatus
+json_decode(LdrJson *j, const char *quote, LdrField *field)
 {
 	LdrReaderBase *b = j->base;
 	LdrStatus	status = ldr_reader_scratch(b, j->err);
+	const char *begin = quote + 1;
 	char	   *out = b->scratch_pos;
 	char	   *decoded = out;
+	bool		valid = true;
 
 	if (status != LDR_OK)
 		return status;
 	for (;;)
 	{
 		const char *stop = ldr_scan_two(j->p, JSON_QUOTES, JSON_BACKSLASHES);
-		char		c;
 
 		memcpy(out, begin, (size_t) (stop - begin));
 		out += stop - begin;
 		j->p = stop;
 		if ((size_t) (out - decoded) > ldr_reader_limits.field)
 		{
-			j->place.at = begin;
-			return ldr_reader_too_long(b, j->err, j->place);
+			if (!j->lenient)
+				return json_invalid(j, quote, field);
+			valid = false;
 		}
 		if (*stop == '"')
 			break;
 		if (*stop != '\\')
 			return json_control(j);
-		c = json_escape(stop[1]);
-		j->p += 2;
-		if (c != '\0')
-			*out++ = c;
-		else if (stop[1] == 'u')
-		{
-			status = json_unicode(j, stop, &out);
-			if (status != LDR_OK)
-				return status;
-		}
-		else if (stop + 1 == j->end)
-		{
-			j->p = j->end;
-			return ldr_json_unexpected(j, "");
-		}
-		else
-			return json_bad_escape(j, stop, "invalid escape in a string");
+		status = json_decode_escape(j, &out, &valid);
+		if (status != LDR_OK)
+			return status;
 		begin = j->p;
 	}
 	j->p++;
+	if (!valid)
+		return json_invalid(j, quote, field);
 	field->data = decoded;
 	field->len = (uint32_t) (out - decoded);
+	field->kind = LDR_STRING;
 	b->scratch_pos = out;
 	return LDR_OK;
 }
@@ -202,22 +268,23 @@ json_decode(LdrJson *j, const char *begin, LdrField *field)
 LdrStatus
 ldr_json_string(LdrJson *j, LdrField *field)
 {
-	const char *begin = j->p + 1;
-	const char *stop = ldr_scan_two(begin, JSON_QUOTES, JSON_BACKSLASHES);
+	const char *quote = j->p;
+	const char *stop = ldr_scan_two(quote + 1, JSON_QUOTES, JSON_BACKSLASHES);
+	size_t		len = (size_t) (stop - quote - 1);
 
 	j->p = stop;
 	if (*stop == '\\')
-		return json_decode(j, begin, field);
-	if ((size_t) (stop - begin) > ldr_reader_limits.field)
-	{
-		j->place.at = begin;
-		return ldr_reader_too_long(j->base, j->err, j->place);
-	}
+		return json_decode(j, quote, field);
+	if (len > ldr_reader_limits.field && !j->lenient)
+		return json_invalid(j, quote, field);
 	if (*stop != '"')
 		return json_control(j);
-	field->data = begin;
-	field->len = (uint32_t) (stop - begin);
 	j->p = stop + 1;
+	if (len > ldr_reader_limits.field)
+		return json_invalid(j, quote, field);
+	field->data = quote + 1;
+	field->len = (uint32_t) len;
+	field->kind = LDR_STRING;
 	return LDR_OK;
 }
 
@@ -426,7 +493,7 @@ ldr_json_skip(LdrJson *j)
 		if (object || *j->p == '[')
 		{
 			/* the row itself is the first level */
-			if (++depth >= LDR_MAX_DEPTH)
+			if (++depth + j->depth >= LDR_MAX_DEPTH)
 			{
 				j->place.at = j->p;
 				return ldr_reader_fail(j->base, j->err, LDR_TOO_DEEP, j->place,

@@ -16,6 +16,12 @@ typedef struct LdrJson
 	const char *p;				/* what is read next */
 	const char *end;			/* of the window, where zero bytes begin */
 	LdrPlace	place;			/* for errors; at is set by whoever fails */
+	int			depth;			/* objects around the value at p, without the row's own */
+	/*
+	 * Of strings, \u0000 is left out, and one with a lone surrogate or beyond the limit of a field
+	 * is LDR_INVALID. Otherwise both are errors.
+	 */
+	bool		lenient;
 } LdrJson;
 
 static inline void
@@ -28,7 +34,10 @@ ldr_json_space(LdrJson *j)
 /* The byte at p is not allowed, or there is none. where ends the message. */
 extern LdrStatus ldr_json_unexpected(LdrJson *j, const char *where);
 
-/* The string at p, decoded: a slice of the window, or of scratch if it has escapes. */
+/*
+ * The string at p, decoded: a slice of the window, or of scratch if it has escapes. An LDR_INVALID
+ * one is a slice of the window with its quotes.
+ */
 extern LdrStatus ldr_json_string(LdrJson *j, LdrField *field);
 
 /* Check any value at p and step over it. Escapes must be well formed, whatever they mean. */

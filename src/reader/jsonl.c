@@ -64,7 +64,7 @@ jsonl_key(JsonlReader *r, LdrJson *j, int *column)
 		guess = r->expected[j->place.field - 1];
 	if (guess >= 0 && *j->p == '"')
 	{
-		const LdrColumnKey *k = &b->keys[guess];
+		const LdrNameKey *k = &b->index.keys[guess];
 
 		/* the closing quote is compared too: it must lie before the end of the window */
 		if ((size_t) (j->end - j->p) > (size_t) k->len + 1 && j->p[k->len + 1] == '"' &&
@@ -86,10 +86,7 @@ jsonl_value(JsonlReader *r, LdrJson *j, LdrField *field, bool raw)
 	LdrStatus	status;
 
 	if (*begin == '"' && !raw)
-	{
-		field->kind = LDR_STRING;
 		return ldr_json_string(j, field);
-	}
 	status = ldr_json_skip(j);
 	if (status != LDR_OK)
 		return status;

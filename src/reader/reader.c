@@ -47,65 +47,19 @@ ldr_reader_free(LdrReader *r)
 	free(r->columns);
 	free(b->fields);
 	free(b->scratch);
-	free(b->keys);
-	free(b->slots);
+	ldr_name_index_free(&b->index);
 	free(b);
-}
-
-/* FNV-1a: names are short, and few of them are ever looked up by hash. */
-static uint32_t
-reader_hash(const char *s, size_t len)
-{
-	uint32_t	h = 2166136261U;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char) s[i]) * 16777619U;
-	return h ^ (h >> 15);
-}
-
-int
-ldr_reader_column(const LdrReaderBase *b, const char *name, size_t len)
-{
-	uint32_t	hash = reader_hash(name, len);
-
-	for (uint32_t i = hash & b->slot_mask; b->slots[i] != 0; i = (i + 1) & b->slot_mask)
-	{
-		const LdrColumnKey *k = &b->keys[b->slots[i] - 1];
-
-		if (k->hash == hash && k->len == len && memcmp(k->name, name, len) == 0)
-			return b->slots[i] - 1;
-	}
-	return -1;
 }
 
 /* Index options.columns by name; of two with the same name the first is found. */
 static bool
 reader_index(LdrReaderBase *b)
 {
-	int			n = b->options.ncolumns;
-	uint32_t	size = 8;
-
-	while (size < (uint32_t) n * 2)
-		size *= 2;
-	b->slot_mask = size - 1;
-	b->slots = calloc(size, sizeof(int));
-	b->keys = calloc((size_t) n + 1, sizeof(LdrColumnKey));
-	if (b->slots == NULL || b->keys == NULL)
+	if (!ldr_name_index_init(&b->index, b->options.ncolumns, false))
 		return false;
-	for (int i = 0; i < n; i++)
-	{
-		const char *name = b->options.columns[i].name;
-		size_t		len = strlen(name);
-		uint32_t	slot;
-
-		b->keys[i].name = name;
-		b->keys[i].len = (uint32_t) len;
-		b->keys[i].hash = reader_hash(name, len);
-		slot = b->keys[i].hash & b->slot_mask;
-		while (b->slots[slot] != 0)
-			slot = (slot + 1) & b->slot_mask;
-		b->slots[slot] = i + 1;
-	}
+	for (int i = 0; i < b->options.ncolumns; i++)
+		ldr_name_index_add(&b->index, b->options.columns[i].name,
+						   strlen(b->options.columns[i].name));
 	return true;
 }
 
@@ -176,9 +130,8 @@ ldr_reader_grow_scratch(LdrReaderBase *b, size_t need, LdrError *err)
 	return LDR_OK;
 }
 
-/* The name of a column as errors carry it: whole if it fits, as a name of PostgreSQL does. */
-static void
-reader_name(LdrError *err, const char *name, size_t len)
+void
+ldr_reader_name(LdrError *err, const char *name, size_t len)
 {
 	if (len < sizeof(err->column))
 	{
@@ -204,7 +157,7 @@ ldr_reader_fail(LdrReaderBase *b, LdrError *err, LdrStatus status, LdrPlace plac
 	err->line = place.line;
 	err->column_no = place.field;
 	if (place.column >= 0)
-		reader_name(err, b->keys[place.column].name, b->keys[place.column].len);
+		ldr_reader_name(err, b->index.keys[place.column].name, b->index.keys[place.column].len);
 	va_start(args, fmt);
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
 	va_end(args);
@@ -224,7 +177,7 @@ ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrPlace place, const
 	strcpy(err->hint, "The package's schema must name every column that its files have.");
 	ldr_reader_fail(b, err, LDR_UNKNOWN_COLUMN, place,
 					"the file names column \"%s\", which the table does not have", shown);
-	reader_name(err, name, len);
+	ldr_reader_name(err, name, len);
 	return LDR_UNKNOWN_COLUMN;
 }
 

@@ -29,7 +29,8 @@ typedef enum LdrFieldKind
 	LDR_BARE,					/* an unquoted token: number, True, false, csv without quotes */
 	LDR_STRING,					/* was quoted; escapes are undone */
 	LDR_RAW_JSON,				/* a JSON value as it stands in the file */
-	LDR_INVALID					/* Airbyte: a string that is not text, as it stands in the file */
+	/* Airbyte, as it stands in the file: a string that is not text, a value beyond LDR_MAX_FIELD */
+	LDR_INVALID
 } LdrFieldKind;
 
 typedef struct LdrField

@@ -8,6 +8,8 @@
 
 #include "reader/reader.h"
 
+#define WINDOW_SHRINK	32			/* give memory back if so many times less is wanted */
+
 LdrReaderLimits ldr_reader_limits = {256 * 1024, LDR_MAX_FIELD, LDR_MAX_RECORD};
 
 void
@@ -23,7 +25,7 @@ ldr_window_init(LdrWindow *w)
 
 /* Make buf hold size bytes and the slack; what is in use lies at its front already. */
 static LdrStatus
-window_grow(LdrWindow *w, size_t size, LdrError *err)
+window_resize(LdrWindow *w, size_t size, LdrError *err)
 {
 	size_t		have = (size_t) (w->end - w->cur);
 	char	   *buf = realloc(w->buf, size + LDR_WINDOW_SLACK);
@@ -57,7 +59,8 @@ ldr_window_fill(LdrWindow *w, LdrError *err)
 		memmove(w->buf, w->cur, have);
 	w->cur = w->buf;
 	w->end = w->buf + have;
-	if (want > w->size && window_grow(w, want, err) != LDR_OK)
+	if ((want > w->size || want < w->size / WINDOW_SHRINK) &&
+		window_resize(w, want, err) != LDR_OK)
 		return err->status;
 
 	/* Not more than is wanted, though buf may be larger: a huge row must not slow the rest. */
@@ -70,9 +73,11 @@ ldr_window_fill(LdrWindow *w, LdrError *err)
 			memset(w->end, 0, LDR_WINDOW_SLACK);
 			return err->status;
 		}
-		have += (size_t) got;
-		w->end = w->buf + have;
 		w->eof = (got == 0);
+		w->end += got;
+		if (w->by_line && memchr(w->buf + have, '\n', (size_t) got) != NULL)
+			break;
+		have += (size_t) got;
 	}
 	memset(w->end, 0, LDR_WINDOW_SLACK);
 	return LDR_OK;

@@ -25,6 +25,7 @@ typedef struct LdrWindow
 	char	   *cur;			/* where the row in work begins */
 	char	   *end;			/* behind the last byte that was read */
 	bool		eof;			/* the source has no more than this */
+	bool		by_line;		/* fill no further than a line's end: more may be long in coming */
 } LdrWindow;
 
 /* Limits of the readers. Variables, so that tests can put every edge on every byte. */
