@@ -153,9 +153,10 @@ class Connector:
                 stdin=subprocess.PIPE, stdout=out, stderr=err)
 
     def send(self, messages):
+        """Messages, or lines."""
         try:
             for message in messages:
-                self.process.stdin.write(line_of(message))
+                self.process.stdin.write(getattr(message, "line", message))
             self.process.stdin.flush()
         except BrokenPipeError:
             pass        # it has ended; its status tells
@@ -198,12 +199,6 @@ def start_connector(connector, config, tmp_path):
             one.kill()
 
 
-def line_of(message):
-    if isinstance(message, bytes):
-        return message
-    return json.dumps(message, ensure_ascii=False).encode() + b"\n"
-
-
 # --- the streams that lie here ----------------------------------------------------------------------
 
 @functools.cache
@@ -213,9 +208,17 @@ def stream_lines(name):
         return f.read().splitlines(keepends=True)
 
 
+class Message(dict):
+    """A message that knows its line."""
+
+    def __init__(self, line):
+        super().__init__(model.loads(line))
+        self.line = line
+
+
 @functools.cache
 def stream_messages(name):
-    return [model.loads(line) for line in stream_lines(name)]
+    return [Message(line) for line in stream_lines(name)]
 
 
 def stream_catalog(mode):

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 import model
-from conftest import (DSN, check_tables, line_of, restart_server, stream_catalog, stream_lines,
+from conftest import (DSN, check_tables, restart_server, stream_catalog, stream_lines,
                       stream_messages, wait_until)
 from resume import remaining, state_value, stream_of
 
@@ -111,7 +111,7 @@ def check_states(messages, states):
 
 def run(server, schema, mode, messages):
     """A sync of these messages. Returns its states and the report."""
-    states, report = server.sync(schema, stream_catalog(mode), [b"".join(map(line_of, messages))])
+    states, report = server.sync(schema, stream_catalog(mode), [b"".join(m.line for m in messages)])
     check_states(messages, [dict(s) for s in states])
     return states, report
 
