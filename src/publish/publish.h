@@ -31,6 +31,9 @@ typedef struct LdrRun
 /* The one transaction of an atomic package: everything, or nothing. */
 extern void ldr_publish(LdrRun *run);
 
+/* A commit under strong locks; how long they were held since that time, in microseconds. */
+extern int64 ldr_publish_commit(TimestampTz locked_at);
+
 /* The first and the last transaction of a package whose jobs commit one by one. */
 extern bool ldr_publish_tables(LdrRun *run); /* false: it was loaded already, all is done */
 extern void ldr_publish_end(LdrRun *run);

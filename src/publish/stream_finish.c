@@ -468,7 +468,8 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 {
 	LdrSwap    *swap = NULL;
 	int64		wait_us = 0;
-	int64		locked_at;
+	int64		hold_us;
+	TimestampTz locked_at;
 
 	ldr_xact_begin();
 	(void) ldr_progress_phase(LDR_PHASE_PUBLISH);
@@ -486,8 +487,8 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 		ldr_swap_exchange(swap);
 	ldr_package_lock_keep();
 	ldr_package_hold(run->package->package_id);
-	ldr_xact_commit();
+	hold_us = ldr_publish_commit(locked_at);
 	if (swap)
-		finish_report(run, s, wait_us, GetCurrentTimestamp() - locked_at);
+		finish_report(run, s, wait_us, hold_us);
 	(void) ldr_progress_phase(LDR_PHASE_LOAD);
 }

@@ -251,7 +251,7 @@ commit_record(Sync *sync)
 		if (!s->changed)
 			continue;
 		s->changed = false;
-		s->covered.status = "running";
+		s->covered.status = s->status == LDR_STATUS_COMPLETE && !s->finish ? "complete" : "running";
 		ldr_package_stream_update(run->package->package_id, &s->covered);
 		ldr_stream_record_stats(run, &s->t);
 	}
@@ -358,6 +358,6 @@ ldr_sync_finish_complete(Sync *sync)
 		s->covered.status = "complete";
 		sync->about = s;
 		commit_finish_stream(sync, s);
-		s->finish = false;
+		s->finish = s->changed = false;
 	}
 }
