@@ -212,6 +212,7 @@ sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
 		s->status == LDR_STATUS_NONE)
 		s->status = LDR_STATUS_RUNNING;
+	s->has_records = true;
 	ldr_sync_record(sync, s, m);
 }
 
@@ -359,8 +360,9 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 {
 	LdrRun	   *run = sync->run;
 	ErrorData	edata = {0};
-	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->counts.records == 0 &&
-		s->counts.states == 0;
+	/* counts are of what is kept, of attempts before, too */
+	bool		empty = s->status != LDR_STATUS_INCOMPLETE && !s->has_records &&
+		s->counts.records == 0 && s->counts.states == 0;
 
 	if (s->status == LDR_STATUS_COMPLETE)
 		return;

@@ -40,6 +40,7 @@ typedef struct SyncStream
 	LdrPackageStream counts;	/* as they are, or will be when what was received is covered */
 	LdrPackageStream covered;	/* as they were at the last cover */
 	LdrStreamStatus status;
+	bool		has_records;	/* has sent some, whether they are kept or not */
 	int64		since_state;	/* records since its last state */
 	double		byte_estimate;
 	TimestampTz started_at;

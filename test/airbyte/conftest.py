@@ -221,12 +221,19 @@ def stream_messages(name):
     return [Message(line) for line in stream_lines(name)]
 
 
-def stream_catalog(mode):
-    """append, overwrite or append_dedup, as the platform configures them."""
+def stream_catalog(mode, sync=1):
+    """append, overwrite or append_dedup, as the platform configures the sync of this number; in a
+    full refresh the generation grows with each. constant: as PyAirbyte does, with the same ids for
+    all."""
     catalog = json.loads((HERE / "streams" / "catalog.json").read_text())
+    mode, _, constant = mode.partition(" ")
     for stream in catalog["streams"]:
         stream["destination_sync_mode"] = mode
-        stream["minimum_generation_id"] = 1 if mode == "overwrite" else 0
+        generation = 6 + sync if mode == "overwrite" else 7
+        stream |= {"generation_id": generation, "sync_id": 41 + sync,
+                   "minimum_generation_id": generation if mode == "overwrite" else 0}
+        if constant:
+            stream |= {"generation_id": 1, "minimum_generation_id": 1, "sync_id": 1}
     return catalog
 
 
