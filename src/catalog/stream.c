@@ -55,6 +55,18 @@ ldr_package_stream_update(int64 package_id, const LdrPackageStream *s)
 						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+/* The sync has ended with an error: its streams are not complete. */
+void
+ldr_package_stream_interrupt(int64 package_id)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("UPDATE loader.package_stream SET status = 'incomplete' "
+						"WHERE package_id = $1 AND status = 'running'",
+						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
 static void
 package_stream_append(HeapTuple t, TupleDesc d, void *arg)
 {

@@ -370,5 +370,8 @@ ldr_feed_answer(const char *text)
 		if (result != SHM_MQ_WOULD_BLOCK)
 			return;				/* of a session that has gone, reading says so */
 		feed_wait(FEED_LOOK_MS);
+		ldr_xact_begin();
+		ldr_check_cancel();
+		ldr_xact_commit();
 	}
 }
