@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "worker/feed.h"
+#include "worker/worker.h"
 
 #define FEED_MAGIC		0x6c646664
 #define FEED_IN_SIZE	(1024 * 1024)	/* so far a session can be ahead of its worker */
