@@ -655,7 +655,6 @@ airbyte_data_again(LdrAirbyteReader *r, LdrJson *j, LdrMessage *m, const char *d
 		m->name_space = (LdrField) {s->def->name_space, s->name_space_len, LDR_STRING};
 	r->base.scratch_pos = r->base.scratch;
 	inner.p = data;
-	inner.depth = 2;
 	return airbyte_members(r, s, &inner);
 }
 
