@@ -19,8 +19,9 @@ CREATE TABLE loader.package (
 	pipeline_name		text,
 	destination_name	text,							-- the client's name for this destination
 	mode				text NOT NULL DEFAULT 'package'	-- job: its client sends the jobs, one by one, and no worker touches it
-						CHECK (mode IN ('package', 'job')),
-	source				text CHECK (source IS NOT NULL OR mode = 'job'),
+						CHECK (mode IN ('package', 'job', 'stream')),	-- stream: its client sends messages, to the one worker that it has
+	source				text CHECK (source IS NOT NULL OR mode <> 'package'),
+	catalog				json,							-- of a sync: the configured catalog; NULL: a package of dlt
 	state				text NOT NULL DEFAULT 'new'
 						CHECK (state IN ('new', 'loading', 'loaded', 'failed', 'cancelled')),
 	wanted				boolean NOT NULL DEFAULT false,	-- was started: whoever finds it idle goes on with it
@@ -115,6 +116,58 @@ CREATE TABLE loader.stage (
 );
 CREATE INDEX stage_package ON loader.stage (package_id);
 
+/*
+ * Airbyte. A sync is a package, and this is what it does to each stream.
+ */
+CREATE TABLE loader.package_stream (
+	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
+	ordinal		integer NOT NULL,						-- order within the catalog, from 1: that of the stream's job
+	namespace	text,									-- as messages have it
+	stream		text NOT NULL,
+	dataset		text NOT NULL,
+	table_name	text NOT NULL,
+	mode		text NOT NULL CHECK (mode IN ('append', 'overwrite', 'append_dedup')),
+	status		text NOT NULL DEFAULT 'new'
+				CHECK (status IN ('new', 'running', 'complete', 'incomplete', 'empty')),
+	records		bigint NOT NULL DEFAULT 0,				-- these are of what was committed
+	bytes		bigint NOT NULL DEFAULT 0,
+	states		bigint NOT NULL DEFAULT 0,
+	nulled_values	bigint NOT NULL DEFAULT 0,
+	position	bigint NOT NULL DEFAULT 0,				-- the line up to which they are
+	PRIMARY KEY (package_id, ordinal)
+);
+
+/* What the next sync of a table has to know. */
+CREATE TABLE loader.stream (
+	dataset		text NOT NULL,
+	table_name	text NOT NULL,
+	mode		text NOT NULL,							-- these are of the sync whose rows are in the table
+	generation_id	bigint,
+	sync_id		bigint,
+	complete	boolean NOT NULL DEFAULT false,
+	stage_schema	text,								-- rows that wait for the stream's end, also for that of the next sync
+	stage_name	text,
+	stage_generation_id	bigint,
+	PRIMARY KEY (dataset, table_name)
+);
+
+/* The last committed state of each stream, where its source goes on. */
+CREATE TABLE loader.stream_state (
+	role_oid	oid NOT NULL,
+	role_name	text NOT NULL,
+	system_identifier	bigint NOT NULL,
+	destination_name	text NOT NULL,					-- '': not said; so are the next three
+	source_name	text NOT NULL,
+	namespace	text NOT NULL,
+	stream		text NOT NULL,							-- '' for a state of the whole source
+	kind		text NOT NULL CHECK (kind IN ('stream', 'global', 'legacy')),
+	state		json NOT NULL,
+	dataset		text NOT NULL,
+	package_id	bigint NOT NULL,
+	updated_at	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (role_name, destination_name, source_name, namespace, stream)
+);
+
 CREATE TABLE loader.reject (
 	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
 	job_id		text NOT NULL,
@@ -146,6 +199,9 @@ SELECT pg_catalog.pg_extension_config_dump('loader.package', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.package_package_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.job', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.package_table', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.package_stream', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.stream_state', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.reject', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.event', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.event_event_id_seq', '');
@@ -256,13 +312,24 @@ FROM loader.dataset_rows('schemas') d,
 COMMENT ON VIEW loader.schemas IS '_dlt_version of all datasets that packages went into, as far as the reader may read them';
 
 CREATE VIEW loader.states WITH (security_barrier) AS
-SELECT d.dataset, c.pipeline_name, c.version, c.engine_version, c.state, c.created_at, c.version_hash, c._dlt_load_id AS load_id
+SELECT d.dataset, c.pipeline_name, c.version, c.engine_version, c.state, c.created_at, c.version_hash, c._dlt_load_id AS load_id,
+	NULL::text AS destination_name, NULL::text AS namespace, NULL::text AS stream
 FROM loader.dataset_rows('states') d,
-	jsonb_to_record(d.content) AS c(pipeline_name text, version bigint, engine_version bigint, state text, created_at timestamptz, version_hash text, _dlt_load_id text);
-COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them';
+	jsonb_to_record(d.content) AS c(pipeline_name text, version bigint, engine_version bigint, state text, created_at timestamptz, version_hash text, _dlt_load_id text)
+UNION ALL
+SELECT s.dataset, s.source_name, NULL, NULL, s.state::text, s.updated_at, NULL, s.package_id::text, s.destination_name, nullif(s.namespace, ''), s.stream
+FROM loader.stream_state s
+WHERE loader.may_see(s.role_oid, s.role_name, s.system_identifier);
+COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them; and, with a stream, the last committed states of the sources of Airbyte syncs (pipeline_name: the source, load_id: the package_id)';
+
+CREATE VIEW loader.streams WITH (security_barrier) AS
+SELECT t.package_id, t.namespace, t.stream, t.dataset, t.table_name, t.mode, t.status, t.records, t.bytes, t.states, t.nulled_values
+FROM loader.package_stream t JOIN loader.package p USING (package_id)
+WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
+COMMENT ON VIEW loader.streams IS 'what Airbyte syncs did to each stream, one row per package and stream; records, bytes and states are those that were committed';
 
 GRANT SELECT ON loader.packages, loader.jobs, loader.tables, loader.progress, loader.rejects, loader.events,
-	loader.datasets, loader.loads, loader.schemas, loader.states TO PUBLIC;
+	loader.datasets, loader.loads, loader.schemas, loader.states, loader.streams TO PUBLIC;
 
 /*
  * Packages. The named arguments after dataset are the same for all; docs/reference.md explains each.
@@ -549,6 +616,63 @@ LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_get_storage_tables(text, text[], boolean, text) IS
 'the columns of these tables (NULL: of all) in order, as information_schema.columns shows them to the caller: data_type, numeric_precision and numeric_scale. A table that is not there, or that the caller may not see, has one row, at the end, with nothing but its name. Imitates get_storage_tables and get_storage_table of dlt''s SQL job clients';
 
+/*
+ * Airbyte: a sync is a package. What PyAirbyte's Destination.write() does with a destination
+ * connector is loader_airbyte_open, loader_airbyte_write as often as messages come, and
+ * loader_airbyte_close.
+ */
+CREATE FUNCTION loader_airbyte_spec()
+RETURNS json
+AS 'MODULE_PATHNAME', 'loader_airbyte_spec'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader_airbyte_spec() IS 'what the destination''s configuration consists of: the payload of a SPEC message of the Airbyte protocol';
+
+CREATE FUNCTION loader_airbyte_check(config jsonb, validate_only boolean DEFAULT false)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'loader_airbyte_check'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_airbyte_check(jsonb, boolean) IS
+'could the current role sync with this configuration? The payload of a CONNECTION_STATUS message: {"status": "SUCCEEDED"}, or "FAILED" with a message. With validate_only the configuration is only compared with the spec. Raises no error for what is wrong with it';
+
+CREATE FUNCTION loader_airbyte_open(config jsonb, catalog json, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
+	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
+	destination_name text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_airbyte_open'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_airbyte_open(jsonb, json, text, text[], text, boolean, boolean, text) IS
+'begin a sync of the configured catalog, whose messages this session sends with loader_airbyte_write; returns its package_id. The arguments are those of PyAirbyte''s Destination.write(): streams are the names of the only ones that take part, write_strategy is auto, append, merge or replace (NULL: as the catalog says). Only in autocommit (25001). Errors: 22023 bad configuration, catalog or argument, 42501 not permitted, 53400 no worker is free, 55006 another sync has one of the tables';
+
+CREATE FUNCTION loader_airbyte_write(package_id bigint, messages bytea)
+RETURNS SETOF json
+AS 'MODULE_PATHNAME', 'loader_airbyte_write'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_airbyte_write(bigint, bytea) IS
+'hand messages of the Airbyte protocol, one JSON object a line, to the sync''s worker; a call may end in the middle of a line, and NULL or nothing just looks. Waits while the worker is behind. Returns the states whose records have been committed since the last call, with destinationStats. Only in autocommit, and in the session that opened the sync. Raises the error that the sync has failed with';
+
+CREATE FUNCTION loader_airbyte_close(package_id bigint)
+RETURNS json
+AS 'MODULE_PATHNAME', 'loader_airbyte_close'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_airbyte_close(bigint) IS
+'the messages of a sync are at their end: wait until it has ended, and report: state, records and bytes committed, each stream, the states that no call has returned, warnings, and the error if it has failed, which is not raised. Only in autocommit, and in the session that opened the sync';
+
+CREATE FUNCTION loader_airbyte_states(source_name text DEFAULT NULL, destination_name text DEFAULT NULL, streams text[] DEFAULT NULL)
+RETURNS json
+AS 'MODULE_PATHNAME', 'loader_airbyte_states'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_airbyte_states(text, text, text[]) IS
+'the last committed states of a source of the current role, as the source takes them as its state: an array of STREAM states or of one GLOBAL state, or the data of a legacy one; [] if there are none';
+
+CREATE FUNCTION loader_start(source text, catalog json, config jsonb DEFAULT NULL, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
+	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
+	destination_name text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_start_stream'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) IS
+'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package, and load it in the background as soon as the calling transaction commits. Returns its package_id, that of before for a file that is known. The arguments are those of loader_airbyte_open';
+
 /* What starts work, reads files of the server or changes what is stored is for those who are given it. */
 REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
@@ -571,3 +695,7 @@ REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, 
 REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload(text, text, bigint, bytea, bigint, bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload_drop(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_airbyte_open(jsonb, json, text, text[], text, boolean, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_airbyte_write(bigint, bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_airbyte_close(bigint) FROM PUBLIC;

@@ -49,6 +49,13 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* Send the parts as one message, without waiting, and at once. (15 may hold it back.) */
+#if PG_VERSION_NUM >= 150000
+#define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true, true)
+#else
+#define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true)
+#endif
+
 /* Has an INSERT, as it was parsed, RETURNING? (18 lets it name OLD and NEW.) */
 #if PG_VERSION_NUM >= 180000
 #define ldr_insert_returns(stmt) ((stmt)->returningClause != NULL)
@@ -270,6 +277,33 @@ ldr_publishes_changes(Relation rel)
 #else
 #define ldr_report_vacuum(rel, live) pgstat_report_vacuum(RelationGetRelid(rel), false, live, 0)
 #define ldr_report_analyze(rel, live) pgstat_report_analyze(rel, live, 0, true)
+#endif
+
+/*
+ * Call an input function; returns 0, or the SQLSTATE of an error that it gave back instead of
+ * raising it. (16 has functions that do so; many still raise some of their errors.)
+ */
+#include "fmgr.h"
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define LDR_SOFT_INPUT true
+static inline int
+ldr_input_softly(FmgrInfo *function, char *text, Oid typioparam, int32 typmod, Datum *value)
+{
+	ErrorSaveContext escontext = {.type = T_ErrorSaveContext, .details_wanted = true};
+
+	if (InputFunctionCallSafe(function, text, typioparam, typmod, (Node *) &escontext, value))
+		return 0;
+	return escontext.error_data->sqlerrcode;
+}
+#else
+#define LDR_SOFT_INPUT false
+static inline int
+ldr_input_softly(FmgrInfo *function, char *text, Oid typioparam, int32 typmod, Datum *value)
+{
+	*value = InputFunctionCall(function, text, typioparam, typmod);
+	return 0;
+}
 #endif
 
 #endif							/* LDR_COMPAT_H */

@@ -23,6 +23,7 @@ int			ldr_lock_timeout = 200;
 int			ldr_lock_deadline = 600000;
 int			ldr_retry_attempts = 5;
 int			ldr_retry_delay = 1000;
+int			ldr_checkpoint_interval = 1000;
 int			ldr_retention = -1;
 int			ldr_launcher_naptime = 60;
 char	   *ldr_spool_directory = NULL;
@@ -136,6 +137,11 @@ _PG_init(void)
 	DefineCustomIntVariable("loader.retry_delay",
 							"Time before the first retry; doubled with each one, up to a minute.",
 							NULL, &ldr_retry_delay, 1000, 0, 3600000, PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.checkpoint_interval",
+							"Least time between two commits of a sync while messages come in.",
+							"When none come, what states cover is committed at once.",
+							&ldr_checkpoint_interval, 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.retention",
 							"Time for which loaded and cancelled packages stay in the catalog.",

@@ -17,6 +17,7 @@ extern int	ldr_lock_timeout;	/* ms */
 extern int	ldr_lock_deadline;	/* ms */
 extern int	ldr_retry_attempts;
 extern int	ldr_retry_delay;	/* ms */
+extern int	ldr_checkpoint_interval;	/* ms */
 extern int	ldr_retention;		/* minutes; -1: keep for ever */
 extern int	ldr_launcher_naptime;	/* s */
 extern char *ldr_spool_directory;
@@ -28,6 +29,9 @@ extern int	ldr_upload_retention;	/* minutes; -1: keep for ever */
  * hint. file may be NULL. Does not return.
  */
 extern void ldr_raise(const LdrError *err, const char *file) __attribute__((noreturn));
+
+/* The same for something that is no file, such as "The catalog". */
+extern void ldr_raise_in(const LdrError *err, const char *what) __attribute__((noreturn));
 
 /* Foreign text for a message: what the database's encoding cannot hold becomes '?'. */
 extern char *ldr_printable(const char *text);

@@ -252,7 +252,7 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->dataset = ldr_api_dataset(fcinfo, 1, dir, options);
 	package->pipeline_name = dir->state->pipeline_name;
 	package->destination_name = options->destination_name;
-	package->mode = "package";
+	package->mode = LDR_MODE_PACKAGE;
 	package->source = dir->source;
 	package->state = "new";
 	package->options = ldr_options_to_json(options);
@@ -456,10 +456,10 @@ ldr_api_start(LdrPackage *package)
 {
 	BackgroundWorkerHandle *handle;
 
-	if (strcmp(package->mode, "job") == 0)
+	if (strcmp(package->mode, LDR_MODE_PACKAGE) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package " INT64_FORMAT " is driven by its client, job by job",
+				 errmsg("package " INT64_FORMAT " is driven by its client",
 						package->package_id)));
 	if (package->system_identifier != (int64) GetSystemIdentifier() ||
 		package->database != MyDatabaseId ||

@@ -114,7 +114,7 @@ wait_check_startable(const LdrPackage *package)
 	bool		failed;
 	int64		blocker;
 
-	if (strcmp(package->mode, "job") == 0)
+	if (strcmp(package->mode, LDR_MODE_PACKAGE) != 0)
 		return;					/* its client goes on, or somebody cancels it */
 	if (!package->wanted)
 		ereport(ERROR,

@@ -14,6 +14,10 @@
 #include "nodes/pg_list.h"
 #include "source/source.h"
 
+#define LDR_MODE_PACKAGE	"package"	/* workers load what is at source */
+#define LDR_MODE_JOB		"job"	/* its client's sessions load one job after the other */
+#define LDR_MODE_STREAM		"stream"	/* a worker loads what a client's session hands it */
+
 typedef struct LdrPackage
 {
 	int64		package_id;
@@ -23,8 +27,9 @@ typedef struct LdrPackage
 	char	   *dataset;
 	char	   *pipeline_name;	/* NULL: not known */
 	char	   *destination_name;	/* the client's name for this destination; NULL: not said */
-	char	   *mode;			/* package, or job: its client drives it */
-	char	   *source;			/* a real path, or upload:<upload_id>; NULL in job mode */
+	char	   *mode;			/* LDR_MODE_* */
+	char	   *catalog;		/* of a sync: the configured catalog, JSON; NULL: a package of dlt */
+	char	   *source;			/* a real path, or upload:<upload_id>; NULL unless mode is package */
 	char	   *state;
 	bool		wanted;
 	bool		cancel_requested;
@@ -232,6 +237,60 @@ extern void ldr_stage_seize(Oid relation);
 
 /* One among the relations (List of Oid) that a package which has not ended has; NULL: none. */
 extern LdrStage *ldr_stage_of_live(const List *relids);
+
+/* stream.c: Airbyte */
+typedef struct LdrPackageStream
+{
+	int			ordinal;		/* from 1 */
+	char	   *name_space;		/* this and those before status are not filled by _list */
+	char	   *name;
+	char	   *dataset;
+	char	   *table_name;
+	const char *mode;
+	const char *status;			/* new, running, complete, incomplete, empty */
+	int64		records;
+	int64		bytes;
+	int64		states;
+	int64		nulled_values;
+	int64		position;		/* line up to which its messages are in what was committed */
+} LdrPackageStream;
+
+extern void ldr_package_stream_insert(int64 package_id, const LdrPackageStream *s);
+extern void ldr_package_stream_update(int64 package_id, const LdrPackageStream *s);
+extern List *ldr_package_stream_list(int64 package_id);
+extern char *ldr_sync_report(int64 package_id);
+extern List *ldr_sync_rivals(int64 package_id);
+
+/* A table between two syncs. Ids: LDR_NO_ID is NULL. */
+typedef struct LdrStreamRecord
+{
+	char	   *dataset;
+	char	   *table_name;
+	const char *mode;			/* of the sync whose rows are in the table, like the next three */
+	int64		generation_id;
+	int64		sync_id;
+	bool		complete;
+	char	   *stage_schema;	/* of rows that wait for the stream's end; NULL: none */
+	char	   *stage_name;
+	int64		stage_generation_id;
+} LdrStreamRecord;
+
+extern LdrStreamRecord *ldr_stream_get(const char *dataset, const char *table_name);
+extern void ldr_stream_put(const LdrStreamRecord *s);
+
+/* A state as it is kept. */
+typedef struct LdrSourceState
+{
+	const char *kind;			/* stream, global, legacy */
+	char	   *name_space;		/* NULL: none */
+	char	   *name;			/* NULL: of the whole source */
+	char	   *state;			/* JSON */
+} LdrSourceState;
+
+extern void ldr_stream_state_put(const LdrPackage *package, const char *source_name,
+								 const LdrSourceState *s);
+extern char *ldr_stream_states(const char *source_name, const char *destination_name,
+							   Datum streams);
 
 /* event.c */
 extern void ldr_event(int64 package_id, const char *kind, const char *object,

@@ -24,7 +24,7 @@
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
 	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped, " \
-	"mode, destination_name"
+	"mode, destination_name, catalog"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -62,6 +62,7 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->dropped = ldr_catalog_int(t, d, 29) != 0;
 	p->mode = ldr_catalog_text(t, d, 30);
 	p->destination_name = ldr_catalog_text(t, d, 31);
+	p->catalog = ldr_catalog_text(t, d, 32);
 	*(LdrPackage **) arg = p;
 }
 
@@ -98,7 +99,7 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 		ObjectIdGetDatum(p->database),
 		Int64GetDatum(p->stamps.state.size), Int64GetDatum(p->stamps.state.inode),
 		Int64GetDatum(p->stamps.state.mtime_ns), LDR_TEXT_ARG(p->destination_name),
-		Int64GetDatum(p->package_id)
+		LDR_TEXT_ARG(p->catalog), LDR_TEXT_ARG(p->mode), Int64GetDatum(p->package_id)
 	};
 
 	memcpy(values, v, sizeof(v));
@@ -106,12 +107,13 @@ package_args(const LdrPackage *p, Datum *values, char *nulls)
 	nulls[4] = LDR_TEXT_NULL(p->pipeline_name);
 	nulls[5] = LDR_TEXT_NULL(p->source);
 	nulls[18] = LDR_TEXT_NULL(p->destination_name);
+	nulls[19] = LDR_TEXT_NULL(p->catalog);
 }
 
 static Oid	package_arg_types[] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 	INT8OID, INT8OID, INT8OID, OIDOID, TEXTOID, INT8OID, OIDOID, INT8OID, INT8OID, INT8OID, TEXTOID,
-	INT8OID
+	TEXTOID, TEXTOID, INT8OID
 };
 
 /* Enter a package as new. Returns its id, or 0 if another session was first. */
@@ -126,14 +128,13 @@ ldr_package_insert(const LdrPackage *package)
 	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
 						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, "
-						"state_size, state_inode, state_mtime_ns, destination_name, mode) "
+						"state_size, state_inode, state_mtime_ns, destination_name, catalog, mode) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, "
-						"$13, $14, $15, $16, $17, $18, $19, "
-						"CASE WHEN $6 IS NULL THEN 'job' ELSE 'package' END) "
+						"$13, $14, $15, $16, $17, $18, $19, $20::json, $21) "
 						"ON CONFLICT (dataset, schema_name, load_id) "
 						"WHERE NOT superseded DO NOTHING "
 						"RETURNING package_id",
-						19, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
+						21, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
 						package_read_id, &id);
 	return id;
 }
@@ -153,13 +154,13 @@ ldr_package_reregister(const LdrPackage *package)
 							"schema_mtime_ns = $11, role_oid = $12, role_name = $13, "
 							"system_identifier = $14, database_oid = $15, state_size = $16, "
 							"state_inode = $17, state_mtime_ns = $18, destination_name = $19, "
-							"state = 'new', "
+							"catalog = $20::json, mode = $21, state = 'new', "
 							"wanted = false, cancel_requested = false, dropped = false, "
 							"attempts = 0, registered_at = clock_timestamp(), started_at = NULL, "
 							"finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 							"hint = NULL "
-							"WHERE package_id = $20 AND state IN ('failed', 'cancelled')",
-							20, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
+							"WHERE package_id = $22 AND state IN ('failed', 'cancelled')",
+							22, package_arg_types, values, nulls, SPI_OK_UPDATE, false, NULL,
 							NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -494,7 +495,7 @@ package_read_blocker(HeapTuple t, TupleDesc d, void *arg)
 /*
  * Packages of the same dataset go in order of registration where they touch the same tables; a
  * failed one holds back all later ones of its dataset and schema, but only of roles that could
- * resume or cancel it. One that was registered but never started, that came with a restored dump,
+ * resume or cancel it, and not if it is a sync, which the next sync goes on with. One that was registered but never started, that came with a restored dump,
  * or whose role has changed, holds nobody back: it might never go on.
  */
 int64
@@ -508,7 +509,7 @@ ldr_package_blocker(int64 package_id, bool *failed)
 						"FROM loader.package p JOIN loader.package e ON e.dataset = p.dataset "
 						"AND e.package_id < p.package_id AND NOT e.superseded "
 						"WHERE p.package_id = $1 AND ("
-						"(e.state = 'failed' AND e.schema_name = p.schema_name "
+						"(e.state = 'failed' AND e.schema_name = p.schema_name AND e.catalog IS NULL "
 						"AND pg_has_role(p.role_oid, e.role_oid, 'USAGE')) "
 						"OR (e.wanted AND e.state IN ('new', 'loading') "
 						"AND e.system_identifier = p.system_identifier "
@@ -587,7 +588,8 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 
 /*
  * Remove what ended well, or was cancelled, longer ago than that. Failed packages stay, and so do
- * those that left rows behind without a record in the dataset.
+ * those that left rows behind without a record in the dataset; but no syncs, whose records are of
+ * their own.
  */
 int64
 ldr_package_sweep(int retention_minutes)
@@ -601,7 +603,8 @@ ldr_package_sweep(int retention_minutes)
 							   "WHERE package_id IN (SELECT package_id FROM loader.package p "
 							   "WHERE (state = 'loaded' OR superseded OR (state = 'cancelled' "
 							   "AND NOT EXISTS (SELECT FROM loader.job j "
-							   "WHERE j.package_id = p.package_id AND j.state = 'completed'))) "
+							   "WHERE j.package_id = p.package_id AND j.state = 'completed')) "
+							   "OR (catalog IS NOT NULL AND state IN ('failed', 'cancelled'))) "
 							   "AND finished_at < clock_timestamp() - make_interval(mins => $1) "
 							   "ORDER BY package_id LIMIT 1000 FOR UPDATE SKIP LOCKED)",
 							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);

@@ -8,6 +8,7 @@
 #ifndef LDR_CONVERT_H
 #define LDR_CONVERT_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "reader/reader.h"
 #include "utils/memutils.h"
@@ -75,5 +76,10 @@ extern LdrConvertFn ldr_bool_converter(Oid typid);
 extern LdrConvertFn ldr_datetime_converter(Oid typid);
 extern LdrConvertFn ldr_text_converter(Oid typid);
 extern LdrConvertFn ldr_bytea_converter(Oid typid, LdrFormat format);
+
+/* What they are made of. Digits with an optional sign; false for anything else and some extremes. */
+extern bool ldr_parse_int64(const LdrField *f, int64 *value);
+/* To the precision of timestamp(p), as the server rounds; may leave the type's range. */
+extern Timestamp ldr_round_timestamp(Timestamp timestamp, int32 typmod);
 
 #endif							/* LDR_CONVERT_H */

@@ -1,9 +1,12 @@
 /*
- * convert/digits.h: eight decimal digits at a time.
+ * convert/digits.h: decimal digits, two and eight at a time, and fractions of a second.
  */
 #ifndef LDR_CONVERT_DIGITS_H
 #define LDR_CONVERT_DIGITS_H
 
+#include <math.h>
+
+#include "datatype/timestamp.h"
 #include "port/pg_bswap.h"
 
 /* If the eight bytes at p are digits, set *value to their number; else return false. */
@@ -29,6 +32,58 @@ ldr_eight_digits(const char *p, uint64 *value)
 	*value = ((w & PAIRS) * UINT64CONST(0x000f424000000064) +
 			  ((w >> 16) & PAIRS) * UINT64CONST(0x0000271000000001)) >> 32;
 #undef PAIRS
+	return true;
+}
+
+/* Two digits -> their value, or 100 and more if they are not digits. */
+static inline unsigned int
+ldr_two_digits(const char *p)
+{
+	unsigned int high = (unsigned char) p[0] - '0';
+	unsigned int low = (unsigned char) p[1] - '0';
+
+	return (high > 9 || low > 9) ? 100 : high * 10 + low;
+}
+
+/*
+ * Up to this many digits a fraction is the quotient of two integers that a double holds exactly,
+ * and so what strtod makes of it.
+ */
+#define LDR_MAX_FRACTION 15
+
+/*
+ * Parse digits at *p as the fraction of a second, in microseconds, possibly a whole second after
+ * rounding; false if there are none or too many.
+ */
+static inline bool
+ldr_fraction(const char **p, const char *end, int64 *usecs)
+{
+	static const int ten[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
+	static const double double_ten[] = {1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+	const char *start = *p;
+	const char *s = start;
+	int64		value = 0;
+	int			ndigits;
+
+	for (; s < end; s++)
+	{
+		unsigned int digit = (unsigned char) *s - '0';
+
+		if (digit > 9)
+			break;
+		if (s - start >= LDR_MAX_FRACTION)
+			return false;
+		value = value * 10 + digit;
+	}
+	ndigits = (int) (s - start);
+	if (ndigits == 0)
+		return false;
+	*p = s;
+	if (ndigits <= 6)
+		*usecs = value * ten[ndigits];
+	else
+		/* the server's own arithmetic, so that ties fall the same way */
+		*usecs = (int64) rint((double) value / double_ten[ndigits - 7] * USECS_PER_SEC);
 	return true;
 }
 

@@ -45,6 +45,12 @@ integer_parse(const LdrField *f, int64 *value)
 	return true;
 }
 
+bool
+ldr_parse_int64(const LdrField *f, int64 *value)
+{
+	return integer_parse(f, value);
+}
+
 static Datum
 integer_int2(LdrConverter *c, const LdrField *f)
 {

@@ -431,12 +431,8 @@ ldr_create_tables(LdrRun *run)
 	return plan;
 }
 
-/*
- * May code of this owner run as the role? A superuser has every role's rights, which is no reason
- * to trust it; that of the dataset's owner runs anyway.
- */
-static bool
-create_trusts(Oid owner, Oid dataset)
+bool
+ldr_create_trusts(Oid owner, Oid dataset)
 {
 	return superuser_arg(owner) || is_member_of_role_nosuper(GetUserId(), owner) ||
 		(OidIsValid(owner) && owner == ldr_live_schema_owner(dataset));
@@ -450,7 +446,7 @@ create_trusts(Oid owner, Oid dataset)
 static void
 create_check_staging(const LdrPlan *staging, Oid dataset)
 {
-	if (!create_trusts(ldr_live_schema_owner(staging->namespace), dataset))
+	if (!ldr_create_trusts(ldr_live_schema_owner(staging->namespace), dataset))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("staging dataset \"%s\" belongs to another role", staging->dataset),
@@ -462,7 +458,7 @@ create_check_staging(const LdrPlan *staging, Oid dataset)
 		if (!OidIsValid(t->relid))
 			continue;
 		if (!ldr_is_owner(t->relid, GetUserId()) ||
-			!create_trusts(ldr_live_owner(t->relid), dataset))
+			!ldr_create_trusts(ldr_live_owner(t->relid), dataset))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of staging table %s",

@@ -203,9 +203,8 @@ publish_note_commit(XactEvent event, void *arg)
 		publish_unlocked_at = GetCurrentTimestamp();
 }
 
-/* The last commit of a package; how long it held the locks of that time, in microseconds. */
-static int64
-publish_commit(TimestampTz locked_at)
+int64
+ldr_publish_commit(TimestampTz locked_at)
 {
 	static bool registered = false;
 
@@ -284,7 +283,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 		ldr_swap_exchange(lfirst(lc));
 	ldr_create_finish_drops(run, plan);
 	publish_record(run);
-	hold_us = publish_commit(locked_at);
+	hold_us = ldr_publish_commit(locked_at);
 	if (swaps != NIL)
 		publish_report(run, wait_us, hold_us);
 }

@@ -31,6 +31,9 @@ typedef struct LdrRun
 /* The one transaction of an atomic package: everything, or nothing. */
 extern void ldr_publish(LdrRun *run);
 
+/* A commit under strong locks; how long they were held since that time, in microseconds. */
+extern int64 ldr_publish_commit(TimestampTz locked_at);
+
 /* The first and the last transaction of a package whose jobs commit one by one. */
 extern bool ldr_publish_tables(LdrRun *run); /* false: it was loaded already, all is done */
 extern void ldr_publish_end(LdrRun *run);
@@ -74,6 +77,12 @@ extern LdrPlan *ldr_create_staging(LdrRun *run, const LdrPlan *plan, List *table
 extern void ldr_create_lock(const LdrPlan *plan);
 extern void ldr_create_plan(LdrPlan *plan, bool create_indexes);
 extern void ldr_create_schema(const char *dataset);
+
+/*
+ * May code of this owner run as the role? A superuser has every role's rights, which is no reason
+ * to trust it; that of the dataset's owner runs anyway.
+ */
+extern bool ldr_create_trusts(Oid owner, Oid dataset);
 
 /* The name of the package's staging dataset. Raises 42602 if it cannot be used. */
 extern char *ldr_run_staging(const LdrRun *run);

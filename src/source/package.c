@@ -245,6 +245,12 @@ ldr_package_of_documents(const char *load_id, const char *schema, const char *st
 	return dir;
 }
 
+LdrPackageDir *
+ldr_package_of_file(void)
+{
+	return package_begin();
+}
+
 /* Names in a folder of the package; none if it does not exist. */
 static pg_noinline List *
 package_list(LdrPackageDir *dir, const char *folder)

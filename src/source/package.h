@@ -63,6 +63,9 @@ extern LdrStatus ldr_job_check_empty(const char *file_name, const LdrFileStamp *
 extern LdrPackageDir *ldr_package_of_documents(const char *load_id, const char *schema,
 											   const char *state);
 
+/* A sync's messages are one file, and there are no documents. Released with the current context. */
+extern LdrPackageDir *ldr_package_of_file(void);
+
 /*
  * The file at an address, which is a path on the server, or a URL of one, is the next job's: the
  * package's directory of jobs is the one it lies in. Checks that the current role may read there.

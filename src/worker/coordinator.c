@@ -32,11 +32,14 @@
 #include "publish/publish.h"
 #include "source/path.h"
 #include "source/spool.h"
+#include "worker/feed.h"
+#include "worker/sync.h"
 #include "worker/worker.h"
 
 #define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
 
 int64		ldr_worker_package = 0;
+static dsm_handle coordinator_feed = 0; /* that this process has attached to */
 
 /* Raise 57014 if somebody asked to cancel the package in hand. Cheap enough for a loop. */
 void
@@ -190,6 +193,18 @@ coordinator_count(const LdrPackage *package, bool flush)
 	ldr_xact_commit();
 }
 
+/* The package fails before it has begun. */
+static void
+coordinator_fail(const LdrPackage *package, ErrorData *edata)
+{
+	ldr_xact_begin();
+	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), edata);
+	ldr_stage_release(package->package_id);
+	ldr_event(package->package_id, "failed", NULL, "%s", edata->message);
+	ldr_notify(package->package_id, "failed");
+	ldr_xact_commit();
+}
+
 static void
 coordinator_give_up(const LdrPackage *package)
 {
@@ -199,12 +214,50 @@ coordinator_give_up(const LdrPackage *package)
 	edata.message = psprintf("package was interrupted %d times", package->attempts);
 	edata.detail = "loader.retry_attempts is exhausted.";
 	edata.hint = "Look into the server's log for what ended its workers, then call loader_resume.";
+	coordinator_fail(package, &edata);
+}
+
+/*
+ * Is the session that feeds the sync there? If not, nobody can go on with it: it has failed. If it
+ * is, but not with us, the worker that it waits for is on its way.
+ */
+static bool
+coordinator_is_fed(const LdrPackage *package)
+{
+	ErrorData	edata = {0};
+	bool		gone;
+
+	if (coordinator_feed != 0)
+		return true;
 	ldr_xact_begin();
-	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), &edata);
-	ldr_stage_release(package->package_id);
-	ldr_event(package->package_id, "failed", NULL, "%s", edata.message);
-	ldr_notify(package->package_id, "failed");
+	gone = ldr_feed_is_gone(package->package_id);
 	ldr_xact_commit();
+	edata.sqlerrcode = ERRCODE_CONNECTION_FAILURE;
+	edata.message = "the session that sent the messages has gone";
+	edata.detail = "The sync was interrupted, and its worker with it.";
+	edata.hint = "Open a new sync; the source goes on from the last state "
+		"(loader_airbyte_states).";
+	if (gone)
+		coordinator_fail(package, &edata);
+	return false;
+}
+
+/* A session waits for this worker, so it cannot wait for a slot. */
+static void
+coordinator_refuse_sync(const LdrWorkerArg *arg)
+{
+	ErrorData	edata = {0};
+	LdrPackage *package = coordinator_feed != 0 ? ldr_worker_fetch(arg) : NULL;
+
+	if (package == NULL)
+		return;
+	ldr_worker_become(package);
+	edata.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+	edata.message = psprintf("all %d workers of loader are busy", ldr_max_workers);
+	edata.detail = "A sync cannot wait for one.";
+	edata.hint = "Try again later, or raise loader.max_workers.";
+	coordinator_fail(package, &edata);
+	ldr_feed_detach();
 }
 
 /*
@@ -379,6 +432,11 @@ coordinator_attempt(LdrRun *run)
 	uint64		bytes = 0;
 	ListCell   *lc;
 
+	if (run->package->catalog)
+	{
+		ldr_sync_run(run, coordinator_feed != 0);
+		return;
+	}
 	ldr_xact_begin();
 	MemoryContextSwitchTo(run->cxt);
 	run->options = ldr_options_from_json(run->package->options);
@@ -420,7 +478,8 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 		return false;
 	}
 	cancelled = ldr_package_cancel_requested(id) || edata->sqlerrcode == ERRCODE_QUERY_CANCELED;
-	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts;
+	again = !cancelled && ldr_error_is_transient(edata) && attempt < ldr_retry_attempts &&
+		coordinator_feed == 0;	/* whose messages come once */
 	state = cancelled ? "cancelled" : "failed";
 	/* an error in a statement of ours does not say which one */
 	if (run->job && strcmp(run->job->kind, "load") != 0 && edata->detail == NULL)
@@ -536,7 +595,7 @@ coordinator_done_with(const LdrPackage *package)
 {
 	const LdrPackage *now;
 
-	if (!ldr_spool_concerns(package->source))
+	if (package->source == NULL || !ldr_spool_concerns(package->source))
 		return;
 	now = ldr_package_get(package->package_id, true);
 	if (now && strcmp(now->state, "loaded") == 0)
@@ -573,16 +632,23 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	LdrPackage *package;
 
 	MemoryContextSwitchTo(cxt);
+	if (arg->feed != 0 && ldr_feed_attach(arg->feed))
+		coordinator_feed = arg->feed;
 	if (!coordinator_enter(arg))
+	{
+		coordinator_refuse_sync(arg);
 		return;
+	}
 	package = ldr_worker_fetch(arg);
 	if (package)
 	{
 		pgstat_report_activity(STATE_RUNNING, psprintf("loading package " INT64_FORMAT " from %s",
-													   package->package_id, package->source));
+													   package->package_id, package->source
+													   ? package->source : "a session"));
 		ldr_worker_become(package);
 		MemoryContextSwitchTo(cxt);
-		if (!coordinator_is_our_turn(package))
+		if (strcmp(package->mode, LDR_MODE_STREAM) == 0
+			? !coordinator_is_fed(package) : !coordinator_is_our_turn(package))
 			package = NULL;
 		MemoryContextSwitchTo(cxt);
 	}
@@ -593,5 +659,6 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 			coordinator_load(package);
 		MemoryContextSwitchTo(cxt);
 	}
+	ldr_feed_detach();
 	coordinator_leave(arg->package_id, package);
 }

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "loader.h"
@@ -26,7 +27,9 @@ enum
 	CLASS_RECORD,				/* writes to dlt's own tables of a dataset, before the commit */
 	CLASS_SCAN,					/* scans a directory */
 	CLASS_JOB,					/* works on jobs of a package that commit one by one, shared */
-	CLASS_ENTER					/* enters a job of a package in job mode */
+	CLASS_ENTER,				/* enters a job of a package in job mode */
+	CLASS_FEED,					/* the session that a sync's messages come from */
+	CLASS_STREAM				/* a sync has a stream's table */
 };
 
 static int	slot_held = -1;
@@ -186,4 +189,70 @@ ldr_scan_lock(const char *directory)
 							   CLASS_SCAN);
 
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* For the session: messages of the sync come from here. */
+void
+ldr_feed_lock(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_FEED);
+
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
+void
+ldr_feed_unlock(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_FEED);
+
+	if (ldr_lock_is_held(&tag, ExclusiveLock))
+		LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* Has the session that fed a sync gone? Until the end of the transaction it does not come back. */
+bool
+ldr_feed_is_gone(int64 package_id)
+{
+	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_FEED);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */
+
+/* Have the table of a stream for a sync, until ldr_streams_unlock. False if another one has it. */
+bool
+ldr_stream_lock(const char *dataset, const char *table)
+{
+	uint64		id = hash_bytes_extended((const unsigned char *) table, strlen(table),
+										 hash_bytes_extended((const unsigned char *) dataset,
+															 strlen(dataset), 0));
+	LOCKTAG		tag = lock_tag(MyDatabaseId, id, CLASS_STREAM);
+	MemoryContext old;
+	uint64	   *copy;
+
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	copy = palloc(sizeof(uint64));
+	*copy = id;
+	streams_locked = lappend(streams_locked, copy);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+void
+ldr_streams_unlock(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, streams_locked)
+	{
+		LOCKTAG		tag = lock_tag(MyDatabaseId, *(uint64 *) lfirst(lc), CLASS_STREAM);
+
+		if (ldr_lock_is_held(&tag, ExclusiveLock))
+			LockRelease(&tag, ExclusiveLock, true);
+	}
+	list_free_deep(streams_locked);
+	streams_locked = NIL;
 }

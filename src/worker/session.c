@@ -53,6 +53,7 @@ session_describe(const LdrPackageDir *dir, const char *dataset, const LdrOptions
 	package->dataset = pstrdup(dataset);
 	package->pipeline_name = dir->state->pipeline_name;
 	package->destination_name = options->destination_name;
+	package->mode = LDR_MODE_JOB;
 	package->options = ldr_options_to_json(options);
 	package->settings = "{}";
 	package->role = GetUserId();

@@ -130,6 +130,23 @@ ldr_package_start(const LdrPackage *package, bool same_transaction, bool asked)
 	return handle;
 }
 
+/* Start the worker of a sync that this session will feed, when the transaction has committed. */
+BackgroundWorkerHandle *
+ldr_sync_start(const LdrPackage *package, dsm_handle feed)
+{
+	LdrWorkerArg arg = {0};
+
+	arg.kind = LDR_COORDINATOR;
+	arg.db = MyDatabaseId;
+	arg.role = package->role;
+	arg.package_id = package->package_id;
+	arg.asked = true;
+	arg.feed = feed;
+	arg.caller_xid = GetTopTransactionId();
+	start_remember();
+	return ldr_worker_start(&arg);
+}
+
 /*
  * Start whatever was started before, has not ended, does not run, and need not wait for another
  * package; no more than there are slots. Returns how many. Caller is in a transaction; with

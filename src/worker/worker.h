@@ -14,6 +14,7 @@
 #include "options.h"
 #include "postmaster/bgworker.h"
 #include "source/package.h"
+#include "storage/dsm.h"
 
 typedef enum LdrWorkerKind
 {
@@ -31,6 +32,7 @@ typedef struct LdrWorkerArg
 	int64		package_id;
 	TransactionId caller_xid;	/* wait for its end first; invalid: none */
 	bool		asked;			/* somebody asks for this package now; else it was found waiting */
+	dsm_handle	feed;			/* of a sync whose messages a session sends; 0: none */
 } LdrWorkerArg;
 
 StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra");
@@ -39,6 +41,7 @@ StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra"
 extern BackgroundWorkerHandle *ldr_worker_start(const LdrWorkerArg *arg);
 extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool same_transaction,
 												 bool asked);
+extern BackgroundWorkerHandle *ldr_sync_start(const LdrPackage *package, dsm_handle feed);
 extern int	ldr_start_waiting(bool same_transaction);
 extern void ldr_scout_at_end(void);
 extern bool ldr_package_begin(LdrPackage *package, bool slots);
@@ -61,6 +64,11 @@ typedef enum LdrDatasetLock
 
 extern void ldr_dataset_lock(const char *dataset, LdrDatasetLock which);
 extern bool ldr_scan_lock(const char *directory);
+extern void ldr_feed_lock(int64 package_id);
+extern void ldr_feed_unlock(int64 package_id);
+extern bool ldr_feed_is_gone(int64 package_id);
+extern bool ldr_stream_lock(const char *dataset, const char *table);
+extern void ldr_streams_unlock(void);
 
 /* environment.c: identity and settings */
 extern char *ldr_environment_collect(void);
