@@ -1,8 +1,8 @@
 /*
  * reader/airbyte_state.c: STATE messages, and how they are given back. No postgres.h.
  *
- * What a state says is opaque: values stay as they are, byte for byte. Only the members of the state
- * object itself are put in order.
+ * What a state says is opaque: values stay as they are, byte for byte. Only the members of the
+ * state object itself are put in order.
  */
 #include "reader/airbyte_parts.h"
 
