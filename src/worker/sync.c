@@ -215,6 +215,18 @@ sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 	ldr_sync_record(sync, s, m);
 }
 
+/* A state that says of what it is one. */
+static void
+sync_state(Sync *sync, SyncStream *s, const LdrMessage *m)
+{
+	if (m->state_kind == LDR_STATE_STREAM && m->name.kind != LDR_STRING)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a state of type STREAM does not name its stream"),
+				 errhint("The source must put a stream_descriptor into it.")));
+	ldr_sync_state(sync, s, m);
+}
+
 static void
 sync_source_error(Sync *sync, const LdrMessage *m)
 {
@@ -254,7 +266,7 @@ sync_message(Sync *sync, const LdrMessage *m)
 			sync_record(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATE:
-			ldr_sync_state(sync, s, m);
+			sync_state(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATUS:
 			sync_status(sync, s, m->status);
