@@ -93,6 +93,7 @@ missing_of()
 			make | perl | python3) command -v "$what" >/dev/null ;;
 			libc6-dev) has_header stdio.h ;;
 			libjansson-dev) has_header jansson.h ;;
+			libpq-dev) [ -f "$("$pg_config" --includedir 2>/dev/null)/libpq-fe.h" ] ;;
 			zlib1g-dev) has_header zlib.h ;;
 			libzstd-dev) has_header zstd.h ;;
 			libarchive-dev) has_header archive.h ;;

@@ -13,7 +13,7 @@
 
 choose_server
 # shellcheck disable=SC2046
-setup $(base_packages) perl -- libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron" \
+setup $(base_packages) perl -- libpq-dev libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron" \
 	"postgresql-$pg_major-postgis-3"
 [ -z "${CI:-}" ] || WERROR=1
 make_work

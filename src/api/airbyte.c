@@ -608,7 +608,9 @@ loader_airbyte_close(PG_FUNCTION_ARGS)
 	bool		was_cut_off = sync->cut_off;
 
 	sync->cut_off = true;		/* if this call is interrupted */
-	if (!was_cut_off)
+	if (was_cut_off)
+		ldr_feed_cut(sync->feed);
+	else
 		(void) ldr_feed_finish(sync->feed);
 	answers = ldr_feed_answers(sync->feed);
 	sync_drop(sync);
