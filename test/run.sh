@@ -238,12 +238,34 @@ step_client()
 {
 	need_server
 	has_venv || skip_step "python3-venv is missing"
-	local restart
-	restart="$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
-	[ "$(id -u)" != 0 ] || restart="runuser -u $server_user -- $restart"
 	mkdir -p "$work/client"
-	LOADER_TEST_RESTART=$restart timeout -k 10 3600 test/client/run.sh "$work/client"
+	LOADER_TEST_RESTART=$(restart_command) timeout -k 10 3600 test/client/run.sh "$work/client"
 }
+
+# A command that crashes the server and starts it again, for tests that need one.
+restart_command()
+{
+	[ "$(id -u)" != 0 ] || printf 'runuser -u %s -- ' "$server_user"
+	echo "$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
+}
+
+# airbyte_tests WHICH: of the Airbyte destination, with a Python environment of their own.
+airbyte_tests()
+{
+	need_server
+	has_venv || skip_step "python3-venv is missing"
+	LOADER_TEST_RESTART=$(restart_command) timeout -k 10 900 test/airbyte/run.sh "$work/airbyte" \
+		"$("$pg_config" --bindir)/destination-loader" "$1"
+}
+
+step_airbyte()
+{
+	python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
+		skip_step "PyAirbyte and what it needs are pinned for Python 3.11 and 3.12"
+	airbyte_tests pyairbyte
+}
+
+step_airbyte_streams() { airbyte_tests streams; }
 
 step_other_servers()
 {
@@ -264,6 +286,8 @@ run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step client 'the Python client, with dlt'
+run_step airbyte 'PyAirbyte drives the connector'
+run_step airbyte_streams 'Airbyte streams, cut and killed'
 run_step storage "storage functions beside dlt's own client"
 run_step client_package 'the oracle through the client, whole packages'
 run_step client_job 'the oracle through the client, file by file'

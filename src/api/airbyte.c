@@ -381,7 +381,7 @@ sync_drop_dead(void)
 	{
 		OpenSync   *sync = lfirst(lc);
 
-		if (sync->opened_in != MyProc->lxid && ldr_package_get(sync->package_id, true) == NULL)
+		if (sync->opened_in != ldr_my_lxid() && ldr_package_get(sync->package_id, true) == NULL)
 			sync_drop(sync);
 	}
 }
@@ -395,7 +395,7 @@ sync_start(LdrPackage *package)
 	dsm_handle	handle;
 
 	sync->package_id = package->package_id;
-	sync->opened_in = MyProc->lxid;
+	sync->opened_in = ldr_my_lxid();
 	sync->feed = ldr_feed_make(&handle);
 	open_syncs = lappend(open_syncs, sync);
 	MemoryContextSwitchTo(old);
@@ -463,7 +463,7 @@ sync_of_call(int64 package_id, const char *function)
 				 errhint("Messages go to the sync from the session that called "
 						 "loader_airbyte_open.")));
 	}
-	if (sync->opened_in == MyProc->lxid)
+	if (sync->opened_in == ldr_my_lxid())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("package " INT64_FORMAT " was opened in this transaction", package_id),

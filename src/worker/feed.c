@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "worker/feed.h"
+#include "worker/worker.h"
 
 #define FEED_MAGIC		0x6c646664
 #define FEED_IN_SIZE	(1024 * 1024)	/* so far a session can be ahead of its worker */
@@ -370,5 +371,8 @@ ldr_feed_answer(const char *text)
 		if (result != SHM_MQ_WOULD_BLOCK)
 			return;				/* of a session that has gone, reading says so */
 		feed_wait(FEED_LOOK_MS);
+		ldr_xact_begin();
+		ldr_check_cancel();
+		ldr_xact_commit();
 	}
 }

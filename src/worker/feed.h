@@ -64,7 +64,10 @@ extern bool ldr_feed_attach(dsm_handle handle);
  */
 extern LdrSource *ldr_feed_source(LdrFeedIdleFn idle, void *arg);
 
-/* Hand an answer to the session, waiting while it does not take them. Nothing if it has gone. */
+/*
+ * Hand an answer to the session, waiting while it does not take them. Nothing if it has gone. Not in
+ * a transaction. Raises 57014 if the package is cancelled meanwhile.
+ */
 extern void ldr_feed_answer(const char *text);
 
 /* The worker will say no more. */

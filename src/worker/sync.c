@@ -231,8 +231,9 @@ sync_is_known(const Sync *sync, const SyncStream *s, const LdrMessage *m)
 {
 	if (!sync->from_file)
 		return false;
+	/* a stream whose end was committed, but not what follows from it, ends again */
 	if (s)
-		return s->t.done || m->line <= s->skip_to;
+		return s->t.done || (m->kind != LDR_MESSAGE_STATUS && m->line <= s->skip_to);
 	/* a state of the whole source has covered all streams alike */
 	return m->kind == LDR_MESSAGE_STATE && m->state_kind != LDR_STATE_STREAM &&
 		sync->nstreams > 0 && m->line <= sync->streams[0].skip_to;
@@ -305,6 +306,8 @@ sync_idle(void *arg)
 {
 	Sync	   *sync = arg;
 
+	if (sync->reader)
+		ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 	if (sync->direct == NULL && sync->states != NIL)
 		ldr_sync_commit(sync);
 	if (sync->in_xact)

@@ -70,8 +70,9 @@ static void
 fuzz_same(const FuzzResult *large, const FuzzResult *small, size_t window)
 {
 	/* the excerpt may be shorter, as a small window does not have the rest of the line yet */
-	if (large->status != small->status || large->rows != small->rows || large->hash != small->hash ||
-		large->err.line != small->err.line || large->err.column_no != small->err.column_no ||
+	if (large->status != small->status || large->rows != small->rows ||
+		large->hash != small->hash || large->err.line != small->err.line ||
+		large->err.column_no != small->err.column_no ||
 		strcmp(large->err.column, small->err.column) != 0 ||
 		strcmp(large->err.message, small->err.message) != 0)
 	{

@@ -103,7 +103,7 @@ sub grant_loader
 
 	$node->safe_psql($database || 'postgres', qq{
 		GRANT EXECUTE ON PROCEDURE loader_run TO $role;
-		GRANT EXECUTE ON FUNCTION loader_plan, loader_register, loader_scan, loader_start(bigint),
+		GRANT EXECUTE ON FUNCTION loader_plan, loader_register($long), loader_scan, loader_start(bigint),
 			loader_start($long), loader_wait, loader_cancel, loader_resume, loader_forget, loader_upload,
 			loader_upload_drop TO $role;});
 	return;

@@ -8,13 +8,13 @@ static const LdrColumnName users[] = {{"id", false}, {"name", false}, {"js", tru
 {"Mixed", false}, {"q\"\\\n", false}};
 static const LdrColumnName other_users[] = {{"name", true}, {"id", false}};
 static const LdrColumnName cases_of[] = {{"Id", false}, {"ID", false}, {"Only", false},
-{"\xC3\x84", false}};
+{"\xC3\x84", false}, {"a\"b", false}};
 
 static const LdrMessageStream streams[] = {
 	{"users", NULL, users, 5},
 	{"users", "ns", other_users, 2},
 	{"orders", "ns", users, 1},
-	{"cases", "", cases_of, 4},
+	{"cases", "", cases_of, 5},
 	{"a\"b\xE2\x82\xAC", NULL, users, 1},
 	{"empty", NULL, NULL, 0},
 	{"users", "ns2", users, 2},
@@ -57,7 +57,8 @@ static const MessagesCase records[] = {
 		"1 " USERS "b:1|A|A|b:2|A\n2 " USERS "b:3|A|A|b:4|A\n3 " USERS "b:5|A|A|b:6|A\n"
 	"4 " USERS "b:7|A|A|b:8|A\n", LDR_OK, 0, NULL},
 	{REC("{\"ID\":1,\"id\":2}") REC("{\"id\":2,\"ID\":1}") REC("{\"iD\":1,\"id\":2,\"ID\":3}")
-		REC("{\"iD\":1,\"ID\":2}") REC("{\"id\":null,\"ID\":3}") REC("{\"id\":4,\"ID\":\"\\ud800\"}"),
+		REC("{\"iD\":1,\"ID\":2}") REC("{\"id\":null,\"ID\":3}")
+		REC("{\"id\":4,\"ID\":\"\\ud800\"}"),
 		0,
 		"1 " USERS "b:2|A|A|A|A\n2 " USERS "b:2|A|A|A|A\n3 " USERS "b:2|A|A|A|A\n"
 		"4 " USERS "b:2|A|A|A|A\n5 " USERS "N|A|A|A|A\n6 " USERS "b:4|A|A|A|A\n", LDR_OK, 0,
@@ -66,7 +67,7 @@ static const MessagesCase records[] = {
 	{"{\"type\":\"RECORD\",\"record\":{\"stream\":\"cases\",\"data\":{\"id\":1,\"Id\":2,\"ID\":3,"
 		"\"iD\":4,\"ONLY\":5,\"\xC3\xA4\":6}}}\n"
 		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"cases\",\"data\":{\"id\":1,\"only\":2,"
-	"\"\\u00c4\":3}}}\n", 0, "1 record 3 cases b:2|b:3|b:5|A\n2 record 3 cases A|A|b:2|b:3\n",
+	"\"\\u00c4\":3}}}\n", 0, "1 record 3 cases b:2|b:3|b:5|A|A\n2 record 3 cases A|A|b:2|b:3|A\n",
 	LDR_OK, 0, NULL},
 	/* the last of two equal keys counts */
 	{REC("{\"id\":1,\"id\":\"x\"}") REC("{\"id\":1,\"id\":null}")
@@ -108,7 +109,8 @@ static const MessagesCase records[] = {
 	"7 record 4 a\"b\xE2\x82\xAC b:1\n", LDR_OK, 0, NULL},
 	/* names that are not text */
 	{"{\"type\":\"RECORD\",\"record\":{\"stream\":\"\\ud800\",\"data\":{\"id\":1}}}\n"
-		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"users\",\"namespace\":\"\\ud800\",\"data\":{}}}\n"
+		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"users\",\"namespace\":\"\\ud800\","
+		"\"data\":{}}}\n"
 	"{\"type\":\"RECORD\",\"record\":{\"stream\":12,\"namespace\":[],\"data\":{}}}\n", 0,
 	"1 record -1 i:\"\\ud800\"\n2 record -1 users@\"\\ud800\"\n3 record -1 i:12@[]\n", LDR_OK, 0,
 	NULL},
@@ -151,7 +153,8 @@ static const MessagesCase records[] = {
 		"\"emitted_at\":1795377950800,\"meta\":{\"changes\":null},\"file_reference\":{\"a\":1}}}\n"
 		"{\"record\":{\"meta\":{\"x\":1,\"changes\":[{\"field\":\"id\",\"change\":\"NULLED\"}] },"
 		"\"emitted_at\":1,\"data\":{},\"stream\":\"users\"},\"type\":\"RECORD\"}\n"
-		"{\"record\":{\"meta\":{\"changes\":[1],\"changes\":[\t]},\"data\":{},\"stream\":\"users\"},"
+		"{\"record\":{\"meta\":{\"changes\":[1],\"changes\":[\t]},\"data\":{},"
+		"\"stream\":\"users\"},"
 		"\"type\":\"RECORD\"}\n"
 		"{\"record\":{\"meta\":{\"changes\":{}},\"data\":{},\"stream\":\"users\"},"
 		"\"type\":\"RECORD\"}\n"
@@ -170,13 +173,14 @@ static const MessagesCase records[] = {
 		"7 record 5 empty at 1795377950800000\n8 record 5 empty at 1795377950800000\n"
 	"9 record 5 empty at 1795377950800000\n", LDR_OK, 0, NULL},
 	{AT("-1") AT("-1000000000000") AT("-62135596800") AT("-210866803200") AT("-210866803200001")
-		AT("0.0000004") AT("0.0000005") AT("-0.0000005") AT("-0") AT("0e9") AT("1e-400")
+		AT("0.0000004") AT("0.0000005") AT("-0.0000005") AT("0.00000009")
+		AT("-0") AT("0e9") AT("1e-400")
 		AT("17953779510000000000000000000e-19"), 0,
 		"1 record 5 empty at -1000000\n2 record 5 empty at -1000000000000000\n"
 		"3 record 5 empty at -62135596800000000\n4 record 5 empty at -210866803200000\n"
 		"5 record 5 empty\n6 record 5 empty at 0\n7 record 5 empty at 1\n8 record 5 empty at -1\n"
 		"9 record 5 empty at 0\n10 record 5 empty at 0\n11 record 5 empty at 0\n"
-	"12 record 5 empty at 1795377951000000\n", LDR_OK, 0, NULL},
+	"12 record 5 empty at 0\n13 record 5 empty at 1795377951000000\n", LDR_OK, 0, NULL},
 	{AT("9223372036854775") AT("9223372036854776") AT("1e300") AT("-1e300") AT("1e99999999999")
 		AT("99999999999999999999999999") AT("true") AT("{}") AT("[1]") AT("\"\"") AT("\"x\"")
 		AT("\"2026-01-01\"") AT("\"\\ud800\""), 0,
@@ -247,7 +251,8 @@ static const MessagesCase others[] = {
 	{STATE("{\"type\":\"STREAM\"}") STATE("{\"type\":\"STREAM\",\"stream\":[]}")
 		STATE("{\"type\":\"STREAM\",\"stream\":{\"stream_descriptor\":\"users\"}}")
 		STATE("{\"type\":\"STREAM\",\"stream\":{\"stream_descriptor\":{\"name\":\"zz\"}}}")
-		STATE("{\"type\":\"STREAM\",\"stream\":{\"stream_descriptor\":{\"name\":\"\\u0075sers\"}}}"),
+		STATE("{\"type\":\"STREAM\",\"stream\":{\"stream_descriptor\":"
+			  "{\"name\":\"\\u0075sers\"}}}"),
 		0,
 		"1 state STREAM -1 - {\"type\":\"STREAM\"}\n"
 		"2 state STREAM -1 - {\"type\":\"STREAM\",\"stream\":[]}\n"
@@ -258,8 +263,8 @@ static const MessagesCase others[] = {
 	"{\"name\":\"\\u0075sers\"}}}\n", LDR_OK, 0, NULL},
 	/* members that come twice: the last one, whatever its key looks like */
 	{STATE("{\"x\":1,\"type\":\"GLOBAL\",\"y\":2,\"\\u0078\":3,\"y\":null,\"type\":\"STREAM\","
-		   "\"\\\"\\ud800\\\"\":4,\"\\ud800\":5,\"\\ud800\":6,\"\":7,\"\":8}"), 0,
-		"1 state STREAM -1 - {\"type\":\"STREAM\",\"\\u0078\":3,\"\\\"\\ud800\\\"\":4,"
+		   "\"\\\"\\\\ud800\\\"\":4,\"\\ud800\":5,\"\\ud800\":6,\"\":7,\"\":8}"), 0,
+		"1 state STREAM -1 - {\"type\":\"STREAM\",\"\\u0078\":3,\"\\\"\\\\ud800\\\"\":4,"
 		"\"\\ud800\":6,\"\":8}\n", LDR_OK, 0,
 	NULL},
 	/* traces */
@@ -307,9 +312,11 @@ static const MessagesCase others[] = {
 	{"\xEF\xBB\xBF", 0, "", LDR_OK, 0, NULL},
 	{"{\"type\":\"CONTROL\"}", 0, "1 control\n", LDR_OK, 0, NULL},
 	/* lines that are no message at all */
-	{"hello\n  at x(y)\r\n[{\"type\":\"LOG\"}]\n\xFF\n1\n\"{}\"\n\0x\n\r{}\n\xEF\xBB\xBF{}\nbye", 59,
+	{"hello\n  at x(y)\r\n[{\"type\":\"LOG\"}]\n\xFF\n1\n\"{}\"\n\0x\n\r{}\n"
+	"\xEF\xBB\xBF{}\nbye", 59,
 		"1 text s:hello\n2 text s:  at x(y)\n3 text s:[{\"type\":\"LOG\"}]\n4 text s:\xFF\n"
-		"5 text s:1\n6 text s:\"{}\"\n7 text s:%x\n8 other\n9 text s:\xEF\xBB\xBF{}\n10 text s:bye\n",
+		"5 text s:1\n6 text s:\"{}\"\n7 text s:%x\n8 other\n9 text s:\xEF\xBB\xBF{}\n"
+	"10 text s:bye\n",
 	LDR_OK, 0, NULL},
 };
 
@@ -323,7 +330,8 @@ static const MessagesCase broken[] = {
 	LDR_UNEXPECTED, 1, ""},
 	{"{\"type\":\"RECORD\",\"record\":[]}\n", 0, "", LDR_UNEXPECTED, 1, ""},
 	{"{\"type\":\"RECORD\",\"record\":{\"data\":{}}}\n", 0, "", LDR_UNEXPECTED, 1, ""},
-	{"{\"type\":\"RECORD\",\"record\":{\"stream\":null,\"data\":{}}}\n", 0, "", LDR_UNEXPECTED, 1, ""},
+	{"{\"type\":\"RECORD\",\"record\":{\"stream\":null,\"data\":{}}}\n", 0, "",
+	LDR_UNEXPECTED, 1, ""},
 	{"{\"type\":\"RECORD\",\"record\":{\"stream\":\"users\"}}\n", 0, "", LDR_UNEXPECTED, 1, ""},
 	{REC("null"), 0, "", LDR_UNEXPECTED, 1, ""},
 	{REC("[{\"id\":1}]"), 0, "", LDR_UNEXPECTED, 1, ""},
@@ -365,6 +373,10 @@ static const MessagesCase broken[] = {
 	{REC("{\"id\":1 \"name\":2}"), 0, "", LDR_UNEXPECTED, 1, "id"},
 	{REC("{\"id\":1,\"zz\":-}"), 0, "", LDR_UNEXPECTED, 1, ""},
 	{REC("{\"id\":1,}"), 0, "", LDR_UNEXPECTED, 1, ""},
+	/* as long as the name that was expected, and the same bytes */
+	{"{\"type\":\"RECORD\",\"record\":{\"stream\":\"cases\",\"data\":{\"a\\\"b\":1}}}\n"
+		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"cases\",\"data\":{\"a\"b\":1}}}\n", 0,
+	"1 record 3 cases A|A|A|A|b:1\n", LDR_UNEXPECTED, 2, ""},
 	{REC("{,}"), 0, "", LDR_UNEXPECTED, 1, ""},
 	{"{\"type\":\"RECORD\",\"record\":{\"stream\":\"users\",\"data\":{\"id\":1}\n", 0, "",
 	LDR_UNEXPECTED, 1, ""},
@@ -458,7 +470,8 @@ test_limits(void)
 {
 	static const char data[] =
 		REC("{\"id\":\"123456789\",\"name\":\"\\n2345678\",\"js\":[1,2,3,4],\"mixed\":123456789}")
-		REC("{\"id\":\"1234567890\",\"name\":\"\\n234567890\",\"js\":[1,2,3,45],\"mixed\":1234567890}")
+		REC("{\"id\":\"1234567890\",\"name\":\"\\n234567890\",\"js\":[1,2,3,45],"
+			"\"mixed\":1234567890}")
 		REC("{\"id\":\"123456789\\n\",\"name\":\"\\n234567890\\ud800\",\"js\":\"\\u0031\\u0031\"}");
 	LdrReaderLimits saved = ldr_reader_limits;
 	Rows		got;
@@ -490,6 +503,65 @@ test_limits(void)
 		rows_free(&got);
 	}
 	ldr_reader_limits = saved;
+}
+
+/*
+ * A long value that is decoded once more, for the columns of the stream that it really is. The line
+ * before it makes for the wrong guess.
+ */
+static void
+test_decoded_twice(void)
+{
+	static const char head[] =
+		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"us\\u0065rs\",\"data\":{\"id\":1}}}\n"
+		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"us\\u0065rs\",\"data\":{\"id\":\"\\n";
+	static const char want[] = "1 " USERS "b:1|A|A|A|A\n2 record 6 users@ns2 s:~x";
+	Rows		file = {0};
+	Rows		got;
+
+	rows_put(&file, head, sizeof(head) - 1);
+	for (int i = 0; i < 20000; i++)
+		rows_put(&file, "x", 1);
+	messages_printf(&file, "\"},\"namespace\":\"ns2\"}}\n");
+	got = messages_read(file.text, file.len, &options);
+	CHECK_INT(got.status, LDR_END);
+	CHECK(strncmp(got.text, want, sizeof(want) - 1) == 0);
+	CHECK_INT(strspn(got.text + sizeof(want) - 2, "x"), 20000);
+	CHECK_STR(got.text + sizeof(want) - 2 + 20000, "|A\n");
+	rows_free(&got);
+	rows_free(&file);
+}
+
+/* Huge messages of each kind, and small ones between them, which find less memory than before. */
+static void
+test_huge(void)
+{
+	static const char *const heads[] = {
+		"{\"type\":\"RECORD\",\"record\":{\"stream\":\"users\",\"data\":{\"id\":\"\\n",
+		"{\"type\":\"STATE\",\"state\":{\"data\":\"",
+		"{\"type\":\"LOG\",\"log\":{\"message\":\"\\t",
+	"text "};
+	static const char *const tails[] = {"\"}}}\n", "\"}}\n", "\"}}\n", "\n"};
+	const size_t size = 3 * 1024 * 1024;
+	Rows		file = {0};
+	Rows		got;
+	const char *p;
+
+	for (int i = 0; i < 12; i++)
+	{
+		rows_put(&file, heads[i % 4], strlen(heads[i % 4]));
+		for (size_t j = 0; j < (i / 4 % 2 ? 1 : size); j++)
+			rows_put(&file, "z", 1);
+		rows_put(&file, tails[i % 4], strlen(tails[i % 4]));
+	}
+	got = messages_read(file.text, file.len, &options);
+	CHECK_INT(got.status, LDR_END);
+	CHECK_INT(got.n, 12);
+	p = got.text;
+	for (int i = 0; i < got.n; i++, p = strchr(p, '\n') + 1)
+		CHECK_INT(strspn(strchr(p, 'z'), "z"), i / 4 % 2 ? 1 : size);
+	rows_free(&got);
+	rows_free(&file);
 }
 
 /* Many streams, whose records come in turns, with columns that differ. */
@@ -581,14 +653,15 @@ piece_consumed(const LdrSource *self)
 static void
 test_slow_source(void)
 {
-	static const char *const pieces[] = {"{\"type\":", "\"CON", "TROL\"}", "\n", "\n", "text\n{}\n{\"type",
-	"\":\"LOG\"}\n{", "}\nx", NULL};
+	static const char *const pieces[] = {"{\"type\":", "\"CON", "TROL\"}", "\n", "\n",
+		"text\n{}\n{\"type", "\":\"LOG\"}\n{", "}\nx", NULL};
 	static const struct
 	{
 		LdrMessageKind kind;
 		int			given;
-	}			want[] = {{LDR_MESSAGE_CONTROL, 4}, {LDR_MESSAGE_NOT_JSON, 6}, {LDR_MESSAGE_OTHER, 6},
-	{LDR_MESSAGE_LOG, 7}, {LDR_MESSAGE_OTHER, 8}, {LDR_MESSAGE_NOT_JSON, 8}};
+	}			want[] = {{LDR_MESSAGE_CONTROL, 4}, {LDR_MESSAGE_NOT_JSON, 6},
+	{LDR_MESSAGE_OTHER, 6}, {LDR_MESSAGE_LOG, 7}, {LDR_MESSAGE_OTHER, 8},
+	{LDR_MESSAGE_NOT_JSON, 8}};
 	PieceSource source = {{piece_read, piece_close, piece_consumed}, pieces, 0};
 	LdrError	err = {0};
 	LdrAirbyteReader *r = ldr_airbyte_open(&source.base, streams, 1, &err);
@@ -645,6 +718,8 @@ main(void)
 	test_errors();
 	test_depth();
 	test_limits();
+	test_decoded_twice();
+	test_huge();
 	test_many_streams();
 	test_slow_source();
 	test_failing_source();

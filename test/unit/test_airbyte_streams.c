@@ -162,7 +162,7 @@ typedef enum Form
 	FORM_NULLS,					/* every key there is, as PyAirbyte writes them */
 	FORM_DATA_FIRST,			/* data before stream, the payload before its type */
 	FORM_BACKWARDS,				/* the members of data in reverse */
-	FORM_UPPER,					/* names of properties in other letters, and some that nobody knows */
+	FORM_UPPER,					/* names of properties in capitals, and one that nobody knows */
 	FORM_ESCAPED,				/* no byte that is not ASCII */
 	FORM_LAST
 } Form;
