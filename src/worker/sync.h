@@ -45,6 +45,7 @@ typedef struct SyncStream
 	double		byte_estimate;
 	TimestampTz started_at;
 	int64		skip_to;		/* line up to which an attempt before has committed */
+	bool		skip_all;		/* it also did what follows from the status that it saw last */
 	BufFile    *spool;			/* records that are not covered, one a line; NULL: none */
 	int64		spool_read;		/* bytes of it that have been written to the table */
 	int64		spool_end;

@@ -359,6 +359,7 @@ ldr_sync_finish_complete(Sync *sync)
 			continue;
 		ldr_sync_commit(sync);
 		s->covered.status = "complete";
+		s->covered.finished = s->counts.finished = true;
 		sync->about = s;
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
