@@ -222,7 +222,14 @@ sync_source_error(Sync *sync, const LdrMessage *m)
 	MemoryContext old = MemoryContextSwitchTo(sync->run->cxt);
 
 	if (m->text.kind != LDR_NULL)
-		sync->source_error = ldr_printable(pnstrdup(m->text.data, Min(m->text.len, 1000)));
+	{
+		char	   *text = pnstrdup(m->text.data, Min(m->text.len, 1000));
+
+		if (sync->source_error)
+			pfree(sync->source_error);
+		sync->source_error = ldr_printable(text);
+		pfree(text);
+	}
 	MemoryContextSwitchTo(old);
 }
 

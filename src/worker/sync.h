@@ -23,7 +23,7 @@ struct SyncWriter;
 typedef struct SyncState
 {
 	char	   *answer;			/* with its counts, for the client; UTF-8 */
-	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept */
+	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept, or a later one is */
 	struct SyncStream *stream;	/* NULL: of the whole source, or of a stream that is unknown */
 } SyncState;
 
@@ -50,6 +50,7 @@ typedef struct SyncStream
 	int64		spool_read;		/* bytes of it that have been written to the table */
 	int64		spool_end;
 	List	   *marks;			/* of SyncMark */
+	SyncState  *last_state;		/* of those that wait for the next commit; NULL: none */
 	bool		changed;		/* there is something to record with the next commit */
 	bool		finish;			/* complete: to be brought into the table */
 } SyncStream;
@@ -76,6 +77,7 @@ typedef struct Sync
 	ResourceOwner xact_owner;
 	struct SyncWriter *writer;	/* of the one table that is written to; NULL: none */
 	List	   *states;			/* of SyncState: covered, and answered after the commit */
+	SyncState  *last_state;		/* of the whole source, as in SyncStream */
 	/* totals */
 	int64		records;
 	int64		since_global;

@@ -158,6 +158,23 @@ commit_answer(const LdrField *state, int64 records)
 					(int) state->len - 1, state->data, state->len > 2 ? "," : "", records);
 }
 
+/*
+ * What waits is committed together: of one stream only the last state need be kept. (Each would be
+ * a version of the same row, and all of them be looked at for each.)
+ */
+static void
+commit_supersede(Sync *sync, SyncStream *s, SyncState *state)
+{
+	SyncState **last = s ? &s->last_state : &sync->last_state;
+
+	if (*last && (*last)->kept.state)
+	{
+		pfree((*last)->kept.state);
+		(*last)->kept.state = NULL;
+	}
+	*last = state;
+}
+
 static SyncState *
 commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 {
@@ -177,6 +194,8 @@ commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 		state->kept.state = pg_any_to_server(pnstrdup(m->state.data, m->state.len), m->state.len,
 											 PG_UTF8);
 	MemoryContextSwitchTo(old);
+	if (s || m->state_kind != LDR_STATE_STREAM)
+		commit_supersede(sync, s, state);
 	return state;
 }
 
@@ -302,6 +321,9 @@ ldr_sync_commit(Sync *sync)
 	}
 	list_free(sync->states);
 	sync->states = NIL;
+	sync->last_state = NULL;
+	for (int i = 0; i < sync->nstreams; i++)
+		sync->streams[i].last_state = NULL;
 	MemoryContextReset(sync->work_cxt);
 }
 
