@@ -48,6 +48,12 @@ SELECT stream, table_name, mode, status, records, states FROM loader.streams WHE
 SELECT loader_airbyte_states('src');
 SELECT loader_airbyte_states('src', streams => '{b}'), loader_airbyte_states('another'), loader_airbyte_states('src', 'elsewhere');
 SELECT dataset, pipeline_name, stream, state FROM loader.states WHERE stream IS NOT NULL;
+-- A state is given back as it came, also with codes that no text of the database can have.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('a', 'append', :'a')), 'codes') AS p \gset
+\set m 'a!{"at": "\\u0000 \\ud800"}\na=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT loader_airbyte_close(:p)::text ~ 'state" : "loaded"' AS loaded;
+SELECT loader_airbyte_states('codes');
 -- Not kept if the caller keeps them.
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('a', 'append', :'a')), 'own', store_state => false) AS p \gset
 \set m 'a!{"at": 4}\na=COMPLETE'

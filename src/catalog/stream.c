@@ -273,7 +273,8 @@ ldr_stream_state_put(const LdrPackage *package, const char *source_name, const L
 /*
  * The states of a source of the current role, as the source takes them: an array of states, a
  * legacy state's data as it is; "[]" if there are none. Names may be NULL: not said; streams, an
- * array of text or 0, are the names of those that are wanted.
+ * array of text or 0, are the names of those that are wanted. A state is looked into only where it
+ * must be: what JSON can say by codes is more than the database may be able to.
  */
 char *
 ldr_stream_states(const char *source_name, const char *destination_name, Datum streams)
@@ -286,7 +287,7 @@ ldr_stream_states(const char *source_name, const char *destination_name, Datum s
 	char		nulls[] = {' ', ' ', ' ', streams == (Datum) 0 ? 'n' : ' '};
 
 	ldr_catalog_execute("SELECT CASE WHEN min(kind) = 'legacy' "
-						"THEN (array_agg(state -> 'data'))[1]::text "
+						"THEN (array_agg(state -> 'data') FILTER (WHERE kind = 'legacy'))[1]::text "
 						"ELSE coalesce('[' || string_agg(state::text, ', ' "
 						"ORDER BY namespace, stream) || ']', '[]') END "
 						"FROM loader.stream_state WHERE role_name = $1 AND destination_name = $2 "
