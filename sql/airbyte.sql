@@ -48,6 +48,12 @@ SELECT stream, table_name, mode, status, records, states FROM loader.streams WHE
 SELECT loader_airbyte_states('src');
 SELECT loader_airbyte_states('src', streams => '{b}'), loader_airbyte_states('another'), loader_airbyte_states('src', 'elsewhere');
 SELECT dataset, pipeline_name, stream, state FROM loader.states WHERE stream IS NOT NULL;
+-- A state is given back as it came, also with codes that no text of the database can have.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('a', 'append', :'a')), 'codes') AS p \gset
+\set m 'a!{"at": "\\u0000 \\ud800"}\na=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT loader_airbyte_close(:p)::text ~ 'state" : "loaded"' AS loaded;
+SELECT loader_airbyte_states('codes');
 -- Not kept if the caller keeps them.
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('a', 'append', :'a')), 'own', store_state => false) AS p \gset
 \set m 'a!{"at": 4}\na=COMPLETE'
@@ -201,6 +207,52 @@ SELECT test.write(:p, :'m') AS w \gset
 SELECT test.close(:p);
 SELECT id, n, j, gone, new, pg_typeof(n), pg_typeof(j) FROM ab.s ORDER BY id;
 SELECT kind, object, detail FROM loader.events WHERE package_id = :p AND kind = 'alter table';
+-- A second end of a stream: what came before stays, and what came after the first one goes beside it.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('twice', 'overwrite', :'a'), test.stream('again', 'overwrite', :'a'), test.stream('merged', 'append_dedup', :'a', '{id}')), 'twice') AS p \gset
+\set m 'twice|{"id": 1}\ntwice=COMPLETE\ntwice=COMPLETE\nagain|{"id": 1}\nagain=COMPLETE\nagain|{"id": 2}\nagain=COMPLETE\nmerged|{"id": 1, "name": "x"}\nmerged=COMPLETE\nmerged@1800000000000|{"id": 1, "name": "y"}\nmerged|{"id": 2}\nmerged=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT 'twice' AS t, id, name FROM ab.twice UNION ALL SELECT 'again', id, name FROM ab.again UNION ALL SELECT 'merged', id, name FROM ab.merged ORDER BY 1, 2;
+-- Rows that came without a look at keys: by another loader, or a sync in append mode that did not come to its end.
+CREATE TABLE ab.found (_airbyte_raw_id varchar NOT NULL, _airbyte_extracted_at timestamptz NOT NULL, _airbyte_meta jsonb NOT NULL, _airbyte_generation_id bigint, id bigint, name varchar);
+INSERT INTO ab.found SELECT 'r' || i, to_timestamp(1600000000 + i), '{}', 0, 1, 'old ' || i FROM generate_series(1, 3) i;
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('found', 'append_dedup', :'a', '{id}')), 'found') AS p \gset
+\set m 'found|{"id": 2}\nfound=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('found', 'append', :'a')), 'found') AS p \gset
+\set m 'found|{"id": 1, "name": "appended"}\nfound!{"at": 1}'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('found', 'append_dedup', :'a', '{id}')), 'found') AS p \gset
+\set m 'found|{"id": 3}\nfound=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT id, name FROM ab.found ORDER BY id;
+-- A staging table has the types that somebody gave the table's columns, also if they change in between.
+CREATE TABLE ab.typed (_airbyte_raw_id varchar NOT NULL, _airbyte_extracted_at timestamptz NOT NULL, _airbyte_meta jsonb NOT NULL, _airbyte_generation_id bigint, id uuid, name varchar(3));
+\set s '"id": {"type": "string"}, "name": {"type": "string"}'
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('typed', 'append_dedup', :'s', '{id}')), 'typed') AS p \gset
+\set m 'typed|{"id": "4c6e8d0a-1b3c-4d5e-8f70-8192a3b4c5d6", "name": "abc"}\ntyped!{"at": 1}'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+ALTER TABLE ab.typed ALTER id TYPE text;
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('typed', 'append_dedup', :'s', '{id}')), 'typed') AS p \gset
+\set m 'typed|{"id": "4c6e8d0a-1b3c-4d5e-8f70-8192a3b4c5d7", "name": "abcd"}\ntyped=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT id, name, _airbyte_meta -> 'changes' AS changes FROM ab.typed ORDER BY id;
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('typed', 'overwrite', :'s')), 'typed') AS p \gset
+\set m 'typed|{"id": "1", "name": "abc"}\ntyped=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT id, name FROM ab.typed ORDER BY id;
+-- Properties called like a system column, or like the column that staging tables have.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('system', 'append_dedup', '"id": {"type": "integer"}, "xmin": {"type": "string"}, "_loader_arrival": {"type": "integer"}', '{id}', 'xmin')), 'system') AS p \gset
+\set m 'system|{"id": 1, "xmin": "a", "_loader_arrival": 7}\nsystem=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT id, xmin_1, _loader_arrival_1 FROM ab.system;
 -- A file of messages is a package like any other.
 CALL test.sh('mkdir -p airbyte');
 CALL test.file('airbyte/f.jsonl', convert_from(test.messages(E'f|{"id": 1}\nf!{"at": 1}\nf|{"id": 2}\nf=COMPLETE'), 'UTF8'));

@@ -134,6 +134,7 @@ CREATE TABLE loader.package_stream (
 	states		bigint NOT NULL DEFAULT 0,
 	nulled_values	bigint NOT NULL DEFAULT 0,
 	position	bigint NOT NULL DEFAULT 0,				-- the line up to which they are
+	finished	boolean NOT NULL DEFAULT false,			-- it was complete once, and brought into the table
 	PRIMARY KEY (package_id, ordinal)
 );
 

@@ -253,6 +253,7 @@ typedef struct LdrPackageStream
 	int64		states;
 	int64		nulled_values;
 	int64		position;		/* line up to which its messages are in what was committed */
+	bool		finished;		/* it was complete once, and brought into the table */
 } LdrPackageStream;
 
 extern void ldr_package_stream_insert(int64 package_id, const LdrPackageStream *s);

@@ -44,15 +44,17 @@ ldr_package_stream_insert(int64 package_id, const LdrPackageStream *s)
 void
 ldr_package_stream_update(int64 package_id, const LdrPackageStream *s)
 {
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	BOOLOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(s->ordinal),
 		CStringGetTextDatum(s->status), Int64GetDatum(s->records), Int64GetDatum(s->bytes),
-	Int64GetDatum(s->states), Int64GetDatum(s->nulled_values), Int64GetDatum(s->position)};
+		Int64GetDatum(s->states), Int64GetDatum(s->nulled_values), Int64GetDatum(s->position),
+	BoolGetDatum(s->finished)};
 
 	ldr_catalog_execute("UPDATE loader.package_stream SET status = $3, records = $4, bytes = $5, "
-						"states = $6, nulled_values = $7, position = $8 "
+						"states = $6, nulled_values = $7, position = $8, finished = $9 "
 						"WHERE package_id = $1 AND ordinal = $2",
-						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+						9, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 /* The sync has ended with an error: its streams are not complete. */
@@ -79,6 +81,7 @@ package_stream_append(HeapTuple t, TupleDesc d, void *arg)
 	s->states = ldr_catalog_int(t, d, 5);
 	s->nulled_values = ldr_catalog_int(t, d, 6);
 	s->position = ldr_catalog_int(t, d, 7);
+	s->finished = ldr_catalog_int(t, d, 8) != 0;
 	*(List **) arg = lappend(*(List **) arg, s);
 }
 
@@ -90,8 +93,8 @@ ldr_package_stream_list(int64 package_id)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id)};
 
-	ldr_catalog_execute("SELECT ordinal, status, records, bytes, states, nulled_values, position "
-						"FROM loader.package_stream WHERE package_id = $1 ORDER BY ordinal",
+	ldr_catalog_execute("SELECT ordinal, status, records, bytes, states, nulled_values, position, "
+						"finished::integer FROM loader.package_stream WHERE package_id = $1 ORDER BY ordinal",
 						1, types, values, NULL, SPI_OK_SELECT, false, package_stream_append,
 						&streams);
 	return streams;
@@ -270,7 +273,8 @@ ldr_stream_state_put(const LdrPackage *package, const char *source_name, const L
 /*
  * The states of a source of the current role, as the source takes them: an array of states, a
  * legacy state's data as it is; "[]" if there are none. Names may be NULL: not said; streams, an
- * array of text or 0, are the names of those that are wanted.
+ * array of text or 0, are the names of those that are wanted. A state is looked into only where it
+ * must be: what JSON can say by codes is more than the database may be able to.
  */
 char *
 ldr_stream_states(const char *source_name, const char *destination_name, Datum streams)
@@ -283,7 +287,7 @@ ldr_stream_states(const char *source_name, const char *destination_name, Datum s
 	char		nulls[] = {' ', ' ', ' ', streams == (Datum) 0 ? 'n' : ' '};
 
 	ldr_catalog_execute("SELECT CASE WHEN min(kind) = 'legacy' "
-						"THEN (array_agg(state -> 'data'))[1]::text "
+						"THEN (array_agg(state -> 'data') FILTER (WHERE kind = 'legacy'))[1]::text "
 						"ELSE coalesce('[' || string_agg(state::text, ', ' "
 						"ORDER BY namespace, stream) || ']', '[]') END "
 						"FROM loader.stream_state WHERE role_name = $1 AND destination_name = $2 "

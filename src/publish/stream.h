@@ -48,10 +48,11 @@ typedef struct LdrSyncStream
 	char	   *name_space;
 	char	   *label;			/* of its table in loader.jobs and loader.tables */
 	Oid			relid;			/* the table */
-	bool		continues;		/* this very package has committed a part of it before ... */
-	bool		done;			/* ... or all of it */
+	bool		continues;		/* this very package has committed a part of it before */
+	bool		done;			/* this very package has brought it into the table: the rest goes
+								 * beside that */
 	bool		dedup;
-	bool		replaces;		/* when it is complete, what was there before goes */
+	bool		replaces;		/* when it is complete, what was there before goes; not if done */
 	LdrStreamRecord *record;
 	Oid			stage;			/* its staging table; InvalidOid: none yet */
 	int64		arrivals;		/* rows numbered in the staging table so far */
@@ -64,9 +65,6 @@ ldr_stream_is_staged(const LdrSyncStream *s)
 {
 	return s->dedup || s->replaces;
 }
-
-/* The column of a staging table that numbers its rows in order of arrival. */
-#define LDR_STREAM_ARRIVAL "_loader_arrival"
 
 /*
  * stream_tables.c. Make the tables of the streams and bring them to the columns of the catalog, and

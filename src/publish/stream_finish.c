@@ -481,18 +481,30 @@ finish_record(LdrRun *run, LdrSyncStream *s, const LdrPackageStream *counts,
 					  s->inserted, started_at);
 }
 
-/* After the commit of a swap. */
+/* After the commit of a swap. The rows are in: what cannot be told about them is for the log. */
 static void
 finish_report(LdrRun *run, LdrSyncStream *s, int64 wait_us, int64 hold_us)
 {
 	LdrTableStats stats = s->stats;	/* whose counts are recorded */
 
-	ldr_xact_begin();
 	stats.lock_wait_us = wait_us;
 	stats.lock_hold_us = hold_us;
-	ldr_package_table_insert(run->package->package_id, &stats);
-	ldr_swap_report(s->relid);
-	ldr_xact_commit();
+	PG_TRY();
+	{
+		ldr_xact_begin();
+		ldr_package_table_insert(run->package->package_id, &stats);
+		ldr_swap_report(s->relid);
+		ldr_xact_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(run->cxt);
+		EmitErrorReport();
+		FlushErrorState();
+		ldr_xact_abort();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(run->cxt);
 }
 
 void
@@ -521,6 +533,8 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 	ldr_package_lock_keep();
 	ldr_package_hold(run->package->package_id);
 	hold_us = ldr_publish_commit(locked_at);
+	s->done = true;
+	s->replaces = false;
 	if (swap)
 		finish_report(run, s, wait_us, hold_us);
 	(void) ldr_progress_phase(LDR_PHASE_LOAD);

@@ -82,14 +82,33 @@ ldr_stream_columns(Oid relid, Oid also_in, const char *alias)
 static char *
 tables_type_sql(const char *type)
 {
-	/* the one name among them that is no keyword of the grammar */
+	/* the names among them that are no keywords of the grammar */
 	return strcmp(type, "jsonb") == 0 || strcmp(type, "date") == 0
 		? psprintf("pg_catalog.%s", type) : pstrdup(type);
 }
 
-/* CREATE TABLE of our columns, the stream's, and what else is given. */
+/* The type of a column as the table like has it, qualified; without one, or the column, as given. */
 static char *
-tables_create_sql(const char *table, const LdrStream *stream, const char *more)
+tables_type_like(Oid like, const char *name, const char *type)
+{
+	AttrNumber	attnum = OidIsValid(like) ? get_attnum(like, name) : InvalidAttrNumber;
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;
+
+	if (attnum == InvalidAttrNumber)
+		return tables_type_sql(type);
+	get_atttypetypmodcoll(like, attnum, &typid, &typmod, &collation);
+	return format_type_extended(typid, typmod,
+								FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/*
+ * CREATE TABLE of our columns, the stream's, and what else is given. A staging table is like its
+ * table: somebody may have chosen other types there, which not every cast leads to.
+ */
+static char *
+tables_create_sql(const char *table, const LdrStream *stream, Oid like, const char *more)
 {
 	StringInfoData sql;
 
@@ -97,11 +116,12 @@ tables_create_sql(const char *table, const LdrStream *stream, const char *more)
 	appendStringInfo(&sql, "CREATE TABLE %s (", table);
 	for (int i = 0; i < (int) lengthof(own_columns); i++)
 		appendStringInfo(&sql, "%s%s %s%s", i > 0 ? ", " : "", own_columns[i][0],
-						 tables_type_sql(own_columns[i][1]),
+						 tables_type_like(like, own_columns[i][0], own_columns[i][1]),
 						 strcmp(own_columns[i][0], LDR_AIRBYTE_GENERATION) == 0 ? "" : " NOT NULL");
 	for (int i = 0; i < stream->ncolumns; i++)
 		appendStringInfo(&sql, ", %s %s", quote_identifier(stream->columns[i].name),
-						 tables_type_sql(ldr_stream_type_name(stream->columns[i].type)));
+						 tables_type_like(like, stream->columns[i].name,
+										  ldr_stream_type_name(stream->columns[i].type)));
 	appendStringInfo(&sql, "%s)", more);
 	return sql.data;
 }
@@ -131,7 +151,7 @@ tables_create(LdrRun *run, LdrSyncStream *s)
 	const LdrStream *stream = s->stream;
 	char	   *table = quote_qualified_identifier(stream->dataset, stream->table);
 
-	tables_execute(run, "create table", s->label, tables_create_sql(table, stream, ""));
+	tables_execute(run, "create table", s->label, tables_create_sql(table, stream, InvalidOid, ""));
 	ldr_sql_execute(psprintf("CREATE INDEX ON %s (%s)", table, LDR_AIRBYTE_EXTRACTED_AT),
 					0, NULL, NULL, SPI_OK_UTILITY);
 }
@@ -161,15 +181,15 @@ tables_is_ours(const char *type)
 	return false;
 }
 
-/* How the values of a column come into another type. */
+/* How the values of a column come into another type, which is given as SQL has it. */
 static char *
 tables_using(const char *column, const char *from, const char *to)
 {
-	if (strcmp(to, "jsonb") == 0)
+	if (strcmp(to, tables_type_sql("jsonb")) == 0)
 		return psprintf("pg_catalog.to_jsonb(%s)", column);
 	if (strcmp(from, "jsonb") == 0)
-		return psprintf("(%s OPERATOR(pg_catalog.#>>) '{}')::%s", column, tables_type_sql(to));
-	return psprintf("%s::%s", column, tables_type_sql(to));
+		return psprintf("(%s OPERATOR(pg_catalog.#>>) '{}')::%s", column, to);
+	return psprintf("%s::%s", column, to);
 }
 
 static char *
@@ -183,35 +203,39 @@ tables_live_type(Oid relid, AttrNumber attnum)
 	return format_type_with_typemod(type, typmod);
 }
 
-/* What ALTER TABLE has to say for one column; NULL: nothing. */
+/* What ALTER TABLE has to say for one column; NULL: nothing. like: as for tables_create_sql. */
 static char *
-tables_alteration(Oid relid, const char *name, const char *type)
+tables_alteration(Oid relid, Oid like, const char *name, const char *type)
 {
 	char	   *column = pstrdup(quote_identifier(name));
 	AttrNumber	attnum = get_attnum(relid, name);
 	char	   *live;
 
 	if (attnum == InvalidAttrNumber)
-		return psprintf("ADD COLUMN %s %s", column, tables_type_sql(type));
+		return psprintf("ADD COLUMN %s %s", column, tables_type_like(like, name, type));
 	live = tables_live_type(relid, attnum);
-	if (strcmp(live, type) == 0 || !tables_is_ours(live))
+	if (OidIsValid(like) && get_attnum(like, name) != InvalidAttrNumber)
+		type = tables_live_type(like, get_attnum(like, name));
+	else if (!tables_is_ours(live))
 		return NULL;
-	return psprintf("ALTER COLUMN %s TYPE %s USING %s", column, tables_type_sql(type),
-					tables_using(column, live, type));
+	if (strcmp(live, type) == 0)
+		return NULL;
+	return psprintf("ALTER COLUMN %s TYPE %s USING %s", column, tables_type_like(like, name, type),
+					tables_using(column, live, tables_type_like(like, name, type)));
 }
 
 /* The ALTER TABLE that the stream's columns need, NULL if none. */
 static char *
-tables_alter_sql(Oid relid, const LdrStream *stream)
+tables_alter_sql(Oid relid, Oid like, const LdrStream *stream)
 {
 	StringInfoData sql;
-	char	   *part = tables_alteration(relid, LDR_AIRBYTE_GENERATION, "bigint");
+	char	   *part = tables_alteration(relid, like, LDR_AIRBYTE_GENERATION, "bigint");
 
 	initStringInfo(&sql);
 	for (int i = -1; i < stream->ncolumns; i++)
 	{
 		if (i >= 0)
-			part = tables_alteration(relid, stream->columns[i].name,
+			part = tables_alteration(relid, like, stream->columns[i].name,
 									 ldr_stream_type_name(stream->columns[i].type));
 		if (part)
 			appendStringInfo(&sql, "%s%s", sql.len > 0 ? ", " : "", part);
@@ -252,14 +276,15 @@ tables_alter_error(void *arg)
 static void
 tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
 {
-	char	   *sql = tables_alter_sql(relid, s->stream);
+	Oid			like = relid == s->relid ? InvalidOid : s->relid;
+	char	   *sql = tables_alter_sql(relid, like, s->stream);
 	ErrorContextCallback callback = {error_context_stack, tables_alter_error, NULL};
 
 	if (sql == NULL)
 		return;
 	tables_check_owner(relid);
 	(void) ldr_lock_tables(list_make1_oid(relid), AccessExclusiveLock);
-	sql = tables_alter_sql(relid, s->stream);
+	sql = tables_alter_sql(relid, like, s->stream);
 	error_context_stack = &callback;
 	if (sql)
 		tables_execute(run, "alter table", s->label, sql);
@@ -378,7 +403,8 @@ ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 						quote_qualified_identifier(options->raw_data_schema, name)),
 				 errhint("Rename or drop it, or name another raw_data_schema.")));
 	ldr_sql_execute(tables_create_sql(quote_qualified_identifier(options->raw_data_schema, name),
-									  s->stream, ", " LDR_STREAM_ARRIVAL " bigint NOT NULL"),
+									  s->stream, s->relid,
+									  ", " LDR_STREAM_ARRIVAL " bigint NOT NULL"),
 					0, NULL, NULL, SPI_OK_UTILITY);
 	CommandCounterIncrement();
 	s->stage = get_relname_relid(name, namespace);
@@ -444,8 +470,8 @@ stream_is_outdated(const LdrSyncStream *s, bool is_new)
 		return s->record->generation_id == LDR_NO_ID ||
 			s->record->generation_id < stream->minimum_generation_id;
 	/* another loader's table */
-	return ldr_sql_finds(psprintf("SELECT FROM %s WHERE coalesce(%s, 0) < " INT64_FORMAT
-								  " LIMIT 1", ldr_stream_table(s->relid), LDR_AIRBYTE_GENERATION,
+	return ldr_sql_finds(psprintf("SELECT FROM %s WHERE coalesce(%s, 0) "
+								  "OPERATOR(pg_catalog.<) " INT64_FORMAT " LIMIT 1", ldr_stream_table(s->relid), LDR_AIRBYTE_GENERATION,
 								  (int64) stream->minimum_generation_id), 0, NULL, NULL);
 }
 
@@ -509,7 +535,7 @@ stream_count_arrivals(Oid stage)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(psprintf("SELECT max(%s) FROM %s", LDR_STREAM_ARRIVAL,
+	if (SPI_execute(psprintf("SELECT pg_catalog.max(%s) FROM %s", LDR_STREAM_ARRIVAL,
 							 ldr_stream_table(stage)), true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1)
 	{
@@ -548,7 +574,6 @@ stream_take_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 static void
 stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 {
-	static const char *const modes[] = {"append", "overwrite", "append_dedup"};
 	LdrStreamRecord *r = ldr_stream_get(s->stream->dataset, s->stream->table);
 	bool		is_new = r == NULL;
 
@@ -557,17 +582,20 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 		r = palloc0(sizeof(LdrStreamRecord));
 		r->dataset = s->stream->dataset;
 		r->table_name = s->stream->table;
-		r->mode = modes[s->stream->mode];
+		r->mode = "append";		/* whoever filled the table may have kept every version */
 		r->generation_id = r->sync_id = r->stage_generation_id = LDR_NO_ID;
 	}
 	s->record = r;
 	s->dedup = s->stream->mode == LDR_STREAM_APPEND_DEDUP;
-	s->replaces = stream_replaces(s, is_new);
+	s->replaces = !s->done && stream_replaces(s, is_new);
 	s->stats.stage = ldr_stream_is_staged(s) ? LDR_STAGE_STAGING : NULL;
 	tables_create_key_index(s);
 	stream_take_stage(run, options, s);
+	/* these rows come with each checkpoint, without a look at keys */
+	if (!ldr_stream_is_staged(s))
+		r->mode = "append";
 	/* what was complete is not until this sync says so; of what is replaced the old rows are */
-	if (!s->replaces)
+	if (!s->replaces && !s->done)
 	{
 		r->complete = false;
 		r->generation_id = Max(r->generation_id, s->stream->generation_id);
@@ -585,8 +613,7 @@ ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s
 	for (int i = 0; i < n; i++)
 	{
 		tables_make(run, &streams[i]);
-		if (!streams[i].done)
-			stream_decide(run, options, &streams[i]);
+		stream_decide(run, options, &streams[i]);
 		stages = stages || ldr_stream_is_staged(&streams[i]);
 	}
 	if (stages)

@@ -115,6 +115,9 @@ extern char *ldr_airbyte_identifier(const char *name);
 #define LDR_AIRBYTE_META		"_airbyte_meta"
 #define LDR_AIRBYTE_GENERATION	"_airbyte_generation_id"
 
+/* The column of a staging table that numbers its rows in order of arrival. */
+#define LDR_STREAM_ARRIVAL "_loader_arrival"
+
 /*
  * The connector's configuration. Keys that only a client needs (host, password, ...) are checked
  * and otherwise left alone.

@@ -8,7 +8,8 @@
  * hash. What comes out is ASCII, whatever the encoding of the database.
  *
  * What differs: there is always the same name for the same catalog. Nothing left is "_" (there: a
- * random name), and a property whose name needs no change keeps it when others want it, too.
+ * random name), and a property whose name needs no change keeps it when others want it, too; unless
+ * it is that of a system column, or of one of ours.
  */
 #include "postgres.h"
 
@@ -254,7 +255,8 @@ static LdrStatus
 names_columns(LdrStream *stream, LdrError *err)
 {
 	static const char *const own[] = {LDR_AIRBYTE_RAW_ID, LDR_AIRBYTE_EXTRACTED_AT,
-	LDR_AIRBYTE_META, LDR_AIRBYTE_GENERATION};
+		LDR_AIRBYTE_META, LDR_AIRBYTE_GENERATION, LDR_STREAM_ARRIVAL,
+	"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"};
 	HTAB	   *taken = names_set(stream->ncolumns + lengthof(own));
 	LdrStatus	status = LDR_OK;
 

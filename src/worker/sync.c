@@ -52,8 +52,9 @@ sync_describe(Sync *sync, int i, List *counts, List *jobs)
 	s->covered = s->counts;
 	s->skip_to = s->counts.position;
 	s->t.continues = s->skip_to > 0;
-	s->t.done = strcmp(s->counts.status, "complete") == 0;
-	s->status = s->t.done ? LDR_STATUS_COMPLETE : LDR_STATUS_NONE;
+	s->t.done = s->counts.finished;
+	s->skip_all = strcmp(s->counts.status, "complete") == 0;
+	s->status = s->skip_all ? LDR_STATUS_COMPLETE : LDR_STATUS_NONE;
 	for (int c = 0; c < stream->ncolumns; c++)
 	{
 		columns[c].name = stream->columns[c].property;
@@ -186,7 +187,7 @@ sync_unknown_stream(const Sync *sync, const LdrMessage *m)
 static void
 sync_status(Sync *sync, SyncStream *s, LdrStreamStatus status)
 {
-	if (s == NULL || s->t.done)
+	if (s == NULL)
 		return;
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
@@ -242,7 +243,14 @@ sync_source_error(Sync *sync, const LdrMessage *m)
 	MemoryContext old = MemoryContextSwitchTo(sync->run->cxt);
 
 	if (m->text.kind != LDR_NULL)
-		sync->source_error = ldr_printable(pnstrdup(m->text.data, Min(m->text.len, 1000)));
+	{
+		char	   *text = pnstrdup(m->text.data, Min(m->text.len, 1000));
+
+		if (sync->source_error)
+			pfree(sync->source_error);
+		sync->source_error = ldr_printable(text);
+		pfree(text);
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -254,7 +262,7 @@ sync_is_known(const Sync *sync, const SyncStream *s, const LdrMessage *m)
 		return false;
 	/* a stream whose end was committed, but not what follows from it, ends again */
 	if (s)
-		return s->t.done || (m->kind != LDR_MESSAGE_STATUS && m->line <= s->skip_to);
+		return m->line <= s->skip_to && (s->skip_all || m->kind != LDR_MESSAGE_STATUS);
 	/* a state of the whole source has covered all streams alike */
 	return m->kind == LDR_MESSAGE_STATE && m->state_kind != LDR_STATE_STREAM &&
 		sync->nstreams > 0 && m->line <= sync->streams[0].skip_to;

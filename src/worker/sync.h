@@ -22,8 +22,8 @@ struct SyncWriter;
 /* A state that waits for the commit of what it covers. */
 typedef struct SyncState
 {
-	char	   *answer;			/* with its counts, for the client; UTF-8 */
-	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept */
+	char	   *answer;			/* with its counts, for the client */
+	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept, or a later one is */
 	struct SyncStream *stream;	/* NULL: of the whole source, or of a stream that is unknown */
 } SyncState;
 
@@ -45,10 +45,12 @@ typedef struct SyncStream
 	double		byte_estimate;
 	TimestampTz started_at;
 	int64		skip_to;		/* line up to which an attempt before has committed */
+	bool		skip_all;		/* it also did what follows from the status that it saw last */
 	BufFile    *spool;			/* records that are not covered, one a line; NULL: none */
 	int64		spool_read;		/* bytes of it that have been written to the table */
 	int64		spool_end;
 	List	   *marks;			/* of SyncMark */
+	SyncState  *last_state;		/* of those that wait for the next commit; NULL: none */
 	bool		changed;		/* there is something to record with the next commit */
 	bool		finish;			/* complete: to be brought into the table */
 } SyncStream;
@@ -75,6 +77,7 @@ typedef struct Sync
 	ResourceOwner xact_owner;
 	struct SyncWriter *writer;	/* of the one table that is written to; NULL: none */
 	List	   *states;			/* of SyncState: covered, and answered after the commit */
+	SyncState  *last_state;		/* of the whole source, as in SyncStream */
 	/* totals */
 	int64		records;
 	int64		since_global;

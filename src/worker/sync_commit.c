@@ -150,12 +150,64 @@ commit_text(const LdrField *f)
 														 PG_UTF8);
 }
 
+/* A character of a JSON string by its code. */
+static void
+commit_escape(StringInfo out, pg_wchar c)
+{
+	if (c > 0xffff)
+	{
+		appendStringInfo(out, "\\u%04x", 0xd800 + ((c - 0x10000) >> 10));
+		c = 0xdc00 + ((c - 0x10000) & 0x3ff);
+	}
+	appendStringInfo(out, "\\u%04x", c);
+}
+
+/* JSON in the database's encoding: characters that this may lack by their codes. */
+static char *
+commit_json(const LdrField *json)
+{
+	StringInfoData out;
+	const char *end = json->data + json->len;
+
+	pg_verify_mbstr(PG_UTF8, json->data, json->len, false);
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return pnstrdup(json->data, json->len);
+	initStringInfo(&out);
+	for (const char *p = json->data; p < end; p += pg_encoding_mblen(PG_UTF8, p))
+	{
+		if (IS_HIGHBIT_SET(*p))
+			commit_escape(&out, utf8_to_unicode((const unsigned char *) p));
+		else
+			appendStringInfoChar(&out, *p);
+	}
+	return out.data;
+}
+
 /* The state as it is given back, with the number of records that it covers. */
 static char *
-commit_answer(const LdrField *state, int64 records)
+commit_answer(const char *state, int64 records)
 {
+	size_t		len = strlen(state);
+
 	return psprintf("%.*s%s\"destinationStats\":{\"recordCount\":" INT64_FORMAT ".0}}",
-					(int) state->len - 1, state->data, state->len > 2 ? "," : "", records);
+					(int) len - 1, state, len > 2 ? "," : "", records);
+}
+
+/*
+ * What waits is committed together: of one stream only the last state need be kept. (Each would be
+ * a version of the same row, and all of them be looked at for each.)
+ */
+static void
+commit_supersede(Sync *sync, SyncStream *s, SyncState *state)
+{
+	SyncState **last = s ? &s->last_state : &sync->last_state;
+
+	if (*last && (*last)->kept.state)
+	{
+		pfree((*last)->kept.state);
+		(*last)->kept.state = NULL;
+	}
+	*last = state;
 }
 
 static SyncState *
@@ -164,8 +216,9 @@ commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 	static const char *const kinds[] = {"stream", "global", "legacy"};
 	MemoryContext old = MemoryContextSwitchTo(sync->run->cxt);
 	SyncState  *state = palloc0(sizeof(SyncState));
+	char	   *text = commit_json(&m->state);
 
-	state->answer = commit_answer(&m->state, records);
+	state->answer = commit_answer(text, records);
 	state->stream = s;
 	state->kept.kind = kinds[m->state_kind];
 	if (m->state_kind == LDR_STATE_STREAM)
@@ -174,9 +227,12 @@ commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 		state->kept.name_space = commit_text(&m->name_space);
 	}
 	if (sync->options->store_state)
-		state->kept.state = pg_any_to_server(pnstrdup(m->state.data, m->state.len), m->state.len,
-											 PG_UTF8);
+		state->kept.state = text;
+	else
+		pfree(text);
 	MemoryContextSwitchTo(old);
+	if (s || m->state_kind != LDR_STATE_STREAM)
+		commit_supersede(sync, s, state);
 	return state;
 }
 
@@ -302,6 +358,9 @@ ldr_sync_commit(Sync *sync)
 	}
 	list_free(sync->states);
 	sync->states = NIL;
+	sync->last_state = NULL;
+	for (int i = 0; i < sync->nstreams; i++)
+		sync->streams[i].last_state = NULL;
 	MemoryContextReset(sync->work_cxt);
 }
 
@@ -359,6 +418,7 @@ ldr_sync_finish_complete(Sync *sync)
 			continue;
 		ldr_sync_commit(sync);
 		s->covered.status = "complete";
+		s->covered.finished = s->counts.finished = true;
 		sync->about = s;
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
