@@ -583,11 +583,11 @@ def test_wrong_catalog(destination, replay, db, schema):
                           (schema,)).fetchall()
 
 
-def failing(at_end):
-    """Messages with three states of users, and what ends them after the second."""
+def failing(after_state=(), after_records=()):
+    """Messages with three states of users, and what happens after the second and 50 records later."""
     return [status("users", "STARTED"), *users(1, 100), state("users", 100, 100), *users(101, 200),
-            state("users", 200, 100), *users(201, 250), *at_end, *users(251, 300),
-            state("users", 300, 100), status("users")]
+            state("users", 200, 100), *after_state, *users(201, 250), *after_records,
+            *users(251, 300), state("users", 300, 100), status("users")]
 
 
 @pytest.mark.parametrize("strategy", ["auto", "append", "replace", "merge"])
@@ -599,12 +599,12 @@ def test_failing_source(destination, replay, cache, db, schema, strategy):
     if strategy == "replace":
         write([*users(1001, 1003), status("users")])
     with pytest.raises(exc.AirbyteConnectorWriteError):
-        write(failing([{"exit": 1}]))
+        write(failing(after_records=[{"exit": 1}]))
     assert [s["stream"]["stream_state"]["n"] for s in destination.runs.states()][-1] == 200
     assert [s["id"] for s in destination.runs.states()][-1] == 200
     if strategy == "replace":       # not before it is complete
         assert len(table_rows(db, schema, "users")) == 3
-    result = write(failing([]))
+    result = write(failing())
     assert [m["record"]["data"]["id"] for m in records_told(destination)] == list(range(201, 301))
     assert confirmed(result) == {"users": 100}
     check_users(db, schema, 300)
@@ -627,18 +627,25 @@ def check_users(db, schema, last):
 def test_killed(destination, replay, cache, db, schema, tmp_path, strategy, how):
     """Something dies while records are on their way; the next sync goes on behind the last state.
 
-    The source waits in the middle, so that the first states must come back before the input ends.
+    The source waits behind a state, until that has come back; and again while records are on their
+    way. (A state that was committed and could not come back any more is another matter: then the
+    source sends again what is there already, and in append mode there it is twice.)
     """
     if how == "server" and not os.environ.get("LOADER_TEST_RESTART"):
         pytest.skip("LOADER_TEST_RESTART is not set")
-    gate = tmp_path / "gate"
-    source = replay([USERS], failing([{"wait_for": str(gate)}]))
+    gates = tmp_path / "gate1", tmp_path / "gate2"
+    # PyAirbyte holds back the last 8 kB of what it has to send
+    push = {"type": "LOG", "log": {"level": "INFO", "message": "x" * 10_000}}
+    source = replay([USERS], failing([push, {"wait_for": str(gates[0])}],
+                                     [{"wait_for": str(gates[1])}]))
     write = lambda: destination().write(source, cache=False, state_cache=cache,
                                         write_strategy=WriteStrategy(strategy))
 
     def strike():
         try:
-            wait_until(lambda: len(destination.runs) and destination.runs.states(), "a state")
+            wait_until(lambda: len(destination.runs) and destination.runs.states()[1:], "both states")
+            gates[0].touch()
+            wait_until(lambda: records_told(destination)[200:], "records behind it")
             if how == "connector":
                 os.kill(destination.runs.pid(), signal.SIGKILL)
             elif how == "terminate":
@@ -646,7 +653,7 @@ def test_killed(destination, replay, cache, db, schema, tmp_path, strategy, how)
             elif how == "worker":
                 with psycopg.connect(DSN, autocommit=True) as other:
                     (pid,), = other.execute("SELECT pid FROM pg_stat_activity WHERE"
-                                            " backend_type LIKE 'loader%%'"
+                                            " backend_type LIKE 'loader%'"
                                             " AND datname = current_database()").fetchall()
                     os.kill(pid, signal.SIGTERM)
             else:
@@ -654,7 +661,8 @@ def test_killed(destination, replay, cache, db, schema, tmp_path, strategy, how)
         except BaseException as error:
             struck.append(error)
         finally:
-            gate.touch()
+            for gate in gates:
+                gate.touch()
 
     struck = []
     striker = threading.Thread(target=strike)
