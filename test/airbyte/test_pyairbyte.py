@@ -240,7 +240,7 @@ def test_check(destination, db):
 @pytest.mark.parametrize("wrong, named", [
     ({"port": 1}, "port 1|\\.s\\.PGSQL\\.1"),
     ({"database": "nowhere"}, "nowhere"),
-    ({"database": "postgres"}, "loader"),       # no extension there
+    ({"database": "template1"}, "loader"),      # no extension there
     ({"username": "nobody at all"}, "nobody at all"),
     ({"cdc_deletion_mode": "perhaps"}, "cdc_deletion_mode"),
 ])
@@ -253,15 +253,23 @@ def test_check_failed(destination, wrong, named):
 
 
 def test_check_without_rights(destination, db, schema):
-    """What a sync needs and the role may not do is said before the sync."""
-    db.execute("DROP ROLE IF EXISTS loader_airbyte_nobody")
-    db.execute("CREATE ROLE loader_airbyte_nobody LOGIN")
-    try:
+    """What a sync needs and the role may not do is said before the sync, one thing after the other."""
+    role = "loader_airbyte_role"
+    if db.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchall():
+        db.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    db.execute(f"CREATE ROLE {role} LOGIN")
+    functions = "FUNCTION " + ", ".join(f for (f,) in db.execute(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'loader_airbyte_%'"))
+    missing = [("schema of the extension", "GRANT USAGE ON SCHEMA ext"),
+               ("loader_airbyte_open", f"GRANT EXECUTE ON {functions}"),
+               ("create|CREATE", f"GRANT CREATE ON DATABASE {db.info.dbname}")]
+    for reason, remedy in missing:
         with pytest.raises(exc.AirbyteConnectorCheckFailedError) as failure:
-            destination(username="loader_airbyte_nobody").check()
-        assert "permission" in failure.value.context["failure_reason"].lower()
-    finally:
-        db.execute("DROP ROLE loader_airbyte_nobody")
+            destination(username=role).check()
+        assert re.search(reason, failure.value.context["failure_reason"]), failure.value.context
+        db.execute(f"{remedy} TO {role}")
+    destination(username=role).check()
+    db.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 # --- the four strategies, with and without cache ----------------------------------------------------
@@ -552,13 +560,16 @@ def test_config_change_callback(destination, replay, db, schema):
     changed = []
     destination(changed.append).write(source, cache=False, state_cache=False)
     assert changed == []
-    old = destination(changed.append, ssl=False)
+    old = destination(changed.append, ssl=False, user=os.environ["PGUSER"],
+                      port=os.environ["PGPORT"])
+    del old.get_config()["username"]
     old.write(source, cache=False, state_cache=False)
     (new,) = changed
-    assert "ssl" not in new and new["ssl_mode"] == {"mode": "disable"}
-    # nothing else has changed, the secrets included; and it is of today's form
-    assert {k: v for k, v in new.items() if k != "ssl_mode"} == {
-        k: v for k, v in old.get_config().items() if k != "ssl"}
+    # in today's form; the secrets and what is not ours are as they were
+    assert new == {k: v for k, v in old.get_config().items() if k != "user"} | {
+        "username": os.environ["PGUSER"], "port": int(os.environ["PGPORT"]),
+        "ssl_mode": {"mode": "disable"}}
+    old.validate_config(new)
     old.set_config(new)
     old.write(source, cache=False, state_cache=False)
     assert len(changed) == 1
