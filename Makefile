@@ -31,6 +31,7 @@ REGRESS = \
 	upload \
 	storage \
 	jobs \
+	airbyte \
 	readme \
 	clean
 ENCODING = UTF8

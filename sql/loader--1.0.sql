@@ -664,15 +664,6 @@ LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_airbyte_states(text, text, text[]) IS
 'the last committed states of a source of the current role, as the source takes them as its state: an array of STREAM states or of one GLOBAL state, or the data of a legacy one; [] if there are none';
 
-CREATE FUNCTION loader_register(source text, catalog json, config jsonb DEFAULT NULL, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
-	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
-	destination_name text DEFAULT NULL)
-RETURNS bigint
-AS 'MODULE_PATHNAME', 'loader_register_stream'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_register(text, json, jsonb, text, text[], text, boolean, boolean, text) IS
-'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package; nothing runs yet. Returns its package_id, that of before for a file that is known';
-
 CREATE FUNCTION loader_start(source text, catalog json, config jsonb DEFAULT NULL, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
 	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
 	destination_name text DEFAULT NULL)
@@ -680,7 +671,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_start_stream'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) IS
-'loader_register for a file of messages of the Airbyte protocol, and load it in the background as soon as the calling transaction commits. Returns its package_id';
+'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package, and load it in the background as soon as the calling transaction commits. Returns its package_id, that of before for a file that is known. The arguments are those of loader_airbyte_open';
 
 /* What starts work, reads files of the server or changes what is stored is for those who are given it. */
 REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
@@ -704,7 +695,6 @@ REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, 
 REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload(text, text, bigint, bytea, bigint, bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload_drop(text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_register(text, json, jsonb, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_airbyte_open(jsonb, json, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_airbyte_write(bigint, bytea) FROM PUBLIC;

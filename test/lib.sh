@@ -216,6 +216,8 @@ as_installer()
 
 # --- throw-away server --------------------------------------------------------------------------
 
+export PGCTLTIMEOUT=${PGCTLTIMEOUT:-180}	# on a slow machine the server takes its time
+
 # server_start [SETTING=VALUE...]: a new cluster in $work, on a Unix socket only. Sets PGHOST,
 # PGPORT, PGUSER, PGDATABASE for everything that follows. Settings: $server_conf.
 server_start()

@@ -29,7 +29,7 @@ static const char *const connection_keys[] = {
 	"tunnel_method"
 };
 
-/* --- files -------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static bool
 file_read_all(int fd, char **content, size_t *len)
@@ -72,14 +72,14 @@ ldr_file_read(const char *path, const char *what, char **content, size_t *len, L
 		*content = NULL;
 	}
 	else if (strlen(*content) != *len)
-		ldr_failure_set(failure, LDR_CONFIG_ERROR, "the %s, file \"%s\", is not JSON: it contains a zero byte",
-						what, path);
+		ldr_failure_set(failure, LDR_CONFIG_ERROR,
+						"the %s, file \"%s\", is not JSON: it contains a zero byte", what, path);
 	if (fd >= 0)
 		close(fd);
 	return failure->message == NULL;
 }
 
-/* --- certificates ------------------------------------------------------------------------------- */
+/* --- certificates ----------------------------------------------------------------------------- */
 
 /* Names that a signal handler finds complete or empty. */
 static char cert_dir[PATH_MAX];
@@ -100,8 +100,9 @@ ldr_certificates_remove(void)
 static bool
 cert_fail(LdrFailure *failure, const char *what)
 {
-	return ldr_failure_set(failure, LDR_SYSTEM_ERROR, "could not write the %s to a temporary file: %s",
-						   what, strerror(errno));
+	return ldr_failure_set(failure, LDR_SYSTEM_ERROR,
+						   "could not write the %s to a temporary file: %s", what,
+						   strerror(errno));
 }
 
 static bool
@@ -146,7 +147,7 @@ cert_file(const char *what, const char *content, LdrFailure *failure)
 	return failure->message == NULL ? name : NULL;
 }
 
-/* --- parameters of the connection --------------------------------------------------------------- */
+/* --- parameters of the connection ------------------------------------------------------------- */
 
 const char *
 ldr_config_parameter(const LdrConfig *config, const char *keyword)
@@ -214,7 +215,7 @@ config_ssl(LdrConfig *config, const json_t *json, LdrFailure *failure)
 		config_certificate(config, ssl, "client_key", "sslkey", "client key", failure);
 }
 
-/* --- jdbc_url_params: those of them that mean something here ------------------------------------- */
+/* --- jdbc_url_params: those of them that mean something here ---------------------------------- */
 
 /* Undo %XX and '+', in place. */
 static void
@@ -226,8 +227,8 @@ url_decode(char *text)
 	{
 		unsigned int byte;
 
-		if (*from == '%' && isxdigit((unsigned char) from[1]) && isxdigit((unsigned char) from[2]) &&
-			sscanf(from + 1, "%2x", &byte) == 1)
+		if (*from == '%' && isxdigit((unsigned char) from[1]) &&
+			isxdigit((unsigned char) from[2]) && sscanf(from + 1, "%2x", &byte) == 1)
 		{
 			*to++ = byte;
 			from += 2;
@@ -257,7 +258,9 @@ url_same_name(const char *a, const char *b)
 static bool
 url_is_ours(const char *keyword)
 {
-	static const char *const ours[] = {"host", "port", "dbname", "user", "password", "client_encoding"};
+	static const char *const ours[] = {
+		"host", "port", "dbname", "user", "password", "client_encoding"
+	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strcmp(keyword, ours[i]) == 0)
@@ -302,7 +305,7 @@ config_url(LdrConfig *config, const json_t *json)
 	}
 }
 
-/* --- the whole ---------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static bool
 config_parameters(LdrConfig *config, const json_t *json, LdrFailure *failure)

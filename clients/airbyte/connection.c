@@ -12,7 +12,7 @@
 
 #include "connector.h"
 
-/* --- connecting --------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static time_t
 monotonic_seconds(void)
@@ -88,7 +88,7 @@ session_connect(LdrSession *session, const LdrConfig *config, LdrFailure *failur
 	return PQstatus(session->conn) == CONNECTION_OK || ldr_failure_connect(failure, session->conn);
 }
 
-/* --- the extension ------------------------------------------------------------------------------ */
+/* --- the extension ---------------------------------------------------------------------------- */
 
 /* Run a statement; NULL if it failed. */
 static PGresult *
@@ -128,17 +128,15 @@ ldr_session_value(LdrSession *session, const char *sql, int nparams, const char 
 static bool
 session_lift_limits(LdrSession *session, LdrFailure *failure)
 {
-	PGresult   *result = session_query(session,
-									   "SELECT pg_catalog.set_config(name, '0', false)"
-									   " FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY"
-									   " ('{statement_timeout,idle_session_timeout,transaction_timeout}')",
-									   0, NULL, failure);
+	static const char sql[] =
+		"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings"
+		" WHERE name OPERATOR(pg_catalog.=) ANY"
+		" ('{statement_timeout,idle_session_timeout,transaction_timeout}')";
+	PGresult   *result = session_query(session, sql, 0, NULL, failure);
 
 	PQclear(result);
 	return result != NULL;
 }
-
-#define FUNCTIONS "loader_airbyte_check,loader_airbyte_open,loader_airbyte_write,loader_airbyte_close"
 
 /*
  * Columns: the extension's schema and version, may it be used, which of our functions it has not,
@@ -171,9 +169,10 @@ extension_usable(const LdrSession *session, const PGresult *row, LdrFailure *fai
 							   " GRANT USAGE ON SCHEMA %s TO \"%s\".", role, session->schema, role);
 	if (!PQgetisnull(row, 0, 3))
 		return ldr_failure_set(failure, LDR_CONFIG_ERROR,
-							   "the extension loader has version %s in database \"%s\", which lacks %s;"
-							   " this is " LDR_PROGRAM " %s. Run ALTER EXTENSION loader UPDATE.",
-							   session->version, PQdb(session->conn), PQgetvalue(row, 0, 3), LDR_VERSION);
+							   "the extension loader has version %s in database \"%s\", which"
+							   " lacks %s; this is " LDR_PROGRAM " %s. Run ALTER EXTENSION loader"
+							   " UPDATE.", session->version, PQdb(session->conn),
+							   PQgetvalue(row, 0, 3), LDR_VERSION);
 	if (!PQgetisnull(row, 0, 4))
 		return ldr_failure_set(failure, LDR_CONFIG_ERROR,
 							   "role \"%s\" may not call what a sync needs. Run"
@@ -185,7 +184,8 @@ extension_usable(const LdrSession *session, const PGresult *row, LdrFailure *fai
 static bool
 session_find_extension(LdrSession *session, LdrFailure *failure)
 {
-	const char *functions = "{" FUNCTIONS "}";
+	const char *functions =
+		"{loader_airbyte_check,loader_airbyte_open,loader_airbyte_write,loader_airbyte_close}";
 	PGresult   *result = session_query(session, find_extension, 1, &functions, failure);
 	bool		usable;
 

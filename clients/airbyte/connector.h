@@ -6,6 +6,7 @@
  *	config.c				a configuration -> parameters of a connection, and what the server gets
  *	connection.c			a session, and the extension in it
  *	sync.c					one sync: the input to the server, its states to the output
+ *	report.c				how it has ended
  *	message.c				the output: messages of the Airbyte protocol, one a line
  *	failure.c				what went wrong, in the protocol's terms
  */
@@ -21,7 +22,7 @@
 
 #define LDR_PROGRAM "destination-loader"
 
-/* --- failure.c ---------------------------------------------------------------------------------- */
+/* --- failure.c -------------------------------------------------------------------------------- */
 
 typedef enum LdrFailureType
 {
@@ -58,7 +59,7 @@ extern char *ldr_text(const char *fmt,...) __attribute__((format(printf, 1, 2)))
 extern void *ldr_alloc(size_t size);
 extern void *ldr_realloc(void *old, size_t size);
 
-/* --- message.c ---------------------------------------------------------------------------------- */
+/* --- message.c -------------------------------------------------------------------------------- */
 
 /*
  * Each call appends a whole line to a buffer; nothing is written before one of the last two is
@@ -80,7 +81,7 @@ extern void ldr_out_some(void);
 /* Write all, however long that takes. */
 extern void ldr_out_flush(void);
 
-/* --- options.c ---------------------------------------------------------------------------------- */
+/* --- options.c -------------------------------------------------------------------------------- */
 
 typedef enum LdrCommand
 {
@@ -103,7 +104,7 @@ typedef struct LdrOptions
 /* Returns false and says why, if the command line is not one. */
 extern bool ldr_options_parse(int argc, char **argv, LdrOptions *options, LdrFailure *failure);
 
-/* --- config.c ----------------------------------------------------------------------------------- */
+/* --- config.c --------------------------------------------------------------------------------- */
 
 #define LDR_MAX_PARAMETERS 64
 
@@ -133,7 +134,7 @@ extern const char *ldr_config_parameter(const LdrConfig *config, const char *key
 /* Remove those files. May be called from a signal handler, and more than once. */
 extern void ldr_certificates_remove(void);
 
-/* --- connection.c ------------------------------------------------------------------------------- */
+/* --- connection.c ----------------------------------------------------------------------------- */
 
 typedef struct LdrSession
 {
@@ -153,7 +154,12 @@ extern void ldr_session_close(LdrSession *session);
 extern char *ldr_session_value(LdrSession *session, const char *sql, int nparams,
 							   const char *const *params, LdrFailure *failure);
 
-/* --- sync.c ------------------------------------------------------------------------------------- */
+/* --- report.c --------------------------------------------------------------------------------- */
+
+/* The report of a sync, JSON, but for its states: into the log; a failed one fails. */
+extern void ldr_report(const char *text, const char *package_id, LdrFailure *failure);
+
+/* --- sync.c ----------------------------------------------------------------------------------- */
 
 /*
  * Run a sync: what standard input has, up to its end. Returns false if it failed, with the reason;

@@ -86,8 +86,8 @@ write_open(LdrSession *session, const LdrConfig *config, const LdrOptions *optio
 {
 	const char *params[3] = {config->server, catalog, options->source_name};
 	char	   *sql = ldr_text("SELECT %s.loader_airbyte_open(config => $1::pg_catalog.jsonb,"
-							   " catalog => $2::pg_catalog.json, source_name => $3::pg_catalog.text)",
-							   session->schema);
+							   " catalog => $2::pg_catalog.json,"
+							   " source_name => $3::pg_catalog.text)", session->schema);
 	char	   *id = ldr_session_value(session, sql, 3, params, failure);
 
 	free(sql);

@@ -72,7 +72,6 @@ ldr_failure_type(const char *sqlstate)
 		{"40", LDR_TRANSIENT_ERROR},	/* deadlock, serialization */
 		{"42", LDR_CONFIG_ERROR},	/* privileges, names */
 		{"53", LDR_TRANSIENT_ERROR},	/* out of workers, connections, memory, disk */
-		{"53400", LDR_CONFIG_ERROR},	/* a limit that was set */
 		{"55000", LDR_TRANSIENT_ERROR}, /* a stream that its source did not complete */
 		{"55006", LDR_TRANSIENT_ERROR}, /* its table is being loaded by another sync */
 		{"55P03", LDR_TRANSIENT_ERROR}, /* lock timeout */
@@ -132,7 +131,8 @@ ldr_failure_result(LdrFailure *failure, const PGresult *result)
 
 	/* libpq's own, when the connection is lost, has neither code nor fields */
 	if (sqlstate == NULL)
-		return ldr_failure_set(failure, LDR_TRANSIENT_ERROR, "the connection to the server is lost: %s",
+		return ldr_failure_set(failure, LDR_TRANSIENT_ERROR,
+							   "the connection to the server is lost: %s",
 							   PQresultErrorMessage(result));
 	if (failure->message != NULL)
 		return false;

@@ -107,7 +107,8 @@ ldr_options_parse(int argc, char **argv, LdrOptions *options, LdrFailure *failur
 		if (command != LDR_COMMAND_NONE && options->command == LDR_COMMAND_NONE)
 			options->command = command;
 		else if (strncmp(argv[i], "--", 2) != 0)
-			return ldr_failure_set(failure, LDR_SYSTEM_ERROR, "unexpected argument \"%s\"", argv[i]);
+			return ldr_failure_set(failure, LDR_SYSTEM_ERROR, "unexpected argument \"%s\"",
+								   argv[i]);
 		else if (!options_option(argc, argv, &i, options, failure))
 			return false;
 	}

@@ -63,7 +63,7 @@ typedef struct Sync
 	int64_t		cancel_at;		/* 0: none has come */
 } Sync;
 
-/* --- signals ------------------------------------------------------------------------------------ */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t signal_taken;
 static int	signal_pipe[2];
@@ -119,7 +119,7 @@ sync_catch_signals(LdrFailure *failure)
 	return true;
 }
 
-/* --- time --------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static int64_t
 now_ms(void)
@@ -136,7 +136,7 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* --- calls of the server ------------------------------------------------------------------------ */
+/* --- calls of the server ---------------------------------------------------------------------- */
 
 /* The connection is of no more use: nothing else can be learnt. */
 static void
@@ -198,60 +198,20 @@ sync_call_ended(Sync *sync)
 	sync->call = sync->call == SYNC_CLOSE ? SYNC_CLOSED : SYNC_IDLE;
 }
 
-/* --- results ------------------------------------------------------------------------------------ */
-
-static const char *
-field(const PGresult *row, int i)
-{
-	return PQgetisnull(row, 0, i) ? NULL : PQgetvalue(row, 0, i);
-}
+/* --- results ---------------------------------------------------------------------------------- */
 
 static void
-sync_state(Sync *sync, const PGresult *row, int i)
+sync_row(Sync *sync, const PGresult *row)
 {
-	ldr_out_payload("STATE", "state", PQgetvalue(row, 0, i), PQgetlength(row, 0, i));
-	sync->got_states = true;
-}
+	const char *text = PQgetvalue(row, 0, 0);
 
-/* The cause of a failed sync in its report is better than how a call came to know of it. */
-static void
-sync_reported_error(Sync *sync, const PGresult *row)
-{
-	LdrFailure *failure = sync->failure;
-
-	/* unless it is ours: what the server misses then is what we could not read */
-	if (failure->message != NULL && failure->internal == NULL)
-		return;
-	free(failure->message);
-	free(failure->internal);
-	memset(failure, 0, sizeof(*failure));
-	ldr_failure_sql(failure, PQgetvalue(row, 0, 1), PQgetvalue(row, 0, 2), field(row, 3),
-					field(row, 4));
-	if (field(row, 5) != NULL)
-		failure->stream = ldr_text("%s", field(row, 5));
-}
-
-/*
- * The report comes as rows, the first column says of what: the server takes it apart, which keeps
- * states as they are to the letter.
- */
-static void
-sync_report(Sync *sync, const PGresult *row)
-{
-	const char *kind = PQgetvalue(row, 0, 0);
-
-	if (strcmp(kind, "state") == 0)
-		sync_state(sync, row, 1);
-	else if (strcmp(kind, "error") == 0)
-		sync_reported_error(sync, row);
-	else if (strcmp(kind, "end") == 0)
-	{
-		if (strcmp(PQgetvalue(row, 0, 1), "loaded") != 0)
-			ldr_failure_set(sync->failure, LDR_SYSTEM_ERROR, "%s", PQgetvalue(row, 0, 2));
-		ldr_out_log("INFO", "%s", PQgetvalue(row, 0, 2));
-	}
+	if (sync->call == SYNC_CLOSE && strcmp(PQgetvalue(row, 0, 1), "t") == 0)
+		ldr_report(text, sync->package_id, sync->failure);
 	else
-		ldr_out_log(kind, "%s", PQgetvalue(row, 0, 1));
+	{
+		ldr_out_payload("STATE", "state", text, PQgetlength(row, 0, 0));
+		sync->got_states = true;
+	}
 }
 
 static void
@@ -260,10 +220,7 @@ sync_result(Sync *sync, const PGresult *result)
 	switch (PQresultStatus(result))
 	{
 		case PGRES_SINGLE_TUPLE:
-			if (sync->call == SYNC_CLOSE)
-				sync_report(sync, result);
-			else if (field(result, 0) != NULL)
-				sync_state(sync, result, 0);
+			sync_row(sync, result);
 			break;
 		case PGRES_TUPLES_OK:
 			break;				/* the end of the rows */
@@ -301,7 +258,7 @@ sync_read_server(Sync *sync)
 		sync_lost(sync);
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void
 sync_read_input(Sync *sync)
@@ -427,7 +384,7 @@ sync_loop(Sync *sync)
 	}
 }
 
-/* --- the two statements ------------------------------------------------------------------------- */
+/* --- the two statements ----------------------------------------------------------------------- */
 
 static bool
 sync_prepare(const LdrSession *session, const char *name, char *sql, LdrFailure *failure)
@@ -442,36 +399,19 @@ sync_prepare(const LdrSession *session, const char *name, char *sql, LdrFailure 
 	return ok;
 }
 
+#define OP " OPERATOR(pg_catalog.->) "
+
 /*
- * The report as rows of six columns: a level and a text for the log; 'state' and the state; 'error'
- * with its fields and the stream; last 'end', the state of the package and a summary.
+ * Its rows: each state, which the server takes out of the report since that keeps it as it is to
+ * the letter, and last the rest of the report. %s is the extension's schema.
  */
 static const char close_sql[] =
-"WITH c AS MATERIALIZED (SELECT %s.loader_airbyte_close($1::pg_catalog.int8) AS r),"
-" s AS (SELECT x.value AS v, x.value OPERATOR(pg_catalog.->>) 'name' AS name,"
-"   pg_catalog.json_array_length(c.r OPERATOR(pg_catalog.->) 'streams') AS n"
-"  FROM c, pg_catalog.json_array_elements(c.r OPERATOR(pg_catalog.->) 'streams') x)"
-" SELECT 'state', x.value::pg_catalog.text, NULL, NULL, NULL, NULL"
-"  FROM c, pg_catalog.json_array_elements(c.r OPERATOR(pg_catalog.->) 'states') x"
-" UNION ALL SELECT 'WARN', x.value, NULL, NULL, NULL, NULL"
-"  FROM c, pg_catalog.json_array_elements_text(c.r OPERATOR(pg_catalog.->) 'warnings') x"
-" UNION ALL SELECT 'WARN', pg_catalog.format('%%s lines of the input were no messages',"
-"   c.r OPERATOR(pg_catalog.->>) 'skipped_lines'), NULL, NULL, NULL, NULL"
-"  FROM c WHERE (c.r OPERATOR(pg_catalog.->>) 'skipped_lines')::pg_catalog.int8 OPERATOR(pg_catalog.>) 0"
-" UNION ALL SELECT 'INFO', pg_catalog.format('stream \"%%s\": %%s, %%s records,"
-" %%s of them committed; %%s rows inserted, %%s updated, %%s deleted; %%s values set to NULL', s.name,"
-"   s.v OPERATOR(pg_catalog.->>) 'status', s.v OPERATOR(pg_catalog.->>) 'records',"
-"   s.v OPERATOR(pg_catalog.->>) 'records_committed', s.v OPERATOR(pg_catalog.->>) 'rows_inserted',"
-"   s.v OPERATOR(pg_catalog.->>) 'rows_updated', s.v OPERATOR(pg_catalog.->>) 'rows_deleted',"
-"   s.v OPERATOR(pg_catalog.->>) 'nulled_values'), NULL, NULL, NULL, NULL FROM s"
-" UNION ALL SELECT 'error', e.v OPERATOR(pg_catalog.->>) 'sqlstate',"
-"   e.v OPERATOR(pg_catalog.->>) 'message', e.v OPERATOR(pg_catalog.->>) 'detail',"
-"   e.v OPERATOR(pg_catalog.->>) 'hint', e.v OPERATOR(pg_catalog.->>) 'stream'"
-"  FROM (SELECT c.r OPERATOR(pg_catalog.->) 'error' AS v FROM c) e"
-"  WHERE pg_catalog.json_typeof(e.v) OPERATOR(pg_catalog.=) 'object'"
-" UNION ALL SELECT 'end', c.r OPERATOR(pg_catalog.->>) 'state',"
-"   pg_catalog.format('sync %%s is %%s: %%s records, %%s bytes', $1, c.r OPERATOR(pg_catalog.->>) 'state',"
-"   c.r OPERATOR(pg_catalog.->>) 'records', c.r OPERATOR(pg_catalog.->>) 'bytes'), NULL, NULL, NULL"
+"WITH c AS MATERIALIZED (SELECT %s.loader_airbyte_close($1::pg_catalog.int8) AS r)"
+" SELECT x.value::pg_catalog.text, false"
+"  FROM c, pg_catalog.json_array_elements(c.r" OP "'states') x"
+" UNION ALL SELECT pg_catalog.json_build_object('state', c.r" OP "'state',"
+"   'records', c.r" OP "'records', 'bytes', c.r" OP "'bytes', 'streams', c.r" OP "'streams',"
+"   'warnings', c.r" OP "'warnings', 'error', c.r" OP "'error')::pg_catalog.text, true"
 "  FROM c";
 
 static bool

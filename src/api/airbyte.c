@@ -44,7 +44,6 @@ PG_FUNCTION_INFO_V1(loader_airbyte_open);
 PG_FUNCTION_INFO_V1(loader_airbyte_write);
 PG_FUNCTION_INFO_V1(loader_airbyte_close);
 PG_FUNCTION_INFO_V1(loader_airbyte_states);
-PG_FUNCTION_INFO_V1(loader_register_stream);
 PG_FUNCTION_INFO_V1(loader_start_stream);
 
 /* A sync that this session has opened. */
@@ -93,7 +92,7 @@ airbyte_options(FunctionCallInfo fcinfo, int arg)
 	LdrSyncOptions *options = palloc0(sizeof(LdrSyncOptions));
 
 	if (config == NULL)
-		ldr_raise(&err, "config");
+		ldr_raise_in(&err, "The configuration");
 	options->schema = ldr_airbyte_identifier(config->schema);
 	options->raw_data_schema = ldr_airbyte_identifier(config->raw_data_schema);
 	options->soft_delete = config->soft_delete;
@@ -382,7 +381,7 @@ sync_drop_dead(void)
 	{
 		OpenSync   *sync = lfirst(lc);
 
-		if (sync->opened_in != MyProc->lxid && ldr_package_get(sync->package_id, true) == NULL)
+		if (sync->opened_in != ldr_my_lxid() && ldr_package_get(sync->package_id, true) == NULL)
 			sync_drop(sync);
 	}
 }
@@ -396,7 +395,7 @@ sync_start(LdrPackage *package)
 	dsm_handle	handle;
 
 	sync->package_id = package->package_id;
-	sync->opened_in = MyProc->lxid;
+	sync->opened_in = ldr_my_lxid();
 	sync->feed = ldr_feed_make(&handle);
 	open_syncs = lappend(open_syncs, sync);
 	MemoryContextSwitchTo(old);
@@ -464,7 +463,7 @@ sync_of_call(int64 package_id, const char *function)
 				 errhint("Messages go to the sync from the session that called "
 						 "loader_airbyte_open.")));
 	}
-	if (sync->opened_in == MyProc->lxid)
+	if (sync->opened_in == ldr_my_lxid())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("package " INT64_FORMAT " was opened in this transaction", package_id),
@@ -525,6 +524,7 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 {
 	OpenSync   *sync;
 	List	   *answers;
+	bool		ended;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -538,14 +538,16 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 				 errmsg("a call for package " INT64_FORMAT " was interrupted", sync->package_id),
 				 errdetail("Messages are missing, so the sync cannot go on."),
 				 errhint("Call loader_airbyte_close, and open a new sync.")));
-	if (!PG_ARGISNULL(1) && !ldr_feed_has_ended(sync->feed))
+	ended = ldr_feed_has_ended(sync->feed);
+	if (!ended && !PG_ARGISNULL(1))
 	{
 		bytea	   *messages = PG_GETARG_BYTEA_PP(1);
 
 		write_send(sync, VARDATA_ANY(messages), VARSIZE_ANY_EXHDR(messages));
 	}
 	answers = ldr_feed_answers(sync->feed);
-	if (answers == NIL && ldr_feed_has_ended(sync->feed))
+	/* what ends during the call is for the next one, so that this one can return its states */
+	if (ended && answers == NIL)
 		write_raise_end(sync);
 	write_return(fcinfo, answers);
 	PG_RETURN_NULL();
@@ -606,7 +608,9 @@ loader_airbyte_close(PG_FUNCTION_ARGS)
 	bool		was_cut_off = sync->cut_off;
 
 	sync->cut_off = true;		/* if this call is interrupted */
-	if (!was_cut_off)
+	if (was_cut_off)
+		ldr_feed_cut(sync->feed);
+	else
 		(void) ldr_feed_finish(sync->feed);
 	answers = ldr_feed_answers(sync->feed);
 	sync_drop(sync);
@@ -675,9 +679,8 @@ file_known(const LdrPackage *package, bool *is_new)
 }
 
 /*
- * Enter a file of messages in the catalog. The arguments of loader_register and loader_start:
- * source, catalog, config, source_name, streams, write_strategy, force_full_refresh, store_state,
- * destination_name.
+ * Enter a file of messages in the catalog. The arguments of loader_start: source, catalog, config,
+ * source_name, streams, write_strategy, force_full_refresh, store_state, destination_name.
  */
 static LdrPackage *
 file_register(FunctionCallInfo fcinfo, bool *is_new)
@@ -713,15 +716,9 @@ file_register(FunctionCallInfo fcinfo, bool *is_new)
 	return package;
 }
 
-Datum
-loader_register_stream(PG_FUNCTION_ARGS)
-{
-	bool		is_new;
-
-	ldr_api_writes("loader_register()");
-	PG_RETURN_INT64(file_register(fcinfo, &is_new)->package_id);
-}
-
+/*
+ * loader_start(source, catalog, ...): load the messages of a file in the background.
+ */
 Datum
 loader_start_stream(PG_FUNCTION_ARGS)
 {

@@ -39,6 +39,17 @@ wait_separator(const char *detail)
 	return strchr(".!?", detail[strlen(detail) - 1]) ? " " : ". ";
 }
 
+/* What to do when the cause is mended. */
+static const char *
+wait_next_step(const LdrPackage *package)
+{
+	if (strcmp(package->mode, LDR_MODE_STREAM) == 0)
+		return "See loader.streams and loader.events.";
+	return psprintf("See loader.jobs and loader.events. When the cause is mended call "
+					"loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
+					"loader_start or loader_run with its directory again.", package->package_id);
+}
+
 void
 ldr_api_raise_failure(const LdrPackage *package)
 {
@@ -61,11 +72,8 @@ ldr_api_raise_failure(const LdrPackage *package)
 			 errdetail("%s%sThe package is load \"%s\" of dataset \"%s\".",
 					   detail, wait_separator(detail),
 					   package->load_id, package->dataset),
-			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "
-					 "loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
-					 "loader_start or loader_run with its directory again.",
-					 package->hint ? package->hint : "", package->hint ? " " : "",
-					 package->package_id)));
+			 errhint("%s%s%s", package->hint ? package->hint : "", package->hint ? " " : "",
+					 wait_next_step(package))));
 }
 
 static bool

@@ -391,7 +391,8 @@ config_load(const char *json, size_t len, json_t **root, LdrError *err)
 	/* jansson does not always say that memory was out: then it may say nothing */
 	if (json_error_code(&jerr) == json_error_out_of_memory || jerr.text[0] == '\0')
 		return config_no_memory(err);
-	snprintf(err->hint, sizeof(err->hint), "Pass one JSON object with the keys that the spec lists.");
+	snprintf(err->hint, sizeof(err->hint),
+			 "Pass one JSON object with the keys that the spec lists.");
 	err->line = jerr.line > 0 ? jerr.line : 0;
 	switch (json_error_code(&jerr))
 	{

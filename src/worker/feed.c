@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "worker/feed.h"
+#include "worker/worker.h"
 
 #define FEED_MAGIC		0x6c646664
 #define FEED_IN_SIZE	(1024 * 1024)	/* so far a session can be ahead of its worker */
@@ -122,6 +123,19 @@ feed_collect(LdrFeed *feed)
 	}
 }
 
+/* Until the worker has gone; keeps what it says. */
+static void
+feed_wait_end(LdrFeed *feed)
+{
+	for (;;)
+	{
+		feed_collect(feed);
+		if (feed->ended)
+			return;
+		feed_wait(0);
+	}
+}
+
 /* One message to the worker, of a kind. False if it has gone. */
 static bool
 feed_send_piece(LdrFeed *feed, char kind, const char *data, size_t len)
@@ -141,13 +155,7 @@ feed_send_piece(LdrFeed *feed, char kind, const char *data, size_t len)
 			return false;
 		feed_wait(0);
 	}
-	/* what it said last is still to be read */
-	while (!feed->ended)
-	{
-		feed_collect(feed);
-		if (!feed->ended)
-			feed_wait(0);
-	}
+	feed_wait_end(feed);		/* what it said last is still to be read */
 	return false;
 }
 
@@ -171,13 +179,18 @@ ldr_feed_finish(LdrFeed *feed)
 {
 	if (feed->ended || !feed_send_piece(feed, FEED_END, NULL, 0))
 		return false;
-	for (;;)
-	{
-		feed_collect(feed);
-		if (feed->ended)
-			return true;
-		feed_wait(0);
-	}
+	feed_wait_end(feed);
+	return true;
+}
+
+/* A message that was interrupted on its way can only be gone on with: so the queue is let go. */
+void
+ldr_feed_cut(LdrFeed *feed)
+{
+	if (feed->in)
+		shm_mq_detach(feed->in);
+	feed->in = NULL;
+	feed_wait_end(feed);
 }
 
 List *
@@ -358,5 +371,8 @@ ldr_feed_answer(const char *text)
 		if (result != SHM_MQ_WOULD_BLOCK)
 			return;				/* of a session that has gone, reading says so */
 		feed_wait(FEED_LOOK_MS);
+		ldr_xact_begin();
+		ldr_check_cancel();
+		ldr_xact_commit();
 	}
 }

@@ -212,8 +212,19 @@ sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
 		s->status == LDR_STATUS_NONE)
 		s->status = LDR_STATUS_RUNNING;
-	s->has_records = true;
 	ldr_sync_record(sync, s, m);
+}
+
+/* A state that says of what it is one. */
+static void
+sync_state(Sync *sync, SyncStream *s, const LdrMessage *m)
+{
+	if (m->state_kind == LDR_STATE_STREAM && m->name.kind != LDR_STRING)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a state of type STREAM does not name its stream"),
+				 errhint("The source must put a stream_descriptor into it.")));
+	ldr_sync_state(sync, s, m);
 }
 
 static void
@@ -232,8 +243,9 @@ sync_is_known(const Sync *sync, const SyncStream *s, const LdrMessage *m)
 {
 	if (!sync->from_file)
 		return false;
+	/* a stream whose end was committed, but not what follows from it, ends again */
 	if (s)
-		return s->t.done || m->line <= s->skip_to;
+		return s->t.done || (m->kind != LDR_MESSAGE_STATUS && m->line <= s->skip_to);
 	/* a state of the whole source has covered all streams alike */
 	return m->kind == LDR_MESSAGE_STATE && m->state_kind != LDR_STATE_STREAM &&
 		sync->nstreams > 0 && m->line <= sync->streams[0].skip_to;
@@ -254,7 +266,7 @@ sync_message(Sync *sync, const LdrMessage *m)
 			sync_record(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATE:
-			ldr_sync_state(sync, s, m);
+			sync_state(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATUS:
 			sync_status(sync, s, m->status);
@@ -306,6 +318,8 @@ sync_idle(void *arg)
 {
 	Sync	   *sync = arg;
 
+	if (sync->reader)
+		ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 	if (sync->direct == NULL && sync->states != NIL)
 		ldr_sync_commit(sync);
 	if (sync->in_xact)
@@ -317,6 +331,15 @@ sync_idle(void *arg)
 	ldr_check_cancel();
 	ldr_xact_commit();
 	MemoryContextSwitchTo(sync->run->cxt);
+}
+
+static void
+__attribute__((noreturn))
+sync_raise(const Sync *sync, const LdrError *err)
+{
+	if (sync->path)
+		ldr_raise(err, sync->path);
+	ldr_raise_in(err, "Messages");
 }
 
 static void
@@ -347,7 +370,7 @@ sync_read(Sync *sync)
 	if (status != LDR_END)
 	{
 		sync->line = 0;			/* the reader knows better */
-		ldr_raise(&err, sync->path);
+		sync_raise(sync, &err);
 	}
 	ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 }
@@ -360,8 +383,7 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 {
 	LdrRun	   *run = sync->run;
 	ErrorData	edata = {0};
-	/* counts are of what is kept, of attempts before, too */
-	bool		empty = s->status != LDR_STATUS_INCOMPLETE && !s->has_records &&
+	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->received == 0 &&
 		s->counts.records == 0 && s->counts.states == 0;
 
 	if (s->status == LDR_STATUS_COMPLETE)

@@ -446,6 +446,7 @@ ldr_sync_write_spooled(Sync *sync, SyncStream *s, int64 bytes)
 void
 ldr_sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 {
+	s->received++;
 	s->counts.records++;
 	s->counts.bytes += m->raw_len;
 	s->since_state++;

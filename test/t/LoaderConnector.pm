@@ -101,16 +101,17 @@ sub feed
 	return $self;
 }
 
-# Give it as much as it takes within a time in which it takes nothing more; returns how much.
+# Give it these bytes over and over, until it has taken nothing for two seconds, or so many; returns
+# how many.
 sub stuff
 {
-	my ($self, $chunk, $max) = @_;
+	my ($self, $bytes, $max) = @_;
 	my $start = $self->{sent};
 	my $last = time();
 
 	while (time() - $last < 2 && $self->{sent} - $start < $max)
 	{
-		$last = time() if $self->turn($chunk);
+		$last = time() if $self->turn(substr($bytes, ($self->{sent} - $start) % length $bytes));
 	}
 	return $self->{sent} - $start;
 }
