@@ -52,6 +52,7 @@ typedef struct LdrSyncStream
 	bool		done;			/* ... or all of it */
 	bool		dedup;
 	bool		replaces;		/* when it is complete, what was there before goes */
+	bool		was_cut_off;	/* that is of a sync without ids, which did not complete all of its streams */
 	LdrStreamRecord *record;
 	Oid			stage;			/* its staging table; InvalidOid: none yet */
 	int64		arrivals;		/* rows numbered in the staging table so far */

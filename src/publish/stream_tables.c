@@ -553,6 +553,8 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 	s->record = r;
 	s->dedup = s->stream->mode == LDR_STREAM_APPEND_DEDUP;
 	s->replaces = stream_replaces(s, is_new);
+	s->was_cut_off = s->replaces && !stream_has_ids(s->stream) && !is_new &&
+		ldr_stream_was_cut_off(r->dataset, r->table_name);
 	tables_create_key_index(s);
 	stream_take_stage(run, options, s);
 	/* what was complete is not until this sync says so; of what is replaced the old rows are */

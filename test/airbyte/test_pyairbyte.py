@@ -544,13 +544,16 @@ def test_empty_stream_leaves_the_table_alone(destination, replay, db, schema):
     everything = [*users(1, 3), status("users"), record("others", AT, id=1), status("others")]
     write = lambda source: destination().write(source, cache=False, state_cache=False,
                                                write_strategy=WriteStrategy.REPLACE)
+    ids = lambda table: [i for (i,) in db.execute(f"SELECT id FROM {schema}.{table} ORDER BY id")]
     write(replay(streams, everything))
     write(replay(streams, [*users(4, 4), status("users")]))
-    assert db.execute(f"SELECT id FROM {schema}.users").fetchall() == [(4,)]
-    assert db.execute(f"SELECT id FROM {schema}.others").fetchall() == [(1,)]
-    # one that is complete without any record is another thing
+    assert (ids("users"), ids("others")) == ([4], [1])
+    # after that a stream without any record is taken for one that has none behind its state
+    write(replay(streams, [status("users"), record("others", AT, id=2), status("others")]))
+    assert (ids("users"), ids("others")) == ([4], [2])
+    # when all are complete there is nothing to go on with
     write(replay(streams, [status("users"), status("others")]))
-    assert db.execute(f"SELECT count(*) FROM {schema}.users").fetchone() == (0,)
+    assert (ids("users"), ids("others")) == ([], [])
 
 
 # --- configuration in an older form -----------------------------------------------------------------
@@ -601,24 +604,31 @@ def failing(after_state=(), after_records=()):
             *users(251, 300), state("users", 300, 100), status("users")]
 
 
+BEFORE = stream("before", key="id", id={"type": "integer"})
+
+
 @pytest.mark.parametrize("strategy", ["auto", "append", "replace", "merge"])
 def test_failing_source(destination, replay, cache, db, schema, strategy):
-    """The source ends with an error; the next sync goes on behind the last state."""
+    """The source ends with an error, one stream complete and one not; the next sync goes on behind
+    the last states."""
+    complete = [*(record("before", AT, id=i) for i in (1, 2, 3)), state("before", 3),
+                status("before")]
     write = lambda messages: destination().write(
-        replay([USERS], messages), cache=False, state_cache=cache,
+        replay([BEFORE, USERS], messages), cache=False, state_cache=cache,
         write_strategy=WriteStrategy(strategy))
     if strategy == "replace":
-        write([*users(1001, 1003), status("users")])
+        write([*users(1001, 1003), status("users"), status("before")])
     with pytest.raises(exc.AirbyteConnectorWriteError):
-        write(failing(after_records=[{"exit": 1}]))
+        write([*complete, *failing(after_records=[{"exit": 1}])])
     assert [s["stream"]["stream_state"]["n"] for s in destination.runs.states()][-1] == 200
     assert [s["id"] for s in destination.runs.states()][-1] == 200
     if strategy == "replace":       # not before it is complete
         assert len(table_rows(db, schema, "users")) == 3
-    result = write(failing())
+    result = write([*complete, *failing()])
     assert [m["record"]["data"]["id"] for m in records_told(destination)] == list(range(201, 301))
     assert confirmed(result) == {"users": 100}
     check_users(db, schema, 300)
+    assert db.execute(f"SELECT id FROM {schema}.before ORDER BY id").fetchall() == [(1,), (2,), (3,)]
 
 
 def records_told(destination):
