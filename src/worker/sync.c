@@ -160,17 +160,26 @@ sync_open(Sync *sync, bool has_feed)
 
 static void
 __attribute__((noreturn))
-sync_unknown_stream(const LdrMessage *m)
+sync_unknown_stream(const Sync *sync, const LdrMessage *m)
 {
 	char	   *name = m->name.kind == LDR_NULL ? pstrdup("")
-		: ldr_printable(pnstrdup(m->name.data, m->name.len));
+		: pnstrdup(m->name.data, m->name.len);
+	const char *where = m->name_space.kind == LDR_NULL ? "The record names no namespace"
+		: psprintf("Its namespace is \"%s\"", ldr_printable(pnstrdup(m->name_space.data,
+																	m->name_space.len)));
+	const LdrMessageStream *other = NULL;
 
+	for (int i = 0; i < sync->nstreams; i++)
+		if (strcmp(sync->names[i].name, name) == 0)
+			other = &sync->names[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("stream \"%s\" is not in the catalog", name),
-			 m->name_space.kind == LDR_NULL ? 0 :
-			 errdetail("Its namespace is \"%s\".",
-					   ldr_printable(pnstrdup(m->name_space.data, m->name_space.len))),
+			 errmsg("stream \"%s\" is not in the catalog", ldr_printable(name)),
+			 other && other->name_space ?
+			 errdetail("%s; that in the catalog is \"%s\".", where,
+					   ldr_printable(other->name_space)) :
+			 other ? errdetail("%s; the catalog has it without one.", where) :
+			 m->name_space.kind == LDR_NULL ? 0 : errdetail("%s.", where),
 			 errhint("Name it in the configured catalog, or let the source leave it out.")));
 }
 
@@ -206,7 +215,7 @@ static void
 sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 {
 	if (s == NULL)
-		sync_unknown_stream(m);
+		sync_unknown_stream(sync, m);
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
 	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
