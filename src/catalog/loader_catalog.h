@@ -279,6 +279,7 @@ typedef struct LdrStreamRecord
 
 extern LdrStreamRecord *ldr_stream_get(const char *dataset, const char *table_name);
 extern void ldr_stream_put(const LdrStreamRecord *s);
+extern bool ldr_stream_was_cut_off(const char *dataset, const char *table_name);
 
 /* A state as it is kept. */
 typedef struct LdrSourceState

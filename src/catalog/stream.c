@@ -232,6 +232,28 @@ ldr_stream_put(const LdrStreamRecord *s)
 						9, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
+static void
+stream_read_bool(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(bool *) arg = true;
+}
+
+/* Is there a stream that was not complete in the sync that last completed this table's? */
+bool
+ldr_stream_was_cut_off(const char *dataset, const char *table_name)
+{
+	bool		found = false;
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(table_name)};
+
+	ldr_catalog_execute("SELECT FROM loader.package_stream o WHERE o.status <> 'complete' "
+						"AND o.package_id = (SELECT max(t.package_id) FROM loader.package_stream t "
+						"WHERE t.dataset = $1 AND t.table_name = $2 AND t.status = 'complete') "
+						"LIMIT 1",
+						2, types, values, NULL, SPI_OK_SELECT, true, stream_read_bool, &found);
+	return found;
+}
+
 /* --- where sources go on ----------------------------------------------------------------------- */
 
 /*

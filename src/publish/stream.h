@@ -53,6 +53,8 @@ typedef struct LdrSyncStream
 								 * beside that */
 	bool		dedup;
 	bool		replaces;		/* when it is complete, what was there before goes; not if done */
+	/* the sync that last completed it did not complete all streams, and no ids tell more */
+	bool		was_cut_off;
 	LdrStreamRecord *record;
 	Oid			stage;			/* its staging table; InvalidOid: none yet */
 	int64		arrivals;		/* rows numbered in the staging table so far */

@@ -507,6 +507,21 @@ finish_report(LdrRun *run, LdrSyncStream *s, int64 wait_us, int64 hold_us)
 	MemoryContextSwitchTo(run->cxt);
 }
 
+/*
+ * A source without anything new, after a sync that completed this stream and failed at another one,
+ * has gone on from its state: the table has its rows already. Without ids there is nothing else to
+ * tell that from a source that has become empty.
+ */
+static bool
+finish_keeps(LdrRun *run, const LdrSyncStream *s, const LdrPackageStream *counts)
+{
+	if (!s->was_cut_off || counts->records > 0 || OidIsValid(s->stage))
+		return false;
+	ldr_event(run->package->package_id, "rows kept", s->label, "%s",
+			  "Nothing has come, and the sync that brought them did not complete all of its streams.");
+	return true;
+}
+
 void
 ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 				  const LdrPackageStream *counts, TimestampTz started_at)
@@ -518,6 +533,8 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 
 	ldr_xact_begin();
 	(void) ldr_progress_phase(LDR_PHASE_PUBLISH);
+	if (finish_keeps(run, s, counts))
+		s->replaces = false;
 	if (ldr_stream_is_staged(s))
 		swap = finish_publish(run, s, options);
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);

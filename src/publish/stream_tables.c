@@ -588,6 +588,8 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 	s->record = r;
 	s->dedup = s->stream->mode == LDR_STREAM_APPEND_DEDUP;
 	s->replaces = !s->done && stream_replaces(s, is_new);
+	s->was_cut_off = s->replaces && !is_new && !s->stream->full_refresh &&
+		!stream_has_ids(s->stream) && ldr_stream_was_cut_off(r->dataset, r->table_name);
 	s->stats.stage = ldr_stream_is_staged(s) ? LDR_STAGE_STAGING : NULL;
 	tables_create_key_index(s);
 	stream_take_stage(run, options, s);

@@ -7,6 +7,8 @@ LOADER_TEST_RESTART: a command that crashes and restarts that server.
 LOADER_TEST_FAKER: the executable source-faker; for test_pyairbyte.py only.
 """
 
+import array
+import fcntl
 import functools
 import gzip
 import itertools
@@ -15,6 +17,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import termios
 import time
 
 import psycopg
@@ -141,7 +144,7 @@ def connector():
 class Connector:
     """A `destination-loader write` whose standard input is held open."""
 
-    def __init__(self, executable, directory, config, catalog):
+    def __init__(self, executable, directory, config, catalog, *more):
         (directory / "config.json").write_text(json.dumps(config))
         (directory / "catalog.json").write_text(json.dumps(catalog))
         self.output = directory / "output.jsonl"
@@ -149,7 +152,7 @@ class Connector:
         with open(self.output, "wb") as out, open(self.errors, "wb") as err:
             self.process = subprocess.Popen(
                 [executable, "write", "--config", directory / "config.json",
-                 "--catalog", directory / "catalog.json"],
+                 "--catalog", directory / "catalog.json", *more],
                 stdin=subprocess.PIPE, stdout=out, stderr=err)
 
     def send(self, messages):
@@ -160,6 +163,12 @@ class Connector:
             self.process.stdin.flush()
         except BrokenPipeError:
             pass        # it has ended; its status tells
+
+    def is_drained(self):
+        """Has it read all that was sent?"""
+        unread = array.array("i", [0])
+        fcntl.ioctl(self.process.stdin, termios.FIONREAD, unread)
+        return unread[0] == 0
 
     def finish(self):
         """End the input and wait for the end. Returns the exit status."""
@@ -184,13 +193,15 @@ class Connector:
 
 @pytest.fixture
 def start_connector(connector, config, tmp_path):
-    """start_connector(catalog): a connector that writes; ended with the test."""
+    """start_connector(catalog): a connector that writes, for a source that has the name of the
+    schema; ended with the test."""
     numbers, started = itertools.count(), []
 
-    def start(catalog, **more):
+    def start(catalog):
         directory = tmp_path / f"connector{next(numbers)}"
         directory.mkdir()
-        started.append(Connector(connector, directory, config | more, catalog))
+        started.append(Connector(connector, directory, config, catalog,
+                                 "--source-name", config["schema"]))
         return started[-1]
 
     yield start

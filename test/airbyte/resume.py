@@ -25,12 +25,9 @@ def state_value(state):
     return state["data"]
 
 
-def remaining(messages, states):
-    """The messages without the records and states that are behind the last of the states given.
-
-    What says that a stream has started or is complete is sent again.
-    """
-    done = {}       # by stream, and None for all of them: the position of its last state
+def behind(messages, states):
+    """By stream, and None for all of them: the position of the last of these states."""
+    done = {}
     for state in states:
         of_stream = state_kind(state) == "STREAM"
         stream = stream_of({"type": "STATE", "state": state}) if of_stream else None
@@ -41,12 +38,21 @@ def remaining(messages, states):
         if not found:
             raise ValueError(f"a state that this source has never sent: {state}")
         done[stream] = found[-1]
+    return done
+
+
+def remaining(messages, states):
+    """The messages without the records and states up to the last of the states given.
+
+    What says that a stream has started or is complete is sent again.
+    """
+    done = behind(messages, states)
     for i, message in enumerate(messages):
         if message["type"] == "RECORD":
-            behind = max(done.get(stream_of(message), -1), done.get(None, -1))
+            last = max(done.get(stream_of(message), -1), done.get(None, -1))
         elif message["type"] == "STATE" and state_kind(message["state"]) == "STREAM":
-            behind = done.get(stream_of(message), -1)
+            last = done.get(stream_of(message), -1)
         else:
-            behind = done.get(None, -1) if message["type"] == "STATE" else -1
-        if i > behind:
+            last = done.get(None, -1) if message["type"] == "STATE" else -1
+        if i > last:
             yield message

@@ -8,7 +8,6 @@ LOADER_TEST_CUTS=all: cut at every message (minutes); else at those where someth
 at some others.
 """
 
-import itertools
 import json
 import os
 import random
@@ -19,7 +18,7 @@ import pytest
 import model
 from conftest import (DSN, check_tables, restart_server, stream_catalog, stream_lines,
                       stream_messages, wait_until)
-from resume import remaining, state_value, stream_of
+from resume import behind, remaining, state_value, stream_of
 
 MODES = ["append", "overwrite", "append_dedup"]
 # with the ids that PyAirbyte sends, always the same
@@ -129,11 +128,9 @@ def test_whole(server, schema, expected, mode):
     states, report = run(server, schema, mode, messages)
     assert (report["state"], report["error"], report["warnings"]) == ("loaded", None, [])
     assert report["records"] == 2100 and report["bytes"] > 500_000
-    assert report["skipped_lines"] == 0
     assert [(s["name"], s["dataset"], s["table"], s["mode"], s["status"], s["records"],
-             s["records_committed"], s["rows_inserted"], s["nulled_values"])
-            for s in report["streams"]] == [
-        (name, schema, name, mode, "complete", n, n, n, 0)
+             s["rows_inserted"], s["nulled_values"]) for s in report["streams"]] == [
+        (name, schema, name, mode, "complete", n, n, 0)
         for name, n in (("products", 100), ("users", 1000), ("purchases", 1000))]
     last = {stream_of(m): m["state"] for m in messages if m["type"] == "STATE"}
     (kept,) = server.db.execute("SELECT loader_airbyte_states(%s)", (schema,)).fetchone()
@@ -235,7 +232,8 @@ def cut_and_go_on(server, schema, mode, messages, k, number=1):
 @pytest.mark.parametrize("mode", ALL_MODES)
 def test_cut(server, schema, expected, mode):
     messages = stream_messages("sync1")
-    for k in cuts("sync1", 10):
+    few = mode.endswith("constant") and os.environ.get("LOADER_TEST_CUTS") != "all"
+    for k in cuts("sync1", 10)[::4 if few else 1]:
         part = f"{schema}_{k}"
         cut_and_go_on(server, part, mode, messages, k)
         assert digests(server.db, part) == expected(mode, "sync1"), k
@@ -328,32 +326,58 @@ def test_connector_cut(db, schema, start_connector, expected, mode, at):
 
 # --- killed -------------------------------------------------------------------------------------------
 
-def killed(start_connector, mode, name, strike):
-    """Kill something each time that another state has come back, until all is loaded.
+def killed(start_connector, schema, mode, name, strike):
+    """Kill something each time that a state has come back, until all is loaded. Returns how often.
 
-    Returns the number of times. The connector gets the messages up to the second state behind the
-    one that it is waited for, so that there is always something on its way.
+    Behind that state another one and 100 records are on their way. The source goes on from the state
+    that the server has: one that was committed may not have come back any more.
     """
     messages = stream_messages(name)
-    returned, times = [], 0
+    todo, times = messages, 0
     while True:
-        todo = list(remaining(messages, returned))
         at = [i for i, m in enumerate(todo) if m["type"] == "STATE"]
+        connector = start_connector(stream_catalog(mode, NUMBERS[name]))
         if len(at) < 2:
             break
-        connector = start_connector(stream_catalog(mode, NUMBERS[name]))
-        connector.send(todo[:at[1] + 100])
-        wait_until(lambda: connector.states() or connector.process.poll() is not None, "a state")
+        connector.send(todo[:at[0] + 1])
+        wait_until(connector.states, "a state")
+        connector.send(todo[at[0] + 1:at[1] + 100])
+        wait_until(lambda: is_with_the_server(connector), "the server to have it all")
         strike(connector)
         connector.send(todo[at[1] + 100:])
         assert connector.finish() != 0
+        kept = behind(messages, kept_states(schema, messages))
+        back = behind(messages, connector.states())
+        assert all(kept[stream] >= position for stream, position in back.items())
+        todo = list(remaining(messages, kept_states(schema, messages)))
         times += 1
-        assert connector.states()
-        returned += connector.states()
-    connector = start_connector(stream_catalog(mode, NUMBERS[name]))
     connector.send(todo)
     assert connector.finish() == 0, connector.errors.read_text()
     return times
+
+
+def kept_states(schema, messages):
+    """The states of this source that the server has, once nobody is at work any more."""
+    with psycopg.connect(DSN, autocommit=True) as db:
+        wait_until(lambda: not db.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type LIKE 'loader%'").fetchall(), "workers to end")
+        (states,) = db.execute("SELECT ext.loader_airbyte_states(%s)", (schema,)).fetchone()
+    # not those of the sync before
+    known = [state_value(m["state"]) for m in messages if m["type"] == "STATE"]
+    return [state for state in states if state_value(state) in known]
+
+
+def is_with_the_server(connector):
+    """Has the server taken all that was sent? Then the connector asks now and then for states."""
+    if not connector.is_drained():
+        return False
+    with psycopg.connect(DSN, autocommit=True) as db:
+        (now,) = db.execute("SELECT clock_timestamp()").fetchone()
+        return wait_until(lambda: db.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " AND query_start > %s", (now,)).fetchall(), "the connector to ask for states")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -376,9 +400,9 @@ def test_killed(database, schema, start_connector, expected, mode, who):
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND backend_type LIKE %s"
                     " AND pid <> pg_backend_pid()", (backend,)).fetchall()
-                assert struck == [(True,)]
+                assert (True,) in struck
 
-    times = [killed(start_connector, mode, name, strike) for name in ("sync1", "sync2")]
+    times = [killed(start_connector, schema, mode, name, strike) for name in ("sync1", "sync2")]
     assert all(times)
     with psycopg.connect(DSN, autocommit=True) as db:
         db.execute("SET timezone = 'UTC'")
