@@ -49,6 +49,8 @@ ldr_api_raise_failure(const LdrPackage *package)
 
 	char	   *cancelled = psprintf("package " INT64_FORMAT " was cancelled", package->package_id);
 	const char *detail = package->detail ? package->detail : "";
+	const char *hint = package->hint ? package->hint : "";
+	bool		is_sync = strcmp(package->mode, LDR_MODE_STREAM) == 0;
 
 	/* what loader_cancel leaves as the message is all there is to say; else it is the reason */
 	ereport(ERROR,
@@ -61,11 +63,13 @@ ldr_api_raise_failure(const LdrPackage *package)
 			 errdetail("%s%sThe package is load \"%s\" of dataset \"%s\".",
 					   detail, wait_separator(detail),
 					   package->load_id, package->dataset),
+			 is_sync ?
+			 errhint("%s%sSee loader.streams and loader.events. A new sync goes on from the last "
+					 "state (loader_airbyte_states).", hint, hint[0] ? " " : "") :
 			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "
 					 "loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
 					 "loader_start or loader_run with its directory again.",
-					 package->hint ? package->hint : "", package->hint ? " " : "",
-					 package->package_id)));
+					 hint, hint[0] ? " " : "", package->package_id)));
 }
 
 static bool
