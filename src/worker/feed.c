@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "worker/feed.h"
+#include "worker/worker.h"
 
 #define FEED_MAGIC		0x6c646664
 #define FEED_IN_SIZE	(1024 * 1024)	/* so far a session can be ahead of its worker */
@@ -348,6 +349,7 @@ void
 ldr_feed_answer(const char *text)
 {
 	shm_mq_iovec part = {text, strlen(text)};
+	MemoryContext cxt = CurrentMemoryContext;
 
 	if (worker_segment == NULL)
 		return;
@@ -358,5 +360,10 @@ ldr_feed_answer(const char *text)
 		if (result != SHM_MQ_WOULD_BLOCK)
 			return;				/* of a session that has gone, reading says so */
 		feed_wait(FEED_LOOK_MS);
+		/* a session that does not ask could keep us here for ever */
+		ldr_xact_begin();
+		ldr_check_cancel();
+		ldr_xact_commit();
+		MemoryContextSwitchTo(cxt);
 	}
 }

@@ -58,7 +58,10 @@ extern bool ldr_feed_attach(dsm_handle handle);
  */
 extern LdrSource *ldr_feed_source(LdrFeedIdleFn idle, void *arg);
 
-/* Hand an answer to the session, waiting while it does not take them. Nothing if it has gone. */
+/*
+ * Hand an answer to the session, waiting while it does not take them; then loader_cancel ends it.
+ * Nothing if the session has gone. Not in a transaction.
+ */
 extern void ldr_feed_answer(const char *text);
 
 /* The worker will say no more. */
