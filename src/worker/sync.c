@@ -177,7 +177,7 @@ sync_unknown_stream(const LdrMessage *m)
 static void
 sync_status(Sync *sync, SyncStream *s, LdrStreamStatus status)
 {
-	if (s == NULL || s->t.done)
+	if (s == NULL || s->t.done || (status == LDR_STATUS_COMPLETE && s->status == status))
 		return;
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();

@@ -22,7 +22,7 @@ struct SyncWriter;
 /* A state that waits for the commit of what it covers. */
 typedef struct SyncState
 {
-	char	   *answer;			/* with its counts, for the client; UTF-8 */
+	char	   *answer;			/* with its counts, for the client */
 	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept */
 	struct SyncStream *stream;	/* NULL: of the whole source, or of a stream that is unknown */
 } SyncState;

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -163,6 +164,7 @@ commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 	SyncState  *state = palloc0(sizeof(SyncState));
 
 	state->answer = commit_answer(&m->state, records);
+	state->answer = pg_any_to_server(state->answer, strlen(state->answer), PG_UTF8);
 	state->stream = s;
 	state->kept.kind = kinds[m->state_kind];
 	if (m->state_kind == LDR_STATE_STREAM)
@@ -290,6 +292,9 @@ ldr_sync_commit(Sync *sync)
 	ldr_xact_commit();
 	MemoryContextSwitchTo(sync->run->cxt);
 	sync->in_xact = false;
+	/* what a state covers is never sent again, whatever the caller thinks of synchronous_commit */
+	if (sync->states != NIL)
+		XLogFlush(XactLastCommitEnd);
 	foreach(lc, sync->states)
 	{
 		SyncState  *state = lfirst(lc);
@@ -359,5 +364,6 @@ ldr_sync_finish_complete(Sync *sync)
 		sync->about = s;
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
+		s->t.replaces = false;	/* what comes after its end goes beside it */
 	}
 }
