@@ -2,6 +2,7 @@
 #
 #	make [PG_CONFIG=...] [WERROR=1]	build src/ into loader.so
 #	make install			install it into the server that pg_config names
+#				both with clients/airbyte/destination-loader, where libpq's headers are
 #	make installcheck		quick test (pg_regress) against a server that runs
 #	make installcheck-isolation	isolation tests, the same way
 #	make installcheck-tap		TAP tests; they start servers of their own
@@ -30,6 +31,7 @@ REGRESS = \
 	upload \
 	storage \
 	jobs \
+	airbyte \
 	readme \
 	clean
 ENCODING = UTF8
@@ -50,7 +52,14 @@ PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -ljansson -lz -lzstd -larchive
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(build_stamp) results regression.diffs regression.out \
+# The Airbyte connector: a program beside the module, for which PGXS has no rule. It shares what
+# reads a configuration with the module.
+connector = clients/airbyte/destination-loader
+CONNECTOR_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard clients/airbyte/*.c))) \
+	src/status.o src/schema/airbyte_config.o src/schema/airbyte_spec.o
+
+EXTRA_CLEAN = $(OBJS:.o=.d) $(build_stamp) $(connector) $(CONNECTOR_OBJS) \
+	$(CONNECTOR_OBJS:.o=.d) results regression.diffs regression.out \
 	output_iso tmp_check
 
 PG_CONFIG ?= pg_config
@@ -68,15 +77,40 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
 
+ifdef PGXS
+ifneq ($(wildcard $(includedir)/libpq-fe.h),)
+all: $(connector)
+install: install-connector
+uninstall: uninstall-connector
+else
+all: connector-missing
+endif
+endif
+
+$(filter clients/%,$(CONNECTOR_OBJS)): override CPPFLAGS += -I$(includedir)
+
+$(connector): $(CONNECTOR_OBJS)
+	$(CC) $(CFLAGS) $(CONNECTOR_OBJS) $(LDFLAGS) $(LDFLAGS_EX) $(libpq) -ljansson -o $@
+
+install-connector: $(connector)
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) $(connector) '$(DESTDIR)$(bindir)/'
+
+uninstall-connector:
+	rm -f '$(DESTDIR)$(bindir)/$(notdir $(connector))'
+
+connector-missing:
+	@echo 'not built: $(connector), for lack of $(includedir)/libpq-fe.h (libpq-dev)'
+
 # Objects of another server, or of other flags, are made anew.
 build_stamp = src/.build
 build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS)
 $(build_stamp): FORCE
 	@echo '$(build_id)' | cmp -s - $@ || echo '$(build_id)' > $@
-$(OBJS): $(build_stamp)
+$(OBJS) $(CONNECTOR_OBJS): $(build_stamp)
 
 # Headers, as the compiler found them when the object was made.
--include $(wildcard $(OBJS:.o=.d))
+-include $(wildcard $(OBJS:.o=.d) $(CONNECTOR_OBJS:.o=.d))
 
 # Where pg_regress and isolation tests find load packages. The server's user must be able to read
 # them; `make test` therefore sets this to a copy. Tests read it by `echo`.
@@ -113,4 +147,5 @@ bench:
 
 FORCE:
 
-.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE
+.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE \
+	install-connector uninstall-connector connector-missing

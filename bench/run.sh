@@ -6,13 +6,15 @@
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
+#	GROUP=airbyte	messages of Airbyte (N=100000 of them), beside what else takes them to PostgreSQL
 #	ONLY=REGEX	only some of the group's peers; GROW=1,3,10: other sizes, in millions
 #	LOADER_BENCH	where input, packages and the Python environment are kept between runs
 #			(default /tmp/loader-bench)
 #	PYTHON		a Python with dlt[postgres,parquet], psycopg and, beside it, tpchgen-cli
 . "$(dirname "$0")/../test/lib.sh"
 
-rows=${N:-2000000} runs=${RUNS:-3} group=${GROUP:-load}
+runs=${RUNS:-3} group=${GROUP:-load}
+rows=${N:-$([ "$group" = airbyte ] && echo 100000 || echo 2000000)}
 keep=${LOADER_BENCH:-/tmp/loader-bench}
 only=${ONLY:-.}
 case $group in
@@ -26,7 +28,11 @@ choose_server
 setup $(base_packages) python3 python3-venv
 make_work
 mkdir -p "$keep" || exit 1
-if [ -z "${PYTHON:-}" ]; then
+if [ "$group" = airbyte ]; then
+	make_venv "$keep/singer" meltanolabs-target-postgres==0.8.1 &&
+		make_venv "$keep/pyairbyte" --no-deps --only-binary :all: \
+			-r "$top/test/airbyte/requirements.txt" || die "no Python environments"
+elif [ -z "${PYTHON:-}" ]; then
 	make_venv "$keep/venv" 'dlt[postgres,parquet]==1.31.0' tpchgen-cli 'psycopg[binary]' ||
 		die "no Python environment"
 	PYTHON=$keep/venv/bin/python
@@ -38,9 +44,17 @@ build_and_install "$work/tree" || die "the build failed"
 server_conf=$top/bench/postgresql.conf
 # over TCP everybody on the machine is let in while this runs
 tcp=()
-[ "$group" != client ] || tcp=("listen_addresses = 'localhost'")
+[[ ! $group =~ ^(client|airbyte)$ ]] || tcp=("listen_addresses = 'localhost'")
 server_start "${tcp[@]}" || die "the server does not start"
 new_database bench || exit 1
+
+if [ "$group" = airbyte ]; then
+	say "$("$pg_config" --version), $(nproc) cores, $rows records, medians of $runs runs:"
+	"$keep/pyairbyte/bin/python" "$top/bench/airbyte.py" --data "$keep/airbyte_$rows" \
+		--dsn "postgresql://postgres:x@localhost:$PGPORT/bench" --venvs "$keep" --n "$rows" \
+		--connector "$("$pg_config" --bindir)/destination-loader" --runs "$runs" --only "$only"
+	exit
+fi
 
 say "making $rows rows of lineitem and the packages, where they are not there yet ..."
 data=$keep/data made=$keep/packages_$rows

@@ -317,10 +317,10 @@ SELECT d.dataset, c.pipeline_name, c.version, c.engine_version, c.state, c.creat
 FROM loader.dataset_rows('states') d,
 	jsonb_to_record(d.content) AS c(pipeline_name text, version bigint, engine_version bigint, state text, created_at timestamptz, version_hash text, _dlt_load_id text)
 UNION ALL
-SELECT s.dataset, s.source_name, NULL, NULL, s.state::text, s.updated_at, NULL, s.package_id::text, s.destination_name, nullif(s.namespace, ''), s.stream
+SELECT s.dataset, s.source_name, NULL, NULL, s.state::text, s.updated_at, NULL, s.package_id::text, s.destination_name, nullif(s.namespace, ''), nullif(s.stream, '')
 FROM loader.stream_state s
 WHERE loader.may_see(s.role_oid, s.role_name, s.system_identifier);
-COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them; and, with a stream, the last committed states of the sources of Airbyte syncs (pipeline_name: the source, load_id: the package_id)';
+COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them; and the last committed states of the sources of Airbyte syncs (pipeline_name: the source, load_id: the package_id; a state of the whole source has no stream)';
 
 CREATE VIEW loader.streams WITH (security_barrier) AS
 SELECT t.package_id, t.namespace, t.stream, t.dataset, t.table_name, t.mode, t.status, t.records, t.bytes, t.states, t.nulled_values
@@ -395,7 +395,7 @@ CREATE FUNCTION loader_forget(package_id bigint)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'loader_forget'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded. False if there is no such package';
+COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded, but for a file of messages, which the catalog alone knows. False if there is no such package';
 
 CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
@@ -664,15 +664,6 @@ LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_airbyte_states(text, text, text[]) IS
 'the last committed states of a source of the current role, as the source takes them as its state: an array of STREAM states or of one GLOBAL state, or the data of a legacy one; [] if there are none';
 
-CREATE FUNCTION loader_register(source text, catalog json, config jsonb DEFAULT NULL, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
-	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
-	destination_name text DEFAULT NULL)
-RETURNS bigint
-AS 'MODULE_PATHNAME', 'loader_register_stream'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_register(text, json, jsonb, text, text[], text, boolean, boolean, text) IS
-'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package; nothing runs yet. Returns its package_id, that of before for a file that is known';
-
 CREATE FUNCTION loader_start(source text, catalog json, config jsonb DEFAULT NULL, source_name text DEFAULT NULL, streams text[] DEFAULT NULL,
 	write_strategy text DEFAULT NULL, force_full_refresh boolean DEFAULT false, store_state boolean DEFAULT true,
 	destination_name text DEFAULT NULL)
@@ -680,7 +671,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_start_stream'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) IS
-'loader_register for a file of messages of the Airbyte protocol, and load it in the background as soon as the calling transaction commits. Returns its package_id';
+'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package, and load it in the background as soon as the calling transaction commits. Returns its package_id, that of before for a file that is known. The arguments are those of loader_airbyte_open';
 
 /* What starts work, reads files of the server or changes what is stored is for those who are given it. */
 REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
@@ -704,7 +695,6 @@ REVOKE ALL ON FUNCTION loader_drop_tables(text, text[], text, boolean, boolean, 
 REVOKE ALL ON FUNCTION loader_update_stored_schema(text, json, text[], json, boolean, boolean, boolean, text, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload(text, text, bigint, bytea, bigint, bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_upload_drop(text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_register(text, json, jsonb, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_airbyte_open(jsonb, json, text, text[], text, boolean, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_airbyte_write(bigint, bytea) FROM PUBLIC;

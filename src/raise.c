@@ -60,11 +60,10 @@ ldr_printable(const char *text)
 	return copy;
 }
 
-/* "File "x", line 3, column "id", value "abc"." as far as it is known; NULL if nothing is. */
+/* "<place>, line 3, column "id", value "abc"." as far as it is known; NULL if nothing is. */
 static char *
-raise_place(const LdrError *err, const char *file)
+raise_place(const LdrError *err, char *place)
 {
-	char	   *place = file ? psprintf("File \"%s\"", file) : pstrdup("Input");
 
 	if (err->line > 0)
 		place = psprintf("%s, line %lld", place, (long long) err->line);
@@ -78,14 +77,27 @@ raise_place(const LdrError *err, const char *file)
 	return psprintf("%s.", place);
 }
 
-void
-ldr_raise(const LdrError *err, const char *file)
+static void
+__attribute__((noreturn))
+raise_error(const LdrError *err, char *place)
 {
 	int			code = raise_sqlstate(err);
 
 	ereport(ERROR,
 			(code ? errcode(code) : errcode_for_file_access(),
 			 errmsg("%s", ldr_printable(err->message)),
-			 errdetail("%s", raise_place(err, file)),
+			 errdetail("%s", raise_place(err, place)),
 			 err->hint[0] != '\0' ? errhint("%s", err->hint) : 0));
+}
+
+void
+ldr_raise(const LdrError *err, const char *file)
+{
+	raise_error(err, file ? psprintf("File \"%s\"", file) : pstrdup("Input"));
+}
+
+void
+ldr_raise_in(const LdrError *err, const char *what)
+{
+	raise_error(err, pstrdup(what));
 }

@@ -93,6 +93,7 @@ missing_of()
 			make | perl | python3) command -v "$what" >/dev/null ;;
 			libc6-dev) has_header stdio.h ;;
 			libjansson-dev) has_header jansson.h ;;
+			libpq-dev) [ -f "$("$pg_config" --includedir 2>/dev/null)/libpq-fe.h" ] ;;
 			zlib1g-dev) has_header zlib.h ;;
 			libzstd-dev) has_header zstd.h ;;
 			libarchive-dev) has_header archive.h ;;
@@ -214,6 +215,8 @@ as_installer()
 }
 
 # --- throw-away server --------------------------------------------------------------------------
+
+export PGCTLTIMEOUT=${PGCTLTIMEOUT:-180}	# on a slow machine the server takes its time
 
 # server_start [SETTING=VALUE...]: a new cluster in $work, on a Unix socket only. Sets PGHOST,
 # PGPORT, PGUSER, PGDATABASE for everything that follows. Settings: $server_conf.

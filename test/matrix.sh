@@ -20,7 +20,7 @@ make_for()
 {
 	local tree=$work/build_$1
 	shift
-	limit=300 as_user make -s "$(make_jobs)" -C "$tree" PG_CONFIG="$pg_config" WERROR=1 \
+	limit=900 as_user make -s "$(make_jobs)" -C "$tree" PG_CONFIG="$pg_config" WERROR=1 \
 		${make_flags[@]+"${make_flags[@]}"} "$@"
 }
 
@@ -116,7 +116,7 @@ test_here()
 		return 1
 	}
 	new_database oracle || return
-	timeout -k 10 300 "$work/build_$1/test/oracle/run.sh" --dsn dbname=oracle \
+	timeout -k 10 900 "$work/build_$1/test/oracle/run.sh" --dsn dbname=oracle \
 		--copy-to "$work/oracle" >"$work/oracle.log" 2>&1 || {
 		cat "$work/oracle.log"
 		return 1

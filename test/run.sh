@@ -13,7 +13,7 @@
 
 choose_server
 # shellcheck disable=SC2046
-setup $(base_packages) perl -- libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron" \
+setup $(base_packages) perl -- libpq-dev libipc-run-perl python3 python3-venv "postgresql-$pg_major-cron" \
 	"postgresql-$pg_major-postgis-3"
 [ -z "${CI:-}" ] || WERROR=1
 make_work
@@ -23,6 +23,7 @@ copy_tree "$top" "$tree"
 export LOADER_PACKAGES=$tree/test/packages
 cd "$tree" || exit 1
 
+# Limits are for what hangs: a slow machine needs several times as long as others.
 make_here() { as_user make -s --no-print-directory PG_CONFIG="$pg_config" "$@"; }
 
 # The tests that need a server need a build, too.
@@ -59,13 +60,13 @@ step_symbols()
 step_unit()
 {
 	[ -f test/unit/Makefile ] || skip_step "no unit tests here"
-	limit=900 make_here unit SAN=1
+	limit=1800 make_here unit SAN=1
 }
 
 step_fuzz_corpus()
 {
 	compgen -G 'test/fuzz/fuzz_*.c' >/dev/null || skip_step "no fuzz drivers here"
-	limit=600 make_here fuzz SAN=1
+	limit=1800 make_here fuzz SAN=1
 }
 
 step_convert()
@@ -73,7 +74,7 @@ step_convert()
 	[ -x test/convert/run.sh ] || skip_step "test/convert/run.sh is not here"
 	need_server
 	local rc
-	as_installer timeout -k 10 600 test/convert/run.sh "$pg_config"
+	as_installer timeout -k 10 1800 test/convert/run.sh "$pg_config"
 	rc=$?
 	uninstall_test loader_convert_test
 	return $rc
@@ -86,7 +87,7 @@ regress_of()
 	need_server
 	local rc
 	build_and_install "test/$1" || return
-	limit=300 make_here -C "test/$1" installcheck >"$work/$1.log" 2>&1
+	limit=900 make_here -C "test/$1" installcheck >"$work/$1.log" 2>&1
 	rc=$?
 	uninstall_test "loader_$1_test"
 	count_regress "$work/$1.log"
@@ -97,6 +98,8 @@ regress_of()
 step_sink() { regress_of sink; }
 
 step_merge() { regress_of merge; }
+
+step_names() { regress_of names; }
 
 # An extension that was made for a test does not stay in the server's directories.
 uninstall_test()
@@ -111,7 +114,7 @@ uninstall_test()
 step_regress()
 {
 	need_server
-	limit=300 make_here installcheck >"$work/regress.log" 2>&1
+	limit=900 make_here installcheck >"$work/regress.log" 2>&1
 	local rc=$?
 	count_regress "$work/regress.log"
 	[ ! -f regression.diffs ] || head -n 300 regression.diffs
@@ -124,7 +127,7 @@ step_isolation()
 	compgen -G 'test/isolation/specs/*.spec' >/dev/null || skip_step "no specs here"
 	[ -x "$(dirname "$("$pg_config" --pgxs)")/../test/isolation/pg_isolation_regress" ] ||
 		skip_step "this server comes without pg_isolation_regress"
-	limit=600 make_here installcheck-isolation >"$work/isolation.log" 2>&1
+	limit=1800 make_here installcheck-isolation >"$work/isolation.log" 2>&1
 	local rc=$?
 	count_regress "$work/isolation.log"
 	[ ! -f output_iso/regression.diffs ] || head -n 300 output_iso/regression.diffs
@@ -139,7 +142,7 @@ step_tap()
 	[ "$pg_major" -ge 15 ] || skip_step "PostgreSQL 14 has other TAP modules"
 	[ -d "$(dirname "$("$pg_config" --pgxs)")/../test/perl" ] ||
 		skip_step "this server comes without the TAP modules"
-	limit=1800 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
+	limit=3600 make_here installcheck-tap PROVE_FLAGS='--verbose --nocolor --timer' \
 		>"$work/tap.log" 2>&1
 	local rc=$?
 	count_tap "$work/tap.log"
@@ -187,7 +190,7 @@ step_storage()
 	need_dlt
 	new_database storage || return
 	HOME=$work PGDATABASE=storage RUNTIME__LOG_LEVEL=CRITICAL RUNTIME__DLTHUB_TELEMETRY=false \
-		timeout -k 10 600 "$dlt_python" test/client/storage.py --scenarios test/oracle/scenarios
+		timeout -k 10 1800 "$dlt_python" test/client/storage.py --scenarios test/oracle/scenarios
 }
 
 # The oracle's packages, driven by dlt's loader through our client: client_oracle MODE
@@ -197,7 +200,7 @@ client_oracle()
 	local dlt_python
 	need_dlt
 	new_database "client_$1" || return
-	HOME=$work PYTHONPATH=$tree/clients/dlt timeout -k 10 600 "$dlt_python" test/client/oracle.py \
+	HOME=$work PYTHONPATH=$tree/clients/dlt timeout -k 10 1800 "$dlt_python" test/client/oracle.py \
 		--mode "$1" --dsn "postgresql://postgres:x@localhost/client_$1?host=$PGHOST&port=$PGPORT"
 }
 
@@ -211,7 +214,7 @@ step_oracle()
 	local python
 	need_python
 	new_database oracle || return
-	PYTHON=$python timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle \
+	PYTHON=$python timeout -k 10 1800 test/oracle/run.sh --dsn dbname=oracle \
 		--copy-to "$work/oracle"
 }
 
@@ -223,9 +226,9 @@ step_oracle_ways()
 	need_python
 	new_database oracle_ways || return
 	export PYTHON=$python
-	timeout -k 10 600 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
+	timeout -k 10 1800 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
 		--sql 'CALL loader_run(%s, dataset => %s, atomic => false{options})' || rc=1
-	PGOPTIONS='-c loader.small_package=0' timeout -k 10 600 test/oracle/run.sh \
+	PGOPTIONS='-c loader.small_package=0' timeout -k 10 1800 test/oracle/run.sh \
 		--dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
 	return $rc
 }
@@ -235,18 +238,40 @@ step_client()
 {
 	need_server
 	has_venv || skip_step "python3-venv is missing"
-	local restart
-	restart="$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
-	[ "$(id -u)" != 0 ] || restart="runuser -u $server_user -- $restart"
 	mkdir -p "$work/client"
-	LOADER_TEST_RESTART=$restart timeout -k 10 1800 test/client/run.sh "$work/client"
+	LOADER_TEST_RESTART=$(restart_command) timeout -k 10 3600 test/client/run.sh "$work/client"
 }
+
+# A command that crashes the server and starts it again, for tests that need one.
+restart_command()
+{
+	[ "$(id -u)" != 0 ] || printf 'runuser -u %s -- ' "$server_user"
+	echo "$("$pg_config" --bindir)/pg_ctl -D $server_data -l $work/server.log -w -s -m immediate restart"
+}
+
+# airbyte_tests WHICH: of the Airbyte destination, with a Python environment of their own.
+airbyte_tests()
+{
+	need_server
+	has_venv || skip_step "python3-venv is missing"
+	LOADER_TEST_RESTART=$(restart_command) timeout -k 10 900 test/airbyte/run.sh "$work/airbyte" \
+		"$("$pg_config" --bindir)/destination-loader" "$1"
+}
+
+step_airbyte()
+{
+	python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
+		skip_step "PyAirbyte and what it needs are pinned for Python 3.11 and 3.12"
+	airbyte_tests pyairbyte
+}
+
+step_airbyte_streams() { airbyte_tests streams; }
 
 step_other_servers()
 {
 	local python
 	need_python
-	PYTHON=$python timeout -k 10 900 test/matrix.sh "$tree" "$pg_major"
+	PYTHON=$python timeout -k 10 3600 test/matrix.sh "$tree" "$pg_major"
 }
 
 run_step build 'build, install, start a server'
@@ -256,10 +281,13 @@ run_step fuzz_corpus 'fuzz corpus, replayed'
 run_step convert 'converters against the server'
 run_step sink 'sinks against the server'
 run_step merge 'merges and replaces by SQL against the server'
+run_step names 'names for Airbyte streams'
 run_step regress 'pg_regress'
 run_step isolation 'isolation'
 run_step tap 'TAP'
 run_step client 'the Python client, with dlt'
+run_step airbyte 'PyAirbyte drives the connector'
+run_step airbyte_streams 'Airbyte streams, cut and killed'
 run_step storage "storage functions beside dlt's own client"
 run_step client_package 'the oracle through the client, whole packages'
 run_step client_job 'the oracle through the client, file by file'

@@ -16,8 +16,9 @@ chmod +x "$work/pg_bsd_indent"
 # our own: what a typedef in a header or a source ends with
 {
 	sed -n 's/^typedef .*[ *]\([A-Za-z]\w*\);.*/\1/p; s/^} \([A-Za-z]\w*\);.*/\1/p' \
-		src/*.[ch] src/*/*.[ch] test/*/*.[ch] 2>/dev/null
+		src/*.[ch] src/*/*.[ch] clients/*/*.[ch] test/*/*.[ch] 2>/dev/null
+	echo json_t					# jansson's
 	cat "$("${PG_CONFIG:-pg_config}" --sharedir)/typedefs.list"
 } | sort -u >"$types"
-find src test/unit test/fuzz test/sink test/convert -name '*.[ch]' 2>/dev/null | sort |
+find src clients test/unit test/fuzz test/sink test/convert -name '*.[ch]' 2>/dev/null | sort |
 	xargs "$bin/pgindent" --typedefs="$types" --indent="$work/pg_bsd_indent" ${mode[@]+"${mode[@]}"}

@@ -11,6 +11,7 @@
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -43,7 +44,6 @@ PG_FUNCTION_INFO_V1(loader_airbyte_open);
 PG_FUNCTION_INFO_V1(loader_airbyte_write);
 PG_FUNCTION_INFO_V1(loader_airbyte_close);
 PG_FUNCTION_INFO_V1(loader_airbyte_states);
-PG_FUNCTION_INFO_V1(loader_register_stream);
 PG_FUNCTION_INFO_V1(loader_start_stream);
 
 /* A sync that this session has opened. */
@@ -56,6 +56,17 @@ typedef struct OpenSync
 } OpenSync;
 
 static List *open_syncs = NIL;	/* of OpenSync, in TopMemoryContext */
+
+static OpenSync *
+sync_find(int64 package_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, open_syncs)
+		if (((OpenSync *) lfirst(lc))->package_id == package_id)
+			return lfirst(lc);
+	return NULL;
+}
 
 /* --- the configuration -------------------------------------------------------------------------- */
 
@@ -92,9 +103,13 @@ airbyte_options(FunctionCallInfo fcinfo, int arg)
 	LdrSyncOptions *options = palloc0(sizeof(LdrSyncOptions));
 
 	if (config == NULL)
-		ldr_raise(&err, "config");
+		ldr_raise_in(&err, "Argument \"config\"");
 	options->schema = ldr_airbyte_identifier(config->schema);
 	options->raw_data_schema = ldr_airbyte_identifier(config->raw_data_schema);
+	options->source_name = pg_any_to_server(config->source_name, strlen(config->source_name),
+											PG_UTF8);
+	if (options->source_name == config->source_name)
+		options->source_name = pstrdup(config->source_name);
 	options->soft_delete = config->soft_delete;
 	options->fail_on_bad_value = config->fail_on_bad_value;
 	ldr_airbyte_config_free(config);
@@ -258,7 +273,8 @@ sync_read_choice(FunctionCallInfo fcinfo, int first, LdrSyncOptions *options,
 	List	   *streams = ldr_api_names(fcinfo, first + 1, "streams");
 	ListCell   *lc;
 
-	options->source_name = PG_ARGISNULL(first) ? "" : sync_optional_text(fcinfo, first);
+	if (!PG_ARGISNULL(first))	/* else that of the configuration */
+		options->source_name = sync_optional_text(fcinfo, first);
 	if (!PG_ARGISNULL(first + 1))
 	{
 		options->streams = palloc(sizeof(char *) * (list_length(streams) + 1));
@@ -323,7 +339,8 @@ sync_check_rival(int64 rival)
 
 	if (package == NULL)
 		return;
-	if (strcmp(package->mode, LDR_MODE_STREAM) != 0 || !ldr_feed_is_gone(rival) ||
+	if (strcmp(package->mode, LDR_MODE_STREAM) != 0 || sync_find(rival) ||
+		!ldr_feed_is_gone(rival) ||
 		!ldr_package_lock(rival, false, false))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -332,6 +349,7 @@ sync_check_rival(int64 rival)
 	edata.sqlerrcode = ERRCODE_CONNECTION_FAILURE;
 	edata.message = "the session that sent the messages has gone";
 	edata.detail = "The sync was interrupted, and its worker with it.";
+	edata.hint = "The next sync goes on from the last state.";
 	sync_record_death(rival, &edata);
 }
 
@@ -356,17 +374,6 @@ sync_check_autocommit(const char *function)
 				 errmsg("%s cannot run inside a transaction block", function),
 				 errhint("A sync commits by itself, at the states of its source: call the functions "
 						 "in autocommit.")));
-}
-
-static OpenSync *
-sync_find(int64 package_id)
-{
-	ListCell   *lc;
-
-	foreach(lc, open_syncs)
-		if (((OpenSync *) lfirst(lc))->package_id == package_id)
-			return lfirst(lc);
-	return NULL;
 }
 
 static void
@@ -558,6 +565,7 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 {
 	OpenSync   *sync;
 	List	   *answers;
+	bool		ended;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -571,14 +579,16 @@ loader_airbyte_write(PG_FUNCTION_ARGS)
 				 errmsg("a call for package " INT64_FORMAT " was interrupted", sync->package_id),
 				 errdetail("Messages are missing, so the sync cannot go on."),
 				 errhint("Call loader_airbyte_close, and open a new sync.")));
-	if (!PG_ARGISNULL(1) && !ldr_feed_has_ended(sync->feed))
+	ended = ldr_feed_has_ended(sync->feed);
+	if (!ended && !PG_ARGISNULL(1))
 	{
 		bytea	   *messages = PG_GETARG_BYTEA_PP(1);
 
 		write_send(sync, VARDATA_ANY(messages), VARSIZE_ANY_EXHDR(messages));
 	}
 	answers = ldr_feed_answers(sync->feed);
-	if (answers == NIL && ldr_feed_has_ended(sync->feed))
+	/* what ends during the call is for the next one, so that this one can return its states */
+	if (ended && answers == NIL)
 		write_raise_end(sync);
 	write_return(fcinfo, answers);
 	PG_RETURN_NULL();
@@ -659,7 +669,9 @@ loader_airbyte_close(PG_FUNCTION_ARGS)
 	bool		was_cut_off = sync->cut_off;
 
 	sync->cut_off = true;		/* if this call is interrupted */
-	if (!was_cut_off)
+	if (was_cut_off)
+		ldr_feed_cut(sync->feed);
+	else
 		(void) ldr_feed_finish(sync->feed);
 	answers = ldr_feed_answers(sync->feed);
 	sync_drop(sync);
@@ -727,9 +739,8 @@ file_known(const LdrPackage *package, bool *is_new)
 }
 
 /*
- * Enter a file of messages in the catalog. The arguments of loader_register and loader_start:
- * source, catalog, config, source_name, streams, write_strategy, force_full_refresh, store_state,
- * destination_name.
+ * Enter a file of messages in the catalog. The arguments of loader_start: source, catalog, config,
+ * source_name, streams, write_strategy, force_full_refresh, store_state, destination_name.
  */
 static LdrPackage *
 file_register(FunctionCallInfo fcinfo, bool *is_new)
@@ -765,15 +776,9 @@ file_register(FunctionCallInfo fcinfo, bool *is_new)
 	return package;
 }
 
-Datum
-loader_register_stream(PG_FUNCTION_ARGS)
-{
-	bool		is_new;
-
-	ldr_api_writes("loader_register()");
-	PG_RETURN_INT64(file_register(fcinfo, &is_new)->package_id);
-}
-
+/*
+ * loader_start(source, catalog, ...): load the messages of a file in the background.
+ */
 Datum
 loader_start_stream(PG_FUNCTION_ARGS)
 {

@@ -16,7 +16,7 @@
 #include "source/spool.h"
 #include "worker/worker.h"
 
-/* a coordinator has at most this long to leave an ended package */
+/* who works on a package that has ended, or is to, has this long; who is leaving, what it takes */
 #define LEAVE_MS		1000
 #define LEAVE_STEP_MS	5
 
@@ -58,12 +58,25 @@ loader_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/* Has it ended, or is it about to? */
 static bool
-control_is_ending(const LdrPackage *package)
+control_has_ended(const LdrPackage *package)
 {
-	return package->cancel_requested ||
-		(strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0);
+	return strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0;
+}
+
+/*
+ * Is its coordinator still there, with no more to do for it? After the commit it has files to remove,
+ * and a disk may be slow.
+ */
+static bool
+control_is_leaving(int64 package_id)
+{
+	const LdrPackage *now;
+
+	if (!ldr_progress_is_running(package_id))
+		return false;
+	now = ldr_package_get(package_id, true);
+	return now && control_has_ended(now);
 }
 
 /* Keep coordinators away until we commit; with helpers, none of these may be there either. */
@@ -72,12 +85,12 @@ control_lock(const LdrPackage *package, bool helpers)
 {
 	bool		locked = false;
 
-	for (int ms = 0; ms < LEAVE_MS; ms += LEAVE_STEP_MS)
+	for (int ms = 0; ms < LEAVE_MS || control_is_leaving(package->package_id); ms += LEAVE_STEP_MS)
 	{
 		locked = locked || ldr_package_lock(package->package_id, false, false);
 		if (locked && (!helpers || ldr_job_lock_idle(package->package_id, true)))
 			return true;
-		if (!control_is_ending(package))
+		if (!package->cancel_requested && !control_has_ended(package))
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS,
 						 PG_WAIT_EXTENSION);

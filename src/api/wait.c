@@ -39,6 +39,17 @@ wait_separator(const char *detail)
 	return strchr(".!?", detail[strlen(detail) - 1]) ? " " : ". ";
 }
 
+/* What to do when the cause is mended. */
+static const char *
+wait_next_step(const LdrPackage *package)
+{
+	if (strcmp(package->mode, LDR_MODE_STREAM) == 0)
+		return "See loader.streams and loader.events.";
+	return psprintf("See loader.jobs and loader.events. When the cause is mended call "
+					"loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
+					"loader_start or loader_run with its directory again.", package->package_id);
+}
+
 void
 ldr_api_raise_failure(const LdrPackage *package)
 {
@@ -49,8 +60,6 @@ ldr_api_raise_failure(const LdrPackage *package)
 
 	char	   *cancelled = psprintf("package " INT64_FORMAT " was cancelled", package->package_id);
 	const char *detail = package->detail ? package->detail : "";
-	const char *hint = package->hint ? package->hint : "";
-	bool		is_sync = strcmp(package->mode, LDR_MODE_STREAM) == 0;
 
 	/* what loader_cancel leaves as the message is all there is to say; else it is the reason */
 	ereport(ERROR,
@@ -63,13 +72,8 @@ ldr_api_raise_failure(const LdrPackage *package)
 			 errdetail("%s%sThe package is load \"%s\" of dataset \"%s\".",
 					   detail, wait_separator(detail),
 					   package->load_id, package->dataset),
-			 is_sync ?
-			 errhint("%s%sSee loader.streams and loader.events. A new sync goes on from the last "
-					 "state (loader_airbyte_states).", hint, hint[0] ? " " : "") :
-			 errhint("%s%sSee loader.jobs and loader.events. When the cause is mended call "
-					 "loader_resume(" INT64_FORMAT "); if files of the package were changed, call "
-					 "loader_start or loader_run with its directory again.",
-					 hint, hint[0] ? " " : "", package->package_id)));
+			 errhint("%s%s%s", package->hint ? package->hint : "", package->hint ? " " : "",
+					 wait_next_step(package))));
 }
 
 static bool

@@ -257,6 +257,7 @@ typedef struct LdrPackageStream
 
 extern void ldr_package_stream_insert(int64 package_id, const LdrPackageStream *s);
 extern void ldr_package_stream_update(int64 package_id, const LdrPackageStream *s);
+extern void ldr_package_stream_interrupt(int64 package_id);
 extern List *ldr_package_stream_list(int64 package_id);
 extern char *ldr_sync_report(int64 package_id);
 extern List *ldr_sync_rivals(int64 package_id);

@@ -48,7 +48,10 @@ ldr_package_table_insert(int64 package_id, const LdrTableStats *s)
 						15, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
-/* Forget what was counted of tables none of whose jobs is completed: their rows come again. */
+/*
+ * Forget what was counted of tables none of whose jobs is completed: their rows come again. Not
+ * those of a sync, which commits parts of a job.
+ */
 void
 ldr_package_table_recount(int64 package_id)
 {
@@ -57,7 +60,8 @@ ldr_package_table_recount(int64 package_id)
 
 	ldr_catalog_execute("UPDATE loader.package_table t SET rows_read = 0, rows_inserted = 0, "
 						"rows_updated = 0, rows_deleted = 0, bytes = 0 "
-						"WHERE package_id = $1 AND (rows_read, rows_inserted, rows_updated, "
+						"WHERE package_id = $1 AND EXISTS (SELECT FROM loader.package p "
+						"WHERE p.package_id = $1 AND p.catalog IS NULL) AND (rows_read, rows_inserted, rows_updated, "
 						"rows_deleted, bytes) <> (0, 0, 0, 0, 0) "
 						"AND NOT EXISTS (SELECT FROM loader.job j WHERE j.package_id = $1 "
 						"AND j.table_name = t.table_name AND j.kind = 'load' "

@@ -55,6 +55,18 @@ ldr_package_stream_update(int64 package_id, const LdrPackageStream *s)
 						8, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+/* The sync has ended with an error: its streams are not complete. */
+void
+ldr_package_stream_interrupt(int64 package_id)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	ldr_catalog_execute("UPDATE loader.package_stream SET status = 'incomplete' "
+						"WHERE package_id = $1 AND status IN ('new', 'running')",
+						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
 static void
 package_stream_append(HeapTuple t, TupleDesc d, void *arg)
 {
@@ -117,7 +129,8 @@ ldr_sync_report(int64 package_id)
 						"'rows_inserted', coalesce(t.rows_inserted, 0), "
 						"'rows_updated', coalesce(t.rows_updated, 0), "
 						"'rows_deleted', coalesce(t.rows_deleted, 0), "
-						"'nulled_values', c.nulled_values) ORDER BY c.ordinal) AS streams "
+						"'nulled_values', c.nulled_values, 'started_at', j.started_at, "
+						"'finished_at', j.finished_at) ORDER BY c.ordinal) AS streams "
 						"FROM loader.package_stream c "
 						"JOIN loader.job j USING (package_id, ordinal) "
 						"LEFT JOIN loader.package_table t ON t.package_id = c.package_id "

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -22,28 +21,9 @@
 #include "utils/datetime.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
 #include "convert/airbyte_value.h"
-#include "convert/encoding.h"
-
-/* f is never LDR_NULL, LDR_ABSENT or LDR_INVALID. */
-typedef LdrNulled (*StreamFn) (LdrStreamConverter *c, const LdrField *f, Datum *value);
-
-struct LdrStreamConverter
-{
-	StreamFn	fn;
-	LdrStreamType type;
-	LdrConverter column;		/* its type, its routine and input function */
-	int16		typlen;
-	Oid			base;			/* the type, or that below a domain */
-	char		category;		/* of the base type */
-	bool		soft;			/* the input function gives all its errors back */
-	bool		converts;		/* text is not stored as UTF-8 */
-	Oid			conversion;		/* from UTF-8; none: only ASCII can be stored */
-	MemoryContext cxt;			/* what is needed for one value; empty between them */
-};
 
 const char *
 ldr_nulled_reason(LdrNulled nulled)
@@ -58,151 +38,6 @@ ldr_nulled_reason(LdrNulled nulled)
 			break;
 	}
 	return NULL;
-}
-
-/*
- * Convert piece by piece: the size of the whole in the worst case is beyond what a conversion
- * takes. Its end may lie in the middle of a character, which then begins the next piece.
- */
-static LdrNulled
-stream_convert_text(LdrStreamConverter *c, const char *src, size_t len, LdrText *out)
-{
-	const size_t piece = Min(len, 64 * 1024);
-	const char *end = src + len;
-	size_t		size = len + piece * MAX_CONVERSION_GROWTH + 1;
-	size_t		used = 0;
-	char	   *dst;
-
-	if (!OidIsValid(c->conversion))
-		return LDR_NULLED_SERIALIZATION;
-	dst = palloc_extended(size, MCXT_ALLOC_HUGE);
-	while (src < end)
-	{
-		size_t		n = Min(piece, (size_t) (end - src));
-		int			done;
-
-		if (size - used <= n * MAX_CONVERSION_GROWTH)
-		{
-			size += len / 2 + piece * MAX_CONVERSION_GROWTH;
-			dst = repalloc_huge(dst, size);
-		}
-		done = pg_do_encoding_conversion_buf(c->conversion, PG_UTF8, GetDatabaseEncoding(),
-											 (unsigned char *) src, (int) n,
-											 (unsigned char *) dst + used,
-											 (int) (n * MAX_CONVERSION_GROWTH + 1), true);
-		if (done <= 0)
-			return LDR_NULLED_SERIALIZATION;
-		src += done;
-		used += strlen(dst + used);
-	}
-	*out = (LdrText) {dst, used, true};
-	return LDR_NULLED_NOT;
-}
-
-/* UTF-8 in the server's encoding; what is allocated for it is left to c->cxt, the current one. */
-static LdrNulled
-stream_server_text(LdrStreamConverter *c, const char *data, size_t len, LdrText *out)
-{
-	*out = (LdrText) {data, len, false};
-	if (likely(ldr_is_plain_ascii(data, len)))
-		return LDR_NULLED_NOT;
-	if (!pg_verify_mbstr(PG_UTF8, data, (int) len, true))
-		return LDR_NULLED_SERIALIZATION;
-	return c->converts ? stream_convert_text(c, data, len, out) : LDR_NULLED_NOT;
-}
-
-/* Why an input function's error is the value's: 0 if it is not. */
-static LdrNulled
-stream_nulled_by(int sqlerrcode)
-{
-	switch (sqlerrcode)
-	{
-		case ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE:
-		case ERRCODE_DATETIME_VALUE_OUT_OF_RANGE:
-		case ERRCODE_INTERVAL_FIELD_OVERFLOW:
-		case ERRCODE_STRING_DATA_RIGHT_TRUNCATION:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_STATEMENT_TOO_COMPLEX: /* too deep */
-			return LDR_NULLED_SIZE;
-	}
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_DATA_EXCEPTION:
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
-			return LDR_NULLED_SERIALIZATION;
-	}
-	return LDR_NULLED_NOT;
-}
-
-/* The input function in a subtransaction, which ends the trouble that an error leaves behind. */
-static int
-stream_input_caught(LdrStreamConverter *c, char *text, Datum *value)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int code = 0;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		code = ldr_input_softly(&c->column.input, text, c->column.typioparam, c->column.typmod,
-								value);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		code = error->sqlerrcode;
-		if (stream_nulled_by(code) == LDR_NULLED_NOT)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	return code;
-}
-
-/*
- * What the input function makes of a terminated text in the server's encoding. raises: an error is
- * not only possible, but the function may not give it back.
- */
-static LdrNulled
-stream_input(LdrStreamConverter *c, char *text, bool raises, Datum *value)
-{
-	int			code;
-	LdrNulled	nulled;
-
-	if (raises)
-		code = stream_input_caught(c, text, value);
-	else
-		code = ldr_input_softly(&c->column.input, text, c->column.typioparam, c->column.typmod,
-								value);
-	if (code == 0)
-		return LDR_NULLED_NOT;
-	nulled = stream_nulled_by(code);
-	return nulled == LDR_NULLED_NOT ? LDR_NULLED_SERIALIZATION : nulled;
-}
-
-/* The same for a text in UTF-8 that need not be terminated. */
-static LdrNulled
-stream_input_text(LdrStreamConverter *c, const char *data, size_t len, Datum *value)
-{
-	LdrText		text;
-	LdrNulled	nulled = stream_server_text(c, data, len, &text);
-
-	if (nulled != LDR_NULLED_NOT)
-		return nulled;
-	if (text.len >= MaxAllocSize)
-		return LDR_NULLED_SIZE;
-	return stream_input(c, pnstrdup(text.data, text.len), !c->soft, value);
 }
 
 /* Copy a value out of c->cxt, which was entered from the caller's, and leave it empty. */
@@ -282,21 +117,24 @@ stream_numeric(LdrStreamConverter *c, const LdrField *f, Datum *value)
 	LdrNulled	nulled = stream_check_numeric(f, &n);
 	int32		typmod = c->column.typmod - VARHDRSZ;
 
-	if (unlikely(nulled != LDR_NULLED_NOT))
-		return nulled;
-	if (typmod >= 0)
+	if (typmod >= 0 && nulled != LDR_NULLED_SERIALIZATION)
 	{
 		int			scale = ((typmod & 0x7ff) ^ 1024) - 1024;
 
-		/* with one digit to spare, for rounding may add one */
-		if (ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
+		/*
+		 * With one digit to spare, for rounding may add one. Too many digits behind the point do
+		 * not matter here.
+		 */
+		if (nulled == LDR_NULLED_SIZE || ldr_number_magnitude(&n) >= (typmod >> 16) - scale)
 		{
 			MemoryContext caller = MemoryContextSwitchTo(c->cxt);
 
-			nulled = stream_input_text(c, f->data, f->len, value);
+			nulled = ldr_stream_input_text(c, f->data, f->len, value);
 			return stream_leave(c, caller, nulled, value);
 		}
 	}
+	if (unlikely(nulled != LDR_NULLED_NOT))
+		return nulled;
 	*value = c->column.fn(&c->column, f);
 	return LDR_NULLED_NOT;
 }
@@ -370,7 +208,7 @@ stream_varchar_slow(LdrStreamConverter *c, const LdrField *f, Datum *value)
 		data = json.data;
 		len = json.len;
 	}
-	nulled = stream_server_text(c, data, len, &text);
+	nulled = ldr_stream_text(c, data, len, &text);
 	MemoryContextSwitchTo(caller);
 	if (nulled == LDR_NULLED_NOT)
 		nulled = stream_store_text(c, &text, value);
@@ -500,34 +338,29 @@ stream_check_json(LdrStreamType type, const LdrField *f)
 	return LDR_NULLED_SERIALIZATION;
 }
 
-/* The field as JSON that jsonb takes, or a reason why not; in the current context. */
-static LdrNulled
-stream_json_text(const LdrField *f, LdrJsonText *json)
-{
-	if (f->kind == LDR_STRING)
-		return ldr_json_quote(f->data, f->len, json);
-	return ldr_json_safe(f->data, f->len, json);
-}
-
-/* The field through jsonb's, or json's, input function. c->cxt is the current context. */
+/*
+ * The field through jsonb's, or json's, input function. c->cxt is the current context. json keeps
+ * its escapes, which its input function does not look into.
+ */
 static LdrNulled
 stream_input_json(LdrStreamConverter *c, const LdrField *f, Datum *value)
 {
 	LdrJsonText json;
 	LdrText		text;
-	LdrNulled	nulled = stream_json_text(f, &json);
-	bool		raises;
+	LdrNulled	nulled;
+	bool		known = c->column.typid == JSONBOID || c->column.typid == JSONOID;
 
+	if (f->kind == LDR_STRING)
+		nulled = ldr_json_quote(f->data, f->len, &json);
+	else
+		nulled = ldr_json_safe(f->data, f->len, c->base == JSONBOID, &json);
 	if (nulled == LDR_NULLED_NOT)
-		nulled = stream_server_text(c, json.data, json.len, &text);
+		nulled = ldr_stream_text(c, json.data, json.len, &text);
 	if (nulled != LDR_NULLED_NOT)
 		return nulled;
 	if (text.len >= MaxAllocSize)
 		return LDR_NULLED_SIZE;
-	/* what is escaped is converted, too, but there only an error tells that it cannot be */
-	raises = json.huge || (json.unicode && GetDatabaseEncoding() != PG_UTF8) ||
-		(c->column.typid != JSONBOID && c->column.typid != JSONOID);
-	return stream_input(c, unconstify(char *, text.data), raises, value);
+	return ldr_stream_input(c, unconstify(char *, text.data), !known || json.huge, value);
 }
 
 static LdrNulled
@@ -648,20 +481,20 @@ stream_input_other(LdrStreamConverter *c, const LdrField *f, const StreamValue *
 	else if (f->kind == LDR_RAW_JSON)
 		ldr_json_strip(f->data, f->len, &json);
 	if (json.data != NULL)
-		return stream_input_text(c, json.data, json.len, value);
+		return ldr_stream_input_text(c, json.data, json.len, value);
 
 	if (stream_is_time(c->type) && c->category == TYPCATEGORY_DATETIME)
 	{
 		stream_print_time(c->type, v, buf);
-		return stream_input_text(c, buf, strlen(buf), value);
+		return ldr_stream_input_text(c, buf, strlen(buf), value);
 	}
 	if (v->whole && c->category == TYPCATEGORY_NUMERIC)
 	{
 		int			len = pg_lltoa(v->integer, buf);
 
-		return stream_input_text(c, buf, len, value);
+		return ldr_stream_input_text(c, buf, len, value);
 	}
-	return stream_input_text(c, f->data, f->len, value);
+	return ldr_stream_input_text(c, f->data, f->len, value);
 }
 
 static LdrNulled
@@ -679,7 +512,7 @@ stream_other(LdrStreamConverter *c, const LdrField *f, Datum *value)
 }
 
 /* The routine for a property and its column; most pairs have none of their own. */
-static StreamFn
+static LdrStreamFn
 stream_choose(LdrStreamType type, Oid typid)
 {
 	switch (type)

@@ -19,8 +19,16 @@ typedef struct JsonScan
 	const char *p;
 	const char *end;
 	char	   *out;			/* where the copy goes on */
-	bool		unicode;
+	bool		decode;			/* escapes of what is not ASCII */
 } JsonScan;
+
+static inline void
+json_end(LdrJsonText *out, char *end)
+{
+	*end = '\0';
+	out->len = end - out->data;
+	out->huge = out->len > LDR_JSON_NOT_HUGE;
+}
 
 /* The code of \uXXXX at p, whose digits the reader has checked; -1 if no such escape is there. */
 static int32
@@ -59,6 +67,14 @@ json_code_point(const char *p, const char *end, int *len)
 	return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
 }
 
+/* The UTF-8 of a code that is not 0; returns its end. */
+static char *
+json_put(char *dst, int32 code)
+{
+	unicode_to_utf8(code, (unsigned char *) dst);
+	return dst + pg_utf_mblen((unsigned char *) dst);
+}
+
 /* Copy the escape at s->p, unless it is \u0000; false if it is half a pair. */
 static bool
 json_copy_escape(JsonScan *s)
@@ -71,9 +87,10 @@ json_copy_escape(JsonScan *s)
 
 		if (code < 0)
 			return false;
-		s->unicode |= code > 0x7f;
-		if (code == 0)
+		if (code == 0 || (code > 0x7f && s->decode))
 		{
+			if (code > 0)
+				s->out = json_put(s->out, code);
 			s->p += len;
 			return true;
 		}
@@ -208,17 +225,14 @@ json_too_many(const char *p, const char *end)
 }
 
 LdrNulled
-ldr_json_safe(const char *json, size_t len, LdrJsonText *out)
+ldr_json_safe(const char *json, size_t len, bool decode, LdrJsonText *out)
 {
-	JsonScan	s = {.p = json, .end = json + len};
+	JsonScan	s = {.p = json, .end = json + len, .decode = decode};
 	LdrNulled	nulled;
 
 	out->data = s.out = palloc(len + 1);
 	nulled = json_copy(&s);
-	*s.out = '\0';
-	out->len = s.out - out->data;
-	out->unicode = s.unicode;
-	out->huge = out->len > LDR_JSON_NOT_HUGE;
+	json_end(out, s.out);
 	if (nulled == LDR_NULLED_NOT && out->huge && json_too_many(out->data, s.out))
 		return LDR_NULLED_SIZE;
 	return nulled;
@@ -249,10 +263,7 @@ ldr_json_strip(const char *json, size_t len, LdrJsonText *out)
 		dst += n;
 		p += n;
 	}
-	*dst = '\0';
-	out->len = dst - out->data;
-	out->unicode = false;
-	out->huge = out->len > LDR_JSON_NOT_HUGE;
+	json_end(out, dst);
 }
 
 /* The letter of a short escape of c, 0 if it has none. */
@@ -319,10 +330,7 @@ ldr_json_quote(const char *s, size_t len, LdrJsonText *out)
 			*dst++ = s[i];
 	}
 	*dst++ = '"';
-	*dst = '\0';
-	out->len = dst - out->data;
-	out->unicode = false;
-	out->huge = out->len > LDR_JSON_NOT_HUGE;
+	json_end(out, dst);
 	return LDR_NULLED_NOT;
 }
 
@@ -372,15 +380,9 @@ ldr_json_unquote(const char *json, size_t len, LdrJsonText *out)
 				return LDR_NULLED_SERIALIZATION;
 			p += n;
 			if (code > 0)
-			{
-				unicode_to_utf8(code, (unsigned char *) dst);
-				dst += pg_utf_mblen((unsigned char *) dst);
-			}
+				dst = json_put(dst, code);
 		}
 	}
-	*dst = '\0';
-	out->len = dst - out->data;
-	out->unicode = false;
-	out->huge = out->len > LDR_JSON_NOT_HUGE;
+	json_end(out, dst);
 	return LDR_NULLED_NOT;
 }

@@ -1,6 +1,7 @@
 /*
- * convert/airbyte_value.h: the accepted forms of numbers, dates and JSON in Airbyte records. For
- * src/convert only. Nothing here raises an error, but for want of memory.
+ * convert/airbyte_value.h: what the parts of convert/airbyte*.c share: the accepted forms of
+ * numbers, dates and JSON, and the way through input functions. For src/convert only. Nothing here
+ * raises an error that a value is to blame for.
  */
 #ifndef LDR_CONVERT_AIRBYTE_VALUE_H
 #define LDR_CONVERT_AIRBYTE_VALUE_H
@@ -9,6 +10,7 @@
 #include "utils/timestamp.h"
 
 #include "convert/airbyte.h"
+#include "convert/encoding.h"
 
 /* A number in text, [sign] digits [. digits] [e [sign] digits], without zeros at either end */
 typedef struct LdrNumber
@@ -48,7 +50,6 @@ typedef struct LdrJsonText
 {
 	char	   *data;
 	size_t		len;
-	bool		unicode;		/* has \u escapes of what is not ASCII */
 	bool		huge;			/* the server's limits of jsonb may matter */
 } LdrJsonText;
 
@@ -58,8 +59,10 @@ typedef struct LdrJsonText
 /*
  * A copy of JSON, which the reader has checked, that jsonb takes: without \u0000. Not if there is
  * a lone surrogate, or a number or an array too large for jsonb. Bytes that are not UTF-8 stay.
+ * decode: escapes of what is not ASCII become the characters, which is how the server can do
+ * without its own conversion of them, whose errors it raises.
  */
-extern LdrNulled ldr_json_safe(const char *json, size_t len, LdrJsonText *out);
+extern LdrNulled ldr_json_safe(const char *json, size_t len, bool decode, LdrJsonText *out);
 
 /* A copy of JSON without the \u0000 in it, everything else as it stands. */
 extern void ldr_json_strip(const char *json, size_t len, LdrJsonText *out);
@@ -69,5 +72,38 @@ extern LdrNulled ldr_json_quote(const char *s, size_t len, LdrJsonText *out);
 
 /* The text that a JSON string with its quotes stands for. */
 extern LdrNulled ldr_json_unquote(const char *json, size_t len, LdrJsonText *out);
+
+/* f is never LDR_NULL, LDR_ABSENT or LDR_INVALID. */
+typedef LdrNulled (*LdrStreamFn) (LdrStreamConverter *c, const LdrField *f, Datum *value);
+
+struct LdrStreamConverter
+{
+	LdrStreamFn	fn;
+	LdrStreamType type;
+	LdrConverter column;		/* its type, its routine and input function */
+	int16		typlen;
+	Oid			base;			/* the type, or that below a domain */
+	char		category;		/* of the base type */
+	bool		soft;			/* the input function gives all its errors back */
+	bool		converts;		/* text is not stored as UTF-8 */
+	Oid			conversion;		/* from UTF-8; none: only ASCII can be stored */
+	MemoryContext cxt;			/* what is needed for one value; empty between them */
+};
+
+/*
+ * UTF-8 in the server's encoding, or a reason why not. The following three are called in c->cxt,
+ * which frees what they allocate.
+ */
+extern LdrNulled ldr_stream_text(LdrStreamConverter *c, const char *data, size_t len, LdrText *out);
+
+/*
+ * What the input function makes of a terminated text in the server's encoding. raises: it may have
+ * errors that it raises instead of giving them back.
+ */
+extern LdrNulled ldr_stream_input(LdrStreamConverter *c, char *text, bool raises, Datum *value);
+
+/* The same for a text in UTF-8 that need not be terminated. */
+extern LdrNulled ldr_stream_input_text(LdrStreamConverter *c, const char *data, size_t len,
+									   Datum *value);
 
 #endif							/* LDR_CONVERT_AIRBYTE_VALUE_H */

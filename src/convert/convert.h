@@ -79,6 +79,7 @@ extern LdrConvertFn ldr_bytea_converter(Oid typid, LdrFormat format);
 
 /* What they are made of. Digits with an optional sign; false for anything else and some extremes. */
 extern bool ldr_parse_int64(const LdrField *f, int64 *value);
+
 /* To the precision of timestamp(p), as the server rounds; may leave the type's range. */
 extern Timestamp ldr_round_timestamp(Timestamp timestamp, int32 typmod);
 

@@ -132,11 +132,10 @@ finish_insert(LdrSyncStream *s, const char *where)
 	char	   *columns = ldr_stream_columns(s->stage, s->relid, "");
 
 	s->stats.rows_inserted +=
-		finish_execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s s%s ORDER BY s.%s",
+		finish_execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s s%s",
 								ldr_stream_table(s->relid), columns,
 								ldr_stream_columns(s->stage, s->relid, "s."),
-								ldr_stream_table(s->stage), where, LDR_STREAM_ARRIVAL),
-					   SPI_OK_INSERT);
+								ldr_stream_table(s->stage), where), SPI_OK_INSERT);
 }
 
 void
@@ -202,14 +201,20 @@ finish_upsert(LdrSyncStream *s, const LdrSyncOptions *options)
 							  finish_match(s)));
 }
 
+static bool
+finish_has_rows(Oid relid)
+{
+	return ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(relid)), 0, NULL,
+						 NULL);
+}
+
 static void
 finish_merge(LdrSyncStream *s, const LdrSyncOptions *options)
 {
 	const char *deleted = finish_deleted(s, options);
 
 	(void) ldr_lock_tables(list_make1_oid(s->relid), RowExclusiveLock);
-	if (ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(s->relid)), 0, NULL,
-					  NULL))
+	if (finish_has_rows(s->relid))
 		finish_upsert(s, options);
 	else
 		finish_insert(s, deleted ? psprintf(" WHERE s.%s IS NULL", deleted) : "");
@@ -359,22 +364,17 @@ finish_refill(LdrRun *run, LdrSyncStream *s, const char *reason)
 		finish_insert(s, "");
 }
 
-/* Returns the swap that is left to be made, NULL if there is none. */
-static LdrSwap *
-finish_replace(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
+/* Why the table cannot be swapped; NULL: it can. */
+static const char *
+finish_no_swap_reason(const LdrSyncStream *s)
 {
-	const char *deleted = finish_deleted(s, options);
 	const char *reason = NULL;
-	LdrReplaceWay way;
 	Relation	target;
 
-	if (deleted && OidIsValid(s->stage))
-		(void) finish_execute(psprintf("DELETE FROM %s WHERE %s IS NOT NULL",
-									   ldr_stream_table(s->stage), deleted), SPI_OK_DELETE);
 	ldr_lock_for_look(s->relid);
 	target = table_open(s->relid, NoLock);
-	way = ldr_swap_choose(target, &reason);
-	if (way == LDR_REPLACE_SWAP && OidIsValid(s->stage))
+	(void) ldr_swap_choose(target, &reason);
+	if (reason == NULL && OidIsValid(s->stage))
 	{
 		Relation	stage = table_open(s->stage, NoLock);
 
@@ -383,10 +383,43 @@ finish_replace(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 		table_close(stage, NoLock);
 	}
 	table_close(target, NoLock);
+	return reason;
+}
+
+static void
+finish_drop_deleted(const LdrSyncStream *s, const LdrSyncOptions *options)
+{
+	const char *deleted = finish_deleted(s, options);
+
+	if (deleted && OidIsValid(s->stage))
+		(void) finish_execute(psprintf("DELETE FROM %s WHERE %s IS NOT NULL",
+									   ldr_stream_table(s->stage), deleted), SPI_OK_DELETE);
+}
+
+/* Returns the swap that is left to be made, NULL if there is none. */
+static LdrSwap *
+finish_replace(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
+{
+	const char *reason = finish_no_swap_reason(s);
+
+	finish_drop_deleted(s, options);
 	if (reason == NULL)
 		return finish_make_swap(run, s);
 	finish_refill(run, s, reason);
 	return NULL;
+}
+
+/*
+ * Winners into a table that has no rows: a swap builds its indexes by sort. Nobody may write to the
+ * table from the look on. False: it has rows, or cannot be swapped.
+ */
+static bool
+finish_is_first(const LdrSyncStream *s)
+{
+	if (finish_no_swap_reason(s) != NULL || finish_has_rows(s->relid))
+		return false;
+	(void) ldr_lock_tables(list_make1_oid(s->relid), ShareRowExclusiveLock);
+	return !finish_has_rows(s->relid);
 }
 
 /* --- all of it ---------------------------------------------------------------------------------- */
@@ -412,7 +445,7 @@ finish_publish(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 		(void) ldr_lock_tables(list_make1_oid(s->stage), AccessExclusiveLock);
 	if (s->dedup && OidIsValid(s->stage))
 		(void) finish_keep_winners(s, s->stage, LDR_STREAM_ARRIVAL);
-	if (s->replaces)
+	if (s->replaces || (OidIsValid(s->stage) && finish_is_first(s)))
 		swap = finish_replace(run, s, options);
 	else if (OidIsValid(s->stage))
 		finish_merge(s, options);

@@ -95,6 +95,7 @@ extern LdrAirbyteReader *ldr_airbyte_open(LdrSource *source, const LdrMessageStr
  *
  * Strings: \u0000 is left out. One that is not text (a lone surrogate) is LDR_INVALID, as it stands
  * in the line; bytes that are not UTF-8 are passed on. A name that is not text is no stream's.
+ * A value of any kind that is longer than LDR_MAX_FIELD is LDR_INVALID, too.
  */
 extern LdrStatus ldr_airbyte_next(LdrAirbyteReader *r, LdrMessage *message, LdrError *err);
 

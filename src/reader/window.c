@@ -55,10 +55,13 @@ ldr_window_fill(LdrWindow *w, LdrError *err)
 	if (want > ldr_reader_limits.record)
 		want = ldr_reader_limits.record;
 
-	if (w->cur != w->buf && have > 0)
-		memmove(w->buf, w->cur, have);
-	w->cur = w->buf;
-	w->end = w->buf + have;
+	if (w->buf != NULL)
+	{
+		if (w->cur != w->buf && have > 0)
+			memmove(w->buf, w->cur, have);
+		w->cur = w->buf;
+		w->end = w->buf + have;
+	}
 	if ((want > w->size || want < w->size / WINDOW_SHRINK) &&
 		window_resize(w, want, err) != LDR_OK)
 		return err->status;

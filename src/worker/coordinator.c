@@ -492,6 +492,7 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	{
 		/* in this order: helpers may still stage until it has ended */
 		ldr_package_failed(id, state, run->started_at, edata);
+		ldr_package_stream_interrupt(id);
 		ldr_stage_release(id);
 		ldr_notify(id, state);
 	}

@@ -123,6 +123,19 @@ feed_collect(LdrFeed *feed)
 	}
 }
 
+/* Until the worker has gone; keeps what it says. */
+static void
+feed_wait_end(LdrFeed *feed)
+{
+	for (;;)
+	{
+		feed_collect(feed);
+		if (feed->ended)
+			return;
+		feed_wait(0);
+	}
+}
+
 /* One message to the worker, of a kind. False if it has gone. */
 static bool
 feed_send_piece(LdrFeed *feed, char kind, const char *data, size_t len)
@@ -142,13 +155,7 @@ feed_send_piece(LdrFeed *feed, char kind, const char *data, size_t len)
 			return false;
 		feed_wait(0);
 	}
-	/* what it said last is still to be read */
-	while (!feed->ended)
-	{
-		feed_collect(feed);
-		if (!feed->ended)
-			feed_wait(0);
-	}
+	feed_wait_end(feed);		/* what it said last is still to be read */
 	return false;
 }
 
@@ -172,13 +179,18 @@ ldr_feed_finish(LdrFeed *feed)
 {
 	if (feed->ended || !feed_send_piece(feed, FEED_END, NULL, 0))
 		return false;
-	for (;;)
-	{
-		feed_collect(feed);
-		if (feed->ended)
-			return true;
-		feed_wait(0);
-	}
+	feed_wait_end(feed);
+	return true;
+}
+
+/* A message that was interrupted on its way can only be gone on with: so the queue is let go. */
+void
+ldr_feed_cut(LdrFeed *feed)
+{
+	if (feed->in)
+		shm_mq_detach(feed->in);
+	feed->in = NULL;
+	feed_wait_end(feed);
 }
 
 List *

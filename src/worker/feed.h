@@ -36,6 +36,12 @@ extern bool ldr_feed_send(LdrFeed *feed, const char *data, size_t len);
 /* The input is at its end: wait until the worker has gone. False if it had before. */
 extern bool ldr_feed_finish(LdrFeed *feed);
 
+/*
+ * The input is cut off: wait until the worker has seen that, committed what it commits, and gone.
+ * May be interrupted, and called again.
+ */
+extern void ldr_feed_cut(LdrFeed *feed);
+
 /* Answers since the last call (List of char *), in the caller's context. Does not wait. */
 extern List *ldr_feed_answers(LdrFeed *feed);
 
@@ -59,8 +65,8 @@ extern bool ldr_feed_attach(dsm_handle handle);
 extern LdrSource *ldr_feed_source(LdrFeedIdleFn idle, void *arg);
 
 /*
- * Hand an answer to the session, waiting while it does not take them; then loader_cancel ends it.
- * Nothing if the session has gone. Not in a transaction.
+ * Hand an answer to the session, waiting while it does not take them. Nothing if it has gone. Not in
+ * a transaction. Raises 57014 if the package is cancelled meanwhile.
  */
 extern void ldr_feed_answer(const char *text);
 

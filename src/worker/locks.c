@@ -231,7 +231,8 @@ ldr_feed_is_gone(int64 package_id)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_FEED);
 
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	/* not either if it is this one */
+	return LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_OK;
 }
 
 /* Have the table of a stream for a sync, until ldr_streams_unlock. False if another one has it. */

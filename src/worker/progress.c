@@ -47,19 +47,31 @@ static uint64 rows_before,		/* of finished jobs */
 static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing",
 "waiting to retry", "waiting for locks"};
 
+/*
+ * Command and counters in one go. By the server's own routines a command begins without counters,
+ * and somebody who looks just then would not see a package that runs.
+ */
+static void
+progress_write(ProgressCommandType command)
+{
+	volatile PgBackendStatus *be = MyBEEntry;
+
+	if (be == NULL || !pgstat_track_activities)
+		return;
+	PGSTAT_BEGIN_WRITE_ACTIVITY(be);
+	be->st_progress_command = command;
+	be->st_progress_command_target = InvalidOid;
+	for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
+		be->st_progress_param[i] = mine[i];
+	PGSTAT_END_WRITE_ACTIVITY(be);
+}
+
 /* Hand all counters to pgstat. An aborted (sub)transaction ends the command: begin it anew. */
 void
 ldr_progress_show(void)
 {
-	static int	index[PGSTAT_NUM_PROGRESS_PARAM];
-
-	if (MyBEEntry == NULL || mine[PROGRESS_IS_OURS] == 0)
-		return;
-	for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
-		index[i] = i;
-	if (MyBEEntry->st_progress_command != PROGRESS_COMMAND_COPY)
-		pgstat_progress_start_command(PROGRESS_COMMAND_COPY, InvalidOid);
-	pgstat_progress_update_multi_param(PGSTAT_NUM_PROGRESS_PARAM, index, mine);
+	if (mine[PROGRESS_IS_OURS] != 0)
+		progress_write(PROGRESS_COMMAND_COPY);
 }
 
 void
@@ -135,7 +147,21 @@ void
 ldr_progress_end(void)
 {
 	memset(mine, 0, sizeof(mine));
-	pgstat_progress_end_command();
+	progress_write(PROGRESS_COMMAND_INVALID);
+}
+
+/*
+ * Are these counters of ours? A worker whose (sub)transaction was aborted is about to begin its
+ * command anew, see ldr_progress_show; the counters are still there. A session may have no more to
+ * do with us then.
+ */
+static bool
+progress_is_ours(const PgBackendStatus *be)
+{
+	return be->st_procpid > 0 && be->st_progress_param[PROGRESS_IS_OURS] == PROGRESS_MAGIC &&
+		(be->st_progress_command == PROGRESS_COMMAND_COPY ||
+		 (be->st_progress_command == PROGRESS_COMMAND_INVALID &&
+		  be->st_backendType == B_BG_WORKER));
 }
 
 /* The next worker of ours in the pgstat snapshot, from *i on; NULL if there is none. */
@@ -146,9 +172,7 @@ progress_next(int *i)
 	{
 		LocalPgBackendStatus *local = ldr_local_beentry(++(*i));
 
-		if (local && local->backendStatus.st_procpid > 0 &&
-			local->backendStatus.st_progress_command == PROGRESS_COMMAND_COPY &&
-			local->backendStatus.st_progress_param[PROGRESS_IS_OURS] == PROGRESS_MAGIC)
+		if (local && progress_is_ours(&local->backendStatus))
 			return &local->backendStatus;
 	}
 	return NULL;

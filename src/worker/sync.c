@@ -160,17 +160,26 @@ sync_open(Sync *sync, bool has_feed)
 
 static void
 __attribute__((noreturn))
-sync_unknown_stream(const LdrMessage *m)
+sync_unknown_stream(const Sync *sync, const LdrMessage *m)
 {
 	char	   *name = m->name.kind == LDR_NULL ? pstrdup("")
-		: ldr_printable(pnstrdup(m->name.data, m->name.len));
+		: pnstrdup(m->name.data, m->name.len);
+	const char *where = m->name_space.kind == LDR_NULL ? "The record names no namespace"
+		: psprintf("Its namespace is \"%s\"", ldr_printable(pnstrdup(m->name_space.data,
+																	m->name_space.len)));
+	const LdrMessageStream *other = NULL;
 
+	for (int i = 0; i < sync->nstreams; i++)
+		if (strcmp(sync->names[i].name, name) == 0)
+			other = &sync->names[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("stream \"%s\" is not in the catalog", name),
-			 m->name_space.kind == LDR_NULL ? 0 :
-			 errdetail("Its namespace is \"%s\".",
-					   ldr_printable(pnstrdup(m->name_space.data, m->name_space.len))),
+			 errmsg("stream \"%s\" is not in the catalog", ldr_printable(name)),
+			 other && other->name_space ?
+			 errdetail("%s; that in the catalog is \"%s\".", where,
+					   ldr_printable(other->name_space)) :
+			 other ? errdetail("%s; the catalog has it without one.", where) :
+			 m->name_space.kind == LDR_NULL ? 0 : errdetail("%s.", where),
 			 errhint("Name it in the configured catalog, or let the source leave it out.")));
 }
 
@@ -206,13 +215,25 @@ static void
 sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 {
 	if (s == NULL)
-		sync_unknown_stream(m);
+		sync_unknown_stream(sync, m);
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
 	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
 		s->status == LDR_STATUS_NONE)
 		s->status = LDR_STATUS_RUNNING;
 	ldr_sync_record(sync, s, m);
+}
+
+/* A state that says of what it is one. */
+static void
+sync_state(Sync *sync, SyncStream *s, const LdrMessage *m)
+{
+	if (m->state_kind == LDR_STATE_STREAM && m->name.kind != LDR_STRING)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a state of type STREAM does not name its stream"),
+				 errhint("The source must put a stream_descriptor into it.")));
+	ldr_sync_state(sync, s, m);
 }
 
 static void
@@ -231,8 +252,9 @@ sync_is_known(const Sync *sync, const SyncStream *s, const LdrMessage *m)
 {
 	if (!sync->from_file)
 		return false;
+	/* a stream whose end was committed, but not what follows from it, ends again */
 	if (s)
-		return s->t.done || m->line <= s->skip_to;
+		return s->t.done || (m->kind != LDR_MESSAGE_STATUS && m->line <= s->skip_to);
 	/* a state of the whole source has covered all streams alike */
 	return m->kind == LDR_MESSAGE_STATE && m->state_kind != LDR_STATE_STREAM &&
 		sync->nstreams > 0 && m->line <= sync->streams[0].skip_to;
@@ -253,7 +275,7 @@ sync_message(Sync *sync, const LdrMessage *m)
 			sync_record(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATE:
-			ldr_sync_state(sync, s, m);
+			sync_state(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATUS:
 			sync_status(sync, s, m->status);
@@ -321,6 +343,15 @@ sync_idle(void *arg)
 }
 
 static void
+__attribute__((noreturn))
+sync_raise(const Sync *sync, const LdrError *err)
+{
+	if (sync->path)
+		ldr_raise(err, sync->path);
+	ldr_raise_in(err, "Messages");
+}
+
+static void
 sync_look_up(Sync *sync)
 {
 	CHECK_FOR_INTERRUPTS();
@@ -348,7 +379,7 @@ sync_read(Sync *sync)
 	if (status != LDR_END)
 	{
 		sync->line = 0;			/* the reader knows better */
-		ldr_raise(&err, sync->path);
+		sync_raise(sync, &err);
 	}
 	ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
 }
@@ -361,8 +392,8 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 {
 	LdrRun	   *run = sync->run;
 	ErrorData	edata = {0};
-	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->counts.records == 0 &&
-		s->counts.states == 0;
+	bool		empty = s->status != LDR_STATUS_INCOMPLETE && s->received == 0 &&
+		s->counts.records == 0 && s->counts.states == 0;
 
 	if (s->status == LDR_STATUS_COMPLETE)
 		return;

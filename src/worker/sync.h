@@ -40,7 +40,8 @@ typedef struct SyncStream
 	LdrPackageStream counts;	/* as they are, or will be when what was received is covered */
 	LdrPackageStream covered;	/* as they were at the last cover */
 	LdrStreamStatus status;
-	int64		since_state;	/* records since its last state */
+	int64		received;		/* records, whatever has become of them */
+	int64		since_state;	/* ... since its last state */
 	double		byte_estimate;
 	TimestampTz started_at;
 	int64		skip_to;		/* line up to which an attempt before has committed */

@@ -110,8 +110,11 @@ ldr_sync_forget_uncovered(Sync *sync, SyncStream *s)
 			if (&sync->streams[i] != s)
 				commit_write_marked(sync, &sync->streams[i]);
 	}
-	commit_write_marked(sync, s);
-	ldr_sync_drop_spool(s);
+	/* what is marked is written when the direct stream is covered: not into its subtransaction */
+	if (sync->direct == NULL)
+		commit_write_marked(sync, s);
+	if (s->spool)
+		s->spool_end = s->marks ? ((SyncMark *) llast(s->marks))->bytes : s->spool_read;
 	s->counts = s->covered;
 	s->since_state = 0;
 	if (lost > 0)

@@ -24,3 +24,24 @@ RETURNS bytea LANGUAGE C STRICT AS 'MODULE_PATHNAME';
 CREATE FUNCTION convert_time(type regtype, typmod int, samples text[], n bigint,
 	OUT ours float8, OUT theirs float8)
 LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- what becomes of a field of an Airbyte record (kind: null, absent, bare, string, raw, invalid) in a
+-- column of the type that its property asks for, or another: the value, or NULL and the reason
+CREATE FUNCTION airbyte_convert(property text, kind text, value bytea, type regtype DEFAULT 0,
+	typmod int DEFAULT -1)
+RETURNS text LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- n random values of a property: how many differ from what the type's input function makes of them,
+-- how many became NULL, and the first that differs
+CREATE FUNCTION airbyte_random(property text, typmod int, n bigint, seed int,
+	OUT differences bigint, OUT nulls bigint, OUT example text)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- n random strings, which need not be valid for anything: how many became values
+CREATE FUNCTION airbyte_junk(property text, type regtype, typmod int, n bigint, seed int)
+RETURNS bigint LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- nanoseconds per value, n rounds over the values
+CREATE FUNCTION airbyte_time(property text, kind text, samples text[], n bigint,
+	type regtype DEFAULT 0)
+RETURNS float8 LANGUAGE C STRICT AS 'MODULE_PATHNAME';

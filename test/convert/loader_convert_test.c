@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <sys/mman.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -21,6 +19,7 @@
 #include "compat.h"
 #include "convert/convert.h"
 #include "generate.h"
+#include "guard.h"
 
 PG_MODULE_MAGIC;
 
@@ -256,29 +255,6 @@ printable(const char *s, size_t len)
 			appendStringInfo(&buf, "<%02x>", (unsigned char) s[i]);
 	}
 	return buf.data;
-}
-
-#define GUARDED_SIZE 65536
-
-/*
- * The end of some memory behind which there is none: a routine that reads beyond the end of a
- * value does not get away with it. Made once per session.
- */
-static char *
-guarded_end(void)
-{
-	static char *end = NULL;
-
-	if (end == NULL)
-	{
-		char	   *start = mmap(NULL, 2 * GUARDED_SIZE, PROT_READ | PROT_WRITE,
-								 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (start == MAP_FAILED || mprotect(start + GUARDED_SIZE, GUARDED_SIZE, PROT_NONE) != 0)
-			elog(ERROR, "could not set up guarded memory: %m");
-		end = start + GUARDED_SIZE;
-	}
-	return end;
 }
 
 Datum

@@ -73,6 +73,14 @@ check convert_ascii random_text.sql -v encoding=SQL_ASCII
 check convert_ascii random_text.sql -v encoding=SJIS
 check convert_utf8 random_settings.sql
 
+check convert_utf8 airbyte.sql
+PGOPTIONS='-c TimeZone=Pacific/Apia -c DateStyle=SQL,DMY -c IntervalStyle=iso_8601' \
+	check convert_utf8 airbyte.sql
+check convert_utf8 airbyte_random.sql
+check convert_latin1 airbyte_random.sql -v n=$((n / 10))
+check convert_latin1 airbyte_encoding.sql -v encoding=LATIN1
+check convert_ascii airbyte_encoding.sql -v encoding=SQL_ASCII
+
 if [ -n "${VERBOSE:-}" ]; then cat "$work/results"; else grep -v '^ok ' "$work/results" || true; fi
 if [ -n "${TIMES:-}" ]; then "$psql" -Xq -d convert_utf8 -f "$here/time.sql"; fi
 passed=$(grep -c '^ok ' "$work/results" || true)

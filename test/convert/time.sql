@@ -31,3 +31,27 @@ FROM (VALUES
 	generate_series(1, 5) AS run,
 	convert_time(type::regtype, typmod, samples, 40000 + run)
 GROUP BY i, name, typmod ORDER BY i;
+
+-- the same for fields of Airbyte records
+SELECT name, round(min(ours)::numeric, 1) AS ours
+FROM (VALUES
+	(1, 'bigint', 'bigint', 'bare', 0, ARRAY['1', '123456789', '-9876543210123', '1234567890123456789']),
+	(2, 'numeric', 'numeric', 'bare', 0, ARRAY['1', '17.25', '-12345.67', '901234567.123456789']),
+	(3, 'bool', 'bool', 'bare', 0, ARRAY['true', 'false']),
+	(4, 'varchar, short', 'varchar', 'string', 0, ARRAY['hello', 'carefully final deposits', 'R']),
+	(5, 'varchar, 1000 bytes', 'varchar', 'string', 0, ARRAY[repeat('hello wo', 125)]),
+	(6, 'varchar, not ASCII', 'varchar', 'string', 0, ARRAY[repeat('hällo wo', 12)]),
+	(7, 'date', 'date', 'string', 0, ARRAY['2024-01-02', '1998-12-01']),
+	(8, 'time', 'time', 'string', 0, ARRAY['12:34:56', '12:34:56.123456']),
+	(9, 'timetz', 'timetz', 'string', 0, ARRAY['12:34:56+00:00', '12:34:56.123456Z']),
+	(10, 'timestamp', 'timestamp', 'string', 0, ARRAY['2024-01-02T12:34:56', '2024-01-02 12:34:56.123456']),
+	(11, 'timestamptz', 'timestamptz', 'string', 0, ARRAY['2026-11-22T20:05:50+00:00']),
+	(12, 'timestamptz, fraction', 'timestamptz', 'string', 0, ARRAY['2026-11-22T20:05:50.123456Z']),
+	(13, 'object', 'object', 'raw', 0, ARRAY['{"a": 1}']),
+	(14, 'object, 400 bytes', 'object', 'raw', 0, ARRAY['{' || repeat('"name": "somebody", "age": 21, "ok": true, ', 9) || '"z": null}']),
+	(15, 'varchar in int4 (caught)', 'varchar', 'string', 'int4'::regtype, ARRAY['1', '12345']),
+	(16, 'varchar in int4 (error)', 'varchar', 'string', 'int4'::regtype, ARRAY['x'])
+	) AS v (i, name, property, kind, type, samples),
+	generate_series(1, 5) AS run,
+	LATERAL (SELECT airbyte_time(property, kind, samples, 20000 + run, type)) AS t (ours)
+GROUP BY i, name ORDER BY i;

@@ -119,7 +119,7 @@ DECLARE
 BEGIN
 	EXECUTE format('SELECT loader_start(%L, %L%s)', test.path(name), dataset, more) INTO id;
 	COMMIT;
-	PERFORM loader_wait(id, '60s');
+	PERFORM loader_wait(id, '180s');
 	SELECT p.state, p.sqlstate, test.hide(p.message), test.hide(p.detail), p.hint FROM loader.packages p WHERE p.package_id = id
 		INTO state, code, message, detail, hint;
 	IF state <> 'loaded' THEN
@@ -132,12 +132,12 @@ BEGIN
 	END IF;
 END $$;
 
--- Wait until a condition holds, for at most a minute.
+-- Wait until a condition holds, for at most three minutes.
 CREATE PROCEDURE test.wait_for(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	holds boolean;
 BEGIN
-	FOR i IN 1 .. 6000 LOOP
+	FOR i IN 1 .. 18000 LOOP
 		EXECUTE 'SELECT ' || condition INTO holds;
 		IF holds THEN
 			RETURN;

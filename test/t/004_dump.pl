@@ -48,7 +48,7 @@ one($node, 'CREATE SCHEMA started; GRANT ALL ON SCHEMA started TO etl; CREATE TA
 my $holder = session($node, database => 'source');
 $holder->run('BEGIN; LOCK TABLE started.items IN SHARE MODE');
 one($node, "SELECT loader_start($id{started})", @db);
-wait_for($node, "SELECT count(*) FROM loader.running() WHERE package_id = $id{started}", 1, database => 'source');
+wait_for($node, "SELECT phase FROM loader.progress WHERE package_id = $id{started}", 'waiting for locks', database => 'source');
 
 my $dump = "$top/source.sql";
 $node->command_ok(['pg_dump', '-f', $dump, '-d', $node->connstr('source')], 'pg_dump');

@@ -130,6 +130,7 @@ sub one_place
 	my $dataset = 'd' . ++$n;
 	my @names = map { "t$_" } 1 .. 6;
 	my $before = log_count($node, qr/DEBUG:  registering background worker "loader (?:coordinator|job)/);
+	my $begin = time();
 	my @ids;
 
 	is(one($node, 'SHOW loader.max_workers'), 1, "$name: one place");
@@ -145,8 +146,9 @@ sub one_place
 	wait_for($node, "SELECT count(*) FROM loader.packages WHERE dataset = '$dataset' AND state = 'loaded'", 8);
 	is(nothing_runs($node), 0, "$name: then all load, without anybody's help");
 	my $started = log_count($node, qr/DEBUG:  registering background worker "loader (?:coordinator|job)/) - $before;
-	# one for each, one more for each that found no place
-	cmp_ok($started, '<=', 16, "$name: and no more workers were started than that takes");
+	# one for each, one more for each that found no place; and each second one by a launcher, or by
+	# our wait, that looks before the one that is started has begun
+	cmp_ok($started, '<=', 16 + time() - $begin, "$name: and no more workers were started than that takes");
 
 	# the helpers of a package that is not atomic are out of luck, but it loads
 	is(load($node, items_package(101, 140, jobs => 4), $dataset, arguments => {atomic => 'false', workers => 4}), 'loaded',
@@ -158,19 +160,24 @@ sub one_place
 
 # No process slot left: all of max_worker_processes are taken. Without the launcher there is one for us,
 # so that a package that ends cannot start the next, since it is still there itself; with it there are two.
+#
+# A process that has ended keeps its slot until the postmaster has seen that, so what is to start in one
+# that was used before is asked for until it does.
 sub no_slot
 {
 	my ($node, $name, $slots) = @_;
 	my $dataset = 'd' . ++$n;
+	my $none = packages_dir() . '/none';
 	my @holders = map { LoaderCrash->new($node) } 1 .. $slots;
 	my (@first, $id, $third);
 
+	mkdir $none;
 	for my $i (0 .. $slots - 1)
 	{
 		load($node, items_package(-9, 0, name => "held$i"), $dataset) eq 'loaded' or die 'table';
 		$holders[$i]->query("BEGIN; INSERT INTO $dataset.held$i (id, _dlt_id) VALUES (0, 'key1')");
 		push @first, start_package($node, items_package(1, 10, name => "held$i"), $dataset);
-		wait_for($node, $held, $i + 1);
+		wait_for($node, "SELECT ($held) + 0 * (SELECT count(*) FROM loader_scan('$none'))", $i + 1);
 	}
 	(my $rc, $id, my $said) = try_psql($node, 'SELECT loader_start(' . quote_literal(items_package(1, 10, name => 'second')) . ", '$dataset')");
 	is($rc, 0, "$name: a start without a slot is no error");
@@ -193,8 +200,7 @@ sub no_slot
 	{
 		is(wait_package($node, $id), 'loaded', "$name: a wait starts it");
 		is(nothing_runs($node), 0, "$name: nothing runs");
-		one($node, "SELECT loader_scan('$scanned', '$dataset')");
-		wait_state($node, $third, 'loaded');
+		wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $third AND (SELECT count(*) FROM loader_scan('$scanned', '$dataset')) >= 0", 'loaded');
 		pass("$name: a scan starts the other");
 	}
 	is(nothing_runs($node), 0, "$name: nothing is left");

@@ -256,13 +256,11 @@ SKIP:
 	{
 		my $n = $node{$name};
 
-		# the next minute may be a whole one away
-		for (1 .. 4)
-		{
-			last if $n->poll_query_until('postgres', "SELECT count(*) = 3 FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')");
-		}
-		is(one($n, 'SELECT count(DISTINCT jobid), min(status), max(status), min(username) FROM cron.job_run_details'),
-			'3|succeeded|succeeded|nightly', "$name: the jobs have run");
+		# each comes by once a minute; what counts is the first time, and the next minute may be a whole one away
+		my $runs = "(SELECT DISTINCT ON (jobid) * FROM cron.job_run_details ORDER BY jobid, runid) r";
+		wait_for($n, "SELECT count(*) = 3 FROM $runs WHERE status IN ('succeeded', 'failed')");
+		is(one($n, "SELECT count(*), min(status), max(status), min(username) FROM $runs"), '3|succeeded|succeeded|nightly', "$name: the jobs have run");
+		one($n, 'SELECT count(cron.unschedule(jobid)) FROM cron.job', user => 'nightly');
 		wait_for($n, "SELECT count(*) FROM loader.packages WHERE dataset = 'crontab' AND state NOT IN ('loaded', 'failed')", 0);
 		is(one($n, "SELECT load_id || ' ' || state || ' ' || role_name FROM loader.packages ORDER BY package_id"),
 			join("\n", '1700000079.5 failed nightly', map { "170000008$_.5 loaded nightly" } 0 .. 4), "$name: the packages are loaded, by the role");

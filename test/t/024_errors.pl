@@ -9,8 +9,7 @@ use LoaderCrash;
 use LoaderTest;
 use Test::More;
 
-# Long enough that a deadlock is made before somebody looks for it.
-my $node = new_node('main', "deadlock_timeout = '3s'\nloader.retry_delay = '50ms'");
+my $node = new_node('main', "loader.retry_delay = '50ms'");
 my $n = 0;
 
 sub spew
@@ -120,7 +119,8 @@ sub hold
 		. start_sql(items_package(1, 5), $dataset));
 
 	wait_for($node, "SELECT state, retry_count, sqlstate FROM loader.jobs WHERE package_id = $id", 'retry|1|55P03');
-	is(one($node, "SELECT phase FROM loader.progress WHERE package_id = $id"), 'waiting to retry', 'the package waits');
+	wait_phase($node, $id, 'waiting to retry');
+	pass('the package waits');
 	is(package_of($id, 'state'), 'loading', 'it is loading');
 	like(events_of($id, 'retry'), qr/^55P03: /, 'the event');
 	is(one($node, "SELECT loader_cancel($id)"), 't', 'cancelled while it waits');
@@ -132,15 +132,23 @@ sub hold
 	is(one($node, "SELECT state, sqlstate IS NULL, exception IS NULL FROM loader.jobs WHERE package_id = $id"), 'completed|t|t', 'no error is left');
 }
 
-# A deadlock with another session, which has ours as its victim.
+# A deadlock with another session, which has ours as its victim: it waits for us first, and does not look
+# for deadlocks.
 {
 	my $dataset = dataset();
-	my $holder = hold($dataset, 3);
-	my $id = one($node, "SET loader.lock_timeout = '20s'; " . start_sql(items_package(1, 5), $dataset));
+	my $gate = LoaderCrash->new($node);
 
-	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND wait_event_type = 'Lock'", 1);
+	one($node, "CREATE FUNCTION $dataset.pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(24); RETURN NEW; END';
+		CREATE TRIGGER gate BEFORE INSERT ON $dataset.items FOR EACH ROW WHEN (NEW._dlt_id = 'key2') EXECUTE FUNCTION $dataset.pass()");
+	$gate->query('SELECT pg_advisory_lock(24)');
+	my $holder = hold($dataset, 3);
+	my $id = start_package($node, items_package(1, 5), $dataset);
+	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 24 AND NOT granted", 1);
 	$holder->query("SET deadlock_timeout = '1h'");
-	is($holder->query("INSERT INTO $dataset.items (id, _dlt_id) VALUES (0, 'key1')"), '', 'the other session gets the row');
+	$holder->send("INSERT INTO $dataset.items (id, _dlt_id) VALUES (0, 'key1')");
+	wait_for($node, "SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = $holder->{pid}", 'Lock|transactionid');
+	$gate->quit;
+	is($holder->answer, '', 'the other session gets the row');
 	$holder->query('ROLLBACK');
 	is(wait_package($node, $id), 'loaded', 'the package is tried again');
 	like(events_of($id, 'retry'), qr/^40P01: deadlock detected$/, 'after a deadlock');
@@ -397,6 +405,8 @@ for my $mend ('resume', 'start', 'start as atomic')
 	my $dataset = dataset();
 	my $holder = LoaderCrash->new($node);
 	my $rows = 0;
+	# a job of 50000 rows takes minutes, a batch of them, after which the worker looks, seconds
+	my $slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END'";
 	my %hold = (
 		registered => sub { register($_[0], $dataset) },
 		'waiting in the queue' => sub {
@@ -417,9 +427,8 @@ for my $mend ('resume', 'start', 'start as atomic')
 			return $id;
 		},
 		loading => sub {
-			one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
-				CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
-			my $id = start_package($node, items_package(1000, 4000), $dataset);
+			one($node, "$slow; CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
+			my $id = start_package($node, items_package(1000, 51000), $dataset);
 			wait_for($node, "SELECT rows_read > 100 FROM loader.progress WHERE package_id = $id");
 			return $id;
 		},
@@ -439,7 +448,7 @@ for my $mend ('resume', 'start', 'start as atomic')
 		isnt(package_of($id, 'state'), 'cancelled', "$state: then it is not cancelled");
 		is(one($node, "SELECT loader_cancel($id)"), 't', "$state: cancelled");
 		$holder->query('ROLLBACK') if $state eq 'publishing';
-		is(one($node, "SELECT loader_wait($id, '30s')"), 'cancelled', "$state: without waiting for what holds it");
+		is(one($node, "SELECT loader_wait($id, '60s')"), 'cancelled', "$state: without waiting for what holds it");
 		is(one($node, "SELECT loader_cancel($id)"), 'f', "$state: twice");
 		$holder->query('ROLLBACK');
 		wait_for($node, "SELECT count(*) FROM loader.packages WHERE dataset = '$dataset' AND state IN ('new', 'loading')", 0);
@@ -459,16 +468,15 @@ for my $mend ('resume', 'start', 'start as atomic')
 	is(error_of($node, 'SELECT loader_resume(999999)')->{sqlstate}, '42704', 'what is not there cannot');
 
 	# a job worker stops, too
-	one($node, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
-		CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
-	$id = start_package($node, items_package(10000, 19999, jobs => 2), $dataset, arguments => {atomic => 'false', workers => 2});
+	one($node, "$slow; CREATE TRIGGER slow BEFORE INSERT ON $dataset.items FOR EACH ROW EXECUTE FUNCTION slow()");
+	$id = start_package($node, items_package(100000, 199999, jobs => 2), $dataset, arguments => {atomic => 'false', workers => 2});
 	wait_for($node, "SELECT rows_read > 100 FROM loader.progress WHERE package_id = $id");
 	my $error = error_of($node, "SELECT loader_forget($id)");
 	is_deeply([@$error{qw(sqlstate message)}], ['55006', "package $id is being loaded"], 'what runs cannot be forgotten');
 	is(one($node, "SELECT loader_cancel($id)"), 't', 'jobs: cancelled');
-	is(one($node, "SELECT loader_wait($id, '30s')"), 'cancelled', 'jobs: at once');
+	is(one($node, "SELECT loader_wait($id, '60s')"), 'cancelled', 'jobs: at once');
 	is(nothing_runs($node), 0, 'jobs: nothing is left');
-	is(one($node, "SELECT count(*) FROM $dataset.items WHERE id >= 10000"), 0, 'jobs: none was completed');
+	is(one($node, "SELECT count(*) FROM $dataset.items WHERE id >= 100000"), 0, 'jobs: none was completed');
 	is(one($node, "SELECT loader_forget($id)"), 't', 'then it can');
 	$holder->quit;
 }
@@ -478,16 +486,18 @@ for my $mend ('resume', 'start', 'start as atomic')
 {
 	my $dataset = dataset();
 	my $listener = LoaderCrash->new($node);
-	my $holder = hold($dataset, 15);
+	my $holder = hold($dataset, 150);
 	my $said = sub { join(',', $listener->query('SELECT') =~ /"loader" with payload "(.*)" received/g) };
+	# a state can be seen a moment before others are told
+	my $says = sub { my $text; wait_until('a NOTIFY', sub { $text = $said->() }); return $text };
 	my $id;
 
 	$listener->query('LISTEN loader');
-	$id = start_package($node, items_package(1, 30, jobs => 3), $dataset);
+	$id = start_package($node, items_package(1, 300, jobs => 3), $dataset);
 	wait_for($node, "SELECT jobs_done FROM loader.progress WHERE package_id = $id", 1);
 	is(one($node, "SELECT load_id = (SELECT load_id FROM loader.packages WHERE package_id = $id), dataset, phase, jobs_done, jobs_total FROM loader.progress"),
 		"t|$dataset|loading|1|3", 'progress: who and where');
-	is(one($node, 'SELECT bytes_total = (SELECT sum(bytes) FROM loader.jobs WHERE package_id = ' . $id . '), bytes_done BETWEEN 1 AND bytes_total, rows_read >= 10,
+	is(one($node, 'SELECT bytes_total = (SELECT sum(bytes) FROM loader.jobs WHERE package_id = ' . $id . '), bytes_done BETWEEN 1 AND bytes_total, rows_read >= 100,
 		percent BETWEEN 1 AND 99, length(bar), rows_per_second > 0, elapsed > \'0\', eta >= \'0\' FROM loader.progress'), 't|t|t|t|20|t|t|t', 'progress: how far');
 	is(package_of($id, 'state, started, completed_jobs'), 'loading|t|0', 'the package loads');
 	is(one($node, "SELECT string_agg(state, ',' ORDER BY job_id) FROM loader.jobs WHERE package_id = $id"), 'running,running,new', 'and the jobs run that its transaction has begun');
@@ -495,12 +505,12 @@ for my $mend ('resume', 'start', 'start as atomic')
 	$holder->query('ROLLBACK');
 	is(wait_package($node, $id), 'loaded', 'loaded');
 	is(one($node, 'SELECT count(*) FROM loader.progress'), 0, 'no more progress');
-	is($said->(), "{\"package_id\": $id, \"state\": \"loaded\"}", 'NOTIFY: loaded');
-	$id = start_package($node, items_package(31, 32, file => 'INSERT'), $dataset);
+	is($says->(), "{\"package_id\": $id, \"state\": \"loaded\"}", 'NOTIFY: loaded');
+	$id = start_package($node, items_package(301, 302, file => 'INSERT'), $dataset);
 	is(wait_package($node, $id), 'failed', 'failed');
-	is($said->(), "{\"package_id\": $id, \"state\": \"failed\"}", 'NOTIFY: failed');
+	is($says->(), "{\"package_id\": $id, \"state\": \"failed\"}", 'NOTIFY: failed');
 	one($node, "SELECT loader_cancel($id)");
-	is($said->(), "{\"package_id\": $id, \"state\": \"cancelled\"}", 'NOTIFY: cancelled');
+	is($says->(), "{\"package_id\": $id, \"state\": \"cancelled\"}", 'NOTIFY: cancelled');
 	$holder->quit;
 	$listener->quit;
 }

@@ -51,7 +51,7 @@ sub peak
 
 	$holder->query('BEGIN; LOCK big._dlt_loads IN SHARE MODE');
 	my $id = start_package($node, $path, 'big');
-	wait_for($node, "SELECT phase = 'publishing' OR state <> 'loading' FROM loader.packages LEFT JOIN loader.progress USING (package_id) WHERE package_id = $id");
+	wait_for($node, "SELECT phase = 'publishing' OR state NOT IN ('new', 'loading') FROM loader.packages LEFT JOIN loader.progress USING (package_id) WHERE package_id = $id");
 	my $pid = one($node, 'SELECT pid FROM loader.running() WHERE is_coordinator');
 	my $peak = $pid ? kb("/proc/$pid/status", 'VmHWM') / 1024 : -1;
 	$holder->quit;

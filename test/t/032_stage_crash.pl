@@ -230,7 +230,8 @@ for my $is_staged (0, 1)
 	$session->quit;
 }
 
-for my $round (1 .. 12)
+# and more of them where most came too late
+for (my $round = 1; $round <= 12 || $round <= 60 && ($seen{new} || 0) <= 2; $round++)
 {
 	my $is_staged = $round % 4 ? 1 : 0;
 	my ($dataset, $id, $session) = start_round($is_staged);

@@ -249,7 +249,8 @@ for my $end ('cancel', 'forget')
 		is(one($node, "SELECT loader_cancel($id)"), 't', $name);
 	}
 	$holder->quit;
-	is(one($node, "SELECT loader_forget($id)"), 't', "$name: when it has noticed") if $end eq 'forget';
+	is(nothing_runs($node), 0, "$name: it notices");
+	is(one($node, "SELECT loader_forget($id)"), 't', "$name: then it is forgotten") if $end eq 'forget';
 	is_gone($id, $dataset, $name);
 	$id = start_shop($dataset, 1) if $end eq 'forget';
 	one($node, "SELECT loader_resume($id)") if $end eq 'cancel';

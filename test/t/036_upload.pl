@@ -119,6 +119,8 @@ sub set_retention
 {
 	my ($minutes) = @_;
 
+	# workers that are about to leave sweep, too, as they were told before
+	wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'loader %'}, 0);
 	$node->append_conf('postgresql.conf', "loader.upload_retention = $minutes");
 	$node->reload;
 	wait_for($node, "SELECT setting FROM (SELECT count(*) FROM loader.running()) r, pg_settings WHERE name = 'loader.upload_retention'", $minutes);

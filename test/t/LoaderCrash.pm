@@ -14,9 +14,9 @@ use IPC::Run ();
 use LoaderTest;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(items_package wait_phase wait_state worker_pid crash power_cut nothing_runs differences log_count);
+our @EXPORT = qw(items_package wait_phase wait_state wait_until worker_pid crash power_cut nothing_runs differences log_count);
 
-my $limit = 180;
+my $limit = $LoaderTest::limit;
 
 # --- a session of psql that stays -------------------------------------------------------------------
 
@@ -67,7 +67,8 @@ sub query
 	return $self->send($sql)->answer;
 }
 
-# End it, also if the server has ended it already.
+# End it, also if the server has ended it already. What it has locked is free then: psql does not wait
+# for that.
 sub quit
 {
 	my ($self) = @_;
@@ -75,6 +76,7 @@ sub quit
 	$self->{in} .= "\\q\n";
 	$self->{timer}->start($limit);
 	eval { $self->{run}->finish };
+	wait_gone($self->{pid});
 	return;
 }
 
@@ -144,12 +146,12 @@ sub wait_gone
 	return;
 }
 
-# All processes of the server but the postmaster, which stays through a crash of one of them.
+# All processes of the server but the postmaster, which stays through a crash of one of them; or some.
 sub children
 {
-	my ($node) = @_;
+	my ($node, $condition) = @_;
 
-	return split /\n/, one($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	return split /\n/, one($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()' . ($condition ? " AND $condition" : ''));
 }
 
 # Kill one process of the server, and wait until all is up again.
@@ -166,24 +168,36 @@ sub crash
 }
 
 # Kill the postmaster; its children see that and end. Then start anew.
+#
+# Who ends lets its locks go, and who waits for one and gets it goes on before he looks for the
+# postmaster. So sessions that do nothing are stopped until all others have gone. There may be
+# processes that we do not know of, begun after our look: while one is there the server does not start.
 sub power_cut
 {
 	my ($node) = @_;
-	my @all = children($node);
+	my %idle = map { $_ => 1 } children($node, q{state LIKE 'idle%'});
+	my @others = grep { !$idle{$_} } children($node);
+	my $postmaster = $node->{_pid};
 
+	kill 'STOP', keys %idle;
 	$node->kill9;
-	wait_gone(@all);
-	$node->start;
+	wait_gone($postmaster, @others);
+	kill 'CONT', keys %idle;
+	wait_gone(keys %idle);
+	wait_until('the server to start', sub { $node->start(fail_ok => 1) });
 	return;
 }
 
-# Wait until no worker of ours is left; returns what it left all the same: locks of ours.
+# Wait until no worker of ours is left; returns what it left all the same: locks of ours. A launcher's
+# scout may come by and have some for a moment.
 sub nothing_runs
 {
 	my ($node) = @_;
+	my $locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid > 2";
 
 	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'loader %' AND backend_type <> 'loader launcher'", 0);
-	return one($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid > 2");
+	$node->poll_query_until('postgres', $locks, 0);
+	return one($node, $locks);
 }
 
 sub log_count

@@ -8,6 +8,9 @@
 #		columns => [[id => 'bigint'], [name => 'text']], rows => [[1, 'a'], [2, undef]]}]);
 #	is(load($node, $path, 'shop'), 'loaded', 'loads');
 #
+# What is waited for has $LoaderTest::limit seconds: a slow machine needs some of them, only what has
+# failed needs all.
+#
 # Packages lie below the test's own directory of temporary files, which the server, run by the same
 # user, can read. The superuser is named postgres whoever runs the test.
 package LoaderTest;
@@ -42,7 +45,9 @@ BEGIN
 	die "no TAP modules of PostgreSQL: $@" unless $cluster;
 }
 $ENV{PGUSER} = 'postgres';
+$ENV{PGCTLTIMEOUT} ||= 180;
 
+our $limit = 180;
 my $packages;
 
 # The directory above all packages of this test, without links in it.
@@ -383,7 +388,7 @@ sub wait_package
 {
 	my ($node, $id, %option) = @_;
 
-	return one($node, "SELECT loader_wait($id, '120s')", database => database(\%option));
+	return one($node, "SELECT loader_wait($id, '${limit}s')", database => database(\%option));
 }
 
 # load(NODE, DIRECTORY, DATASET, ...): start and wait; returns the state.
@@ -411,9 +416,10 @@ sub session
 	my ($node, %option) = @_;
 	my $self = bless {in => '', out => '', marks => 0}, 'LoaderTest::Session';
 
+	$self->{timer} = IPC::Run::timeout($limit);
 	$self->{psql} = IPC::Run::start(
 		['psql', '-XAtq', '-d', $node->connstr(database(\%option)), '-U', $option{user} || 'postgres', '-f', '-'],
-		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{out}, IPC::Run::timeout(180));
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{out}, $self->{timer});
 	return $self;
 }
 
@@ -422,6 +428,7 @@ sub LoaderTest::Session::send
 	my ($self, $sql) = @_;
 
 	$self->{in} .= "$sql\n;\\echo mark " . ++$self->{marks} . "\n";
+	$self->{timer}->start($limit);
 	$self->{psql}->pump_nb;
 	return;
 }
@@ -431,6 +438,7 @@ sub LoaderTest::Session::answer
 	my ($self) = @_;
 	my $mark = "mark $self->{marks}\n";
 
+	$self->{timer}->start($limit);
 	$self->{psql}->pump until index($self->{out}, $mark) >= 0;
 	my $answer = substr($self->{out}, 0, index($self->{out}, $mark));
 	$self->{out} = '';
@@ -451,6 +459,7 @@ sub LoaderTest::Session::end
 	my ($self) = @_;
 
 	$self->{in} .= "\\q\n";
+	$self->{timer}->start($limit);
 	$self->{psql}->finish;
 	return;
 }

@@ -101,20 +101,25 @@ rows_put(Rows *rows, const char *data, size_t len)
 	rows->text[rows->len] = '\0';
 }
 
+/* The kind of a field, a letter, and its value. */
+static void __attribute__((unused))
+rows_put_field(Rows *rows, const LdrField *f)
+{
+	rows_put(rows, &"NAbsji"[f->kind], 1);
+	if (f->kind == LDR_NULL || f->kind == LDR_ABSENT)
+		return;
+	rows_put(rows, ":", 1);
+	rows_put(rows, f->data, f->len);
+}
+
 static void __attribute__((unused))
 rows_put_row(Rows *rows, const LdrReader *r, const LdrRow *row)
 {
 	rows->last = rows->len;
 	for (int i = 0; i < r->ncolumns; i++)
 	{
-		const LdrField *f = &row->fields[i];
-
 		rows_put(rows, "|", i > 0);
-		rows_put(rows, &"NAbsj"[f->kind], 1);
-		if (f->kind == LDR_NULL || f->kind == LDR_ABSENT)
-			continue;
-		rows_put(rows, ":", 1);
-		rows_put(rows, f->data, f->len);
+		rows_put_field(rows, &row->fields[i]);
 	}
 	rows_put(rows, "\n", 1);
 	rows->n++;

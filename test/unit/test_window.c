@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "reader/base.h"
 #include "rows.h"
 
 static const LdrColumnName columns[] = {{"a", false}, {"b", true}};
@@ -187,9 +188,41 @@ test_endless(void)
 	ldr_reader_limits = saved;
 }
 
+/* What a huge row took is given back when short ones follow. */
+static void
+test_shrink(void)
+{
+	static char tail[8 * 1000 + 8];
+	LdrReaderOptions options = {columns, 2, 0, false};
+	/* so long that the window, when it holds this row, does not hold all others yet */
+	LongSource	source = {{long_read, long_close, long_consumed}, "{\"a\":\"", tail, 'x',
+		1020000, 0, 0};
+	LdrReaderLimits saved = ldr_reader_limits;
+	LdrError	err = {0};
+	LdrReader  *r;
+	LdrRow		row;
+	int			n = 0;
+
+	strcpy(tail, "\"}\n");
+	for (int i = 0; i < 1000; i++)
+		strcat(tail, "{\"a\":2}\n");
+	ldr_reader_limits.window = 1000;
+	r = ldr_reader_open(LDR_JSONL, &source.base, &options, &err);
+	while (ldr_reader_next(r, &row, &err) == LDR_OK)
+		if (n++ == 0)
+			CHECK(((LdrReaderBase *) r)->w.size > 1000000);
+		else
+			CHECK(row.fields[0].len == 1 && *row.fields[0].data == '2');
+	CHECK_INT(n, 1001);
+	CHECK(((LdrReaderBase *) r)->w.size < 100000);
+	ldr_reader_close(r);
+	ldr_reader_limits = saved;
+}
+
 int
 main(void)
 {
+	test_shrink();
 	test_long();
 	test_limits();
 	test_endless();

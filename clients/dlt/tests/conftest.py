@@ -135,7 +135,7 @@ def child(tmp_path, ours, mode):
             [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(script)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             cwd=tmp_path,
         )
 

@@ -27,7 +27,7 @@ def scan(sql, directory):
     for (package_id,) in sql(
         "SELECT ext.loader_scan(%s, dataset => 'd_one')", str(directory)
     ):
-        assert sql("SELECT ext.loader_wait(%s, '60 s')", package_id) == [("loaded",)]
+        assert sql("SELECT ext.loader_wait(%s, '180 s')", package_id) == [("loaded",)]
 
 
 def test_hand_over(make, sql, shared):

@@ -58,7 +58,7 @@ def test_walk_through(place, tmp_path):
             shell = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", DSN.format(DATABASE)]
             done = subprocess.run(
                 shell if language == "sql" else ["bash", "-e"],
-                input=text, capture_output=True, text=True, cwd=home, env=environment, timeout=120,
+                input=text, capture_output=True, text=True, cwd=home, env=environment, timeout=600,
             )  # fmt: skip
             assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr
             output = done.stdout

@@ -1,0 +1,25 @@
+/*
+ * guard.c: memory with an end.
+ */
+#include "postgres.h"
+
+#include <sys/mman.h>
+
+#include "guard.h"
+
+char *
+guarded_end(void)
+{
+	static char *end = NULL;
+
+	if (end == NULL)
+	{
+		char	   *start = mmap(NULL, 2 * GUARDED_SIZE, PROT_READ | PROT_WRITE,
+								 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (start == MAP_FAILED || mprotect(start + GUARDED_SIZE, GUARDED_SIZE, PROT_NONE) != 0)
+			elog(ERROR, "could not set up guarded memory: %m");
+		end = start + GUARDED_SIZE;
+	}
+	return end;
+}
