@@ -230,7 +230,8 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 		my $said = $sync->{session}->answer unless $case eq 'the session is ended';
 		is($said, '', "$case: the call ends when the lock has gone") if $case eq 'goes on';
 		like($said, qr/57014: canceling statement due to user request/, "$case: the call ends") if $case eq 'pg_cancel_backend';
-		like($said, qr/57014: package $sync->{id} was cancelled/, "$case: the call ends, though the lock is there") if $case eq 'loader_cancel';
+		# what ends during a call is for the next to say
+		is($said, '', "$case: the call ends, though the lock is there") if $case eq 'loader_cancel';
 	}
 	if ($case eq 'goes on')
 	{
@@ -249,7 +250,7 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 	elsif ($case eq 'loader_cancel')
 	{
 		$holder->query('ROLLBACK');
-		like($sync->write(record('users', 5)), qr/57014: package $sync->{id} was cancelled/, "$case: and so does the next");
+		like($sync->write(record('users', 5)), qr/57014: package $sync->{id} was cancelled/, "$case: the next one says so");
 		$report = $sync->close;
 		is($report->{state}, 'cancelled', "$case: close says so, too");
 		is(rows($node, "$schema.users"), '1 2 3', "$case: with what was committed before");
@@ -363,7 +364,9 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	my $one = open_sync($node, $append, {schema => 'unclosed'}, user => 'etl');
 
 	$one->write('{"type": broken');
-	like($one->failure, qr/22P04: package \d+ failed: unexpected character "b".*HINT:.*loader_airbyte_states/s, 'a sync that has failed');
+	my $said = $one->failure;
+	like($said, qr/22P04: package \d+ failed: unexpected character "b".*line 1/s, 'a sync that has failed');
+	unlike($said, qr/loader_resume/, 'which cannot be resumed');
 	my $two = open_sync($node, $append, {schema => 'unclosed'}, session => $one->{session});
 	$two->write(messages_of('users', 2));
 	is($two->close->{state}, 'loaded', 'and was not closed, is not in the way of the next');

@@ -16,7 +16,7 @@ sub kb
 	my ($file, $name) = @_;
 
 	open(my $fh, '<', $file) or return 0;
-	while (<$fh>) { return $1 if /^$name:\s+(\d+) kB/ }
+	while (my $line = <$fh>) { return $1 if $line =~ /^$name:\s+(\d+) kB/ }
 	return 0;
 }
 
