@@ -49,13 +49,6 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
-/* This session's transaction, also if it has no transaction id. (17 moved it.) */
-#if PG_VERSION_NUM >= 170000
-#define ldr_my_lxid() (MyProc->vxid.lxid)
-#else
-#define ldr_my_lxid() (MyProc->lxid)
-#endif
-
 /* Send the parts as one message, without waiting, and at once. (15 may hold it back.) */
 #if PG_VERSION_NUM >= 150000
 #define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true, true)

@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
-#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -52,7 +51,7 @@ typedef struct OpenSync
 {
 	int64		package_id;
 	LdrFeed    *feed;
-	LocalTransactionId opened_in;
+	bool		fresh;			/* opened by the transaction in hand, which may be rolled back */
 	bool		cut_off;		/* a call was interrupted, so messages are missing */
 } OpenSync;
 
@@ -322,6 +321,15 @@ sync_check_rights(const LdrAirbyteCatalog *catalog)
 	}
 }
 
+/* Nobody works on the sync any more, and nobody has said how it ended: it has failed. */
+static void
+sync_record_death(int64 package_id, ErrorData *edata)
+{
+	ldr_package_failed(package_id, "failed", GetCurrentTimestamp(), edata);
+	ldr_event(package_id, "failed", NULL, "%s", edata->message);
+	ldr_notify(package_id, "failed");
+}
+
 /* A sync that has a table of this one: dead, and then it has failed; or alive, and in the way. */
 static void
 sync_check_rival(int64 rival)
@@ -342,8 +350,7 @@ sync_check_rival(int64 rival)
 	edata.message = "the session that sent the messages has gone";
 	edata.detail = "The sync was interrupted, and its worker with it.";
 	edata.hint = "The next sync goes on from the last state.";
-	ldr_package_failed(rival, "failed", GetCurrentTimestamp(), &edata);
-	ldr_event(rival, "failed", NULL, "%s", edata.message);
+	sync_record_death(rival, &edata);
 }
 
 static void
@@ -378,7 +385,29 @@ sync_drop(OpenSync *sync)
 	pfree(sync);
 }
 
-/* Syncs whose opening was rolled back, or whose worker has ended and told all it had to. */
+/* Of an open that is rolled back nothing may be left: neither its lock nor its shared memory. */
+static void
+sync_xact_callback(XactEvent event, void *arg)
+{
+	List	   *syncs;
+	ListCell   *lc;
+
+	if (open_syncs == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	syncs = list_copy(open_syncs);
+	foreach(lc, syncs)
+	{
+		OpenSync   *sync = lfirst(lc);
+
+		if (sync->fresh && event == XACT_EVENT_ABORT)
+			sync_drop(sync);
+		else
+			sync->fresh = false;
+	}
+	list_free(syncs);
+}
+
+/* Syncs that were forgotten. */
 static void
 sync_drop_dead(void)
 {
@@ -389,7 +418,7 @@ sync_drop_dead(void)
 	{
 		OpenSync   *sync = lfirst(lc);
 
-		if (sync->opened_in != ldr_my_lxid() && ldr_package_get(sync->package_id, true) == NULL)
+		if (!sync->fresh && ldr_package_get(sync->package_id, true) == NULL)
 			sync_drop(sync);
 	}
 }
@@ -397,13 +426,17 @@ sync_drop_dead(void)
 static void
 sync_start(LdrPackage *package)
 {
+	static bool registered = false;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	OpenSync   *sync = palloc0(sizeof(OpenSync));
 	BackgroundWorkerHandle *worker;
 	dsm_handle	handle;
 
+	if (!registered)
+		RegisterXactCallback(sync_xact_callback, NULL);
+	registered = true;
 	sync->package_id = package->package_id;
-	sync->opened_in = ldr_my_lxid();
+	sync->fresh = true;
 	sync->feed = ldr_feed_make(&handle);
 	open_syncs = lappend(open_syncs, sync);
 	MemoryContextSwitchTo(old);
@@ -471,7 +504,7 @@ sync_of_call(int64 package_id, const char *function)
 				 errhint("Messages go to the sync from the session that called "
 						 "loader_airbyte_open.")));
 	}
-	if (sync->opened_in == ldr_my_lxid())
+	if (sync->fresh)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("package " INT64_FORMAT " was opened in this transaction", package_id),
@@ -586,17 +619,37 @@ close_report(int64 package_id, List *answers)
 	return text.data;
 }
 
-/* The worker of a sync that was cut off sees that, and records it. */
+static bool
+close_has_ended(int64 package_id)
+{
+	LdrPackage *package = ldr_package_get(package_id, true);
+
+	return package == NULL || (strcmp(package->state, "new") != 0 &&
+							   strcmp(package->state, "loading") != 0);
+}
+
+/*
+ * Wait until it is known how the sync ended: the worker of one that was cut off sees that, and
+ * records it. One that was terminated, or could not start, has recorded nothing.
+ */
 static void
 close_wait(int64 package_id)
 {
-	for (;;)
-	{
-		LdrPackage *package = ldr_package_get(package_id, true);
+	ErrorData	edata = {0};
 
-		if (package == NULL || (strcmp(package->state, "new") != 0 &&
-								strcmp(package->state, "loading") != 0))
+	while (!close_has_ended(package_id))
+	{
+		if (ldr_package_lock(package_id, false, false))
+		{
+			edata.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+			edata.message = "the worker of the sync has ended";
+			edata.detail = "It was terminated, or could not start.";
+			edata.hint = "Look into the server's log. Open a new sync; the source goes on from the "
+				"last state (loader_airbyte_states).";
+			if (!close_has_ended(package_id))
+				sync_record_death(package_id, &edata);
 			return;
+		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -622,8 +675,7 @@ loader_airbyte_close(PG_FUNCTION_ARGS)
 		(void) ldr_feed_finish(sync->feed);
 	answers = ldr_feed_answers(sync->feed);
 	sync_drop(sync);
-	if (was_cut_off)
-		close_wait(package_id);
+	close_wait(package_id);
 	PG_RETURN_TEXT_P(cstring_to_text(close_report(package_id, answers)));
 }
 

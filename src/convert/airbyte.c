@@ -631,7 +631,7 @@ ldr_stream_convert(LdrStreamConverter *c, const LdrField *f, Datum *value, bool 
 	if (f->kind == LDR_NULL || f->kind == LDR_ABSENT)
 		return LDR_NULLED_NOT;
 	if (unlikely(f->kind == LDR_INVALID))
-		return LDR_NULLED_SERIALIZATION;
+		return f->len > LDR_MAX_FIELD ? LDR_NULLED_SIZE : LDR_NULLED_SERIALIZATION;
 	if (unlikely(f->kind == LDR_RAW_JSON && c->type < LDR_STREAM_OBJECT))
 		nulled = stream_unwrapped(c, f, value);
 	else

@@ -475,13 +475,17 @@ stream_is_outdated(const LdrSyncStream *s, bool is_new)
 								  (int64) stream->minimum_generation_id), 0, NULL, NULL);
 }
 
-/* A stream that was completed by an attempt of this very sync before: the rest goes beside it. */
+/*
+ * A stream that was completed by an attempt of this very sync before: the rest goes beside it, and
+ * what such an attempt has put there already is not complete, but stays, too.
+ */
 static bool
 stream_is_retry(const LdrSyncStream *s)
 {
 	const LdrStream *stream = s->stream;
 
-	return stream_has_ids(stream) && stream->sync_id != LDR_NO_ID && s->record->complete &&
+	return stream_has_ids(stream) && stream->sync_id != LDR_NO_ID &&
+		(s->record->complete || strcmp(s->record->mode, "overwrite") == 0) &&
 		s->record->sync_id == stream->sync_id && s->record->generation_id == stream->generation_id;
 }
 

@@ -361,6 +361,7 @@ void
 ldr_feed_answer(const char *text)
 {
 	shm_mq_iovec part = {text, strlen(text)};
+	MemoryContext cxt = CurrentMemoryContext;
 
 	if (worker_segment == NULL)
 		return;
@@ -371,8 +372,10 @@ ldr_feed_answer(const char *text)
 		if (result != SHM_MQ_WOULD_BLOCK)
 			return;				/* of a session that has gone, reading says so */
 		feed_wait(FEED_LOOK_MS);
+		/* a session that does not ask could keep us here for ever */
 		ldr_xact_begin();
 		ldr_check_cancel();
 		ldr_xact_commit();
+		MemoryContextSwitchTo(cxt);
 	}
 }

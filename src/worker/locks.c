@@ -32,6 +32,7 @@ enum
 	CLASS_STREAM				/* a sync has a stream's table */
 };
 
+static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */
 static int	slot_held = -1;
 static int64 package_held = 0;	/* for the session */
 static TransactionId package_locked_in = InvalidTransactionId;
@@ -95,6 +96,16 @@ ldr_package_locked_by_transaction(void)
 		TransactionIdIsCurrentTransactionId(package_locked_in);
 }
 
+static void
+__attribute__((noreturn))
+locks_lost(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("the lock on package " INT64_FORMAT " was lost", package_held),
+			 errdetail("Code of one of its tables has called pg_advisory_unlock_all().")));
+}
+
 /*
  * Code of the user's tables may have called pg_advisory_unlock_all(). Take our locks again, and
  * give up if somebody else was faster.
@@ -103,14 +114,19 @@ void
 ldr_package_lock_keep(void)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_held, CLASS_PACKAGE);
+	ListCell   *lc;
 
 	if (package_held == 0 || ldr_lock_is_held(&tag, ExclusiveLock))
 		return;
 	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("the lock on package " INT64_FORMAT " was lost", package_held),
-				 errdetail("Code of one of its tables has called pg_advisory_unlock_all().")));
+		locks_lost();
+	foreach(lc, streams_locked)
+	{
+		LOCKTAG		stream = lock_tag(MyDatabaseId, *(uint64 *) lfirst(lc), CLASS_STREAM);
+
+		if (LockAcquire(&stream, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+			locks_lost();
+	}
 	if (slot_held >= 0)
 	{
 		LOCKTAG		slot = lock_tag(InvalidOid, slot_held, CLASS_SLOT);
@@ -218,8 +234,6 @@ ldr_feed_is_gone(int64 package_id)
 	/* not either if it is this one */
 	return LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_OK;
 }
-
-static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */
 
 /* Have the table of a stream for a sync, until ldr_streams_unlock. False if another one has it. */
 bool

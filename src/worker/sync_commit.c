@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -349,6 +350,9 @@ ldr_sync_commit(Sync *sync)
 	ldr_xact_commit();
 	MemoryContextSwitchTo(sync->run->cxt);
 	sync->in_xact = false;
+	/* what a state covers is never sent again, whatever the caller thinks of synchronous_commit */
+	if (sync->states != NIL)
+		XLogFlush(XactLastCommitEnd);
 	foreach(lc, sync->states)
 	{
 		SyncState  *state = lfirst(lc);
@@ -422,5 +426,6 @@ ldr_sync_finish_complete(Sync *sync)
 		sync->about = s;
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
+		s->t.replaces = false;	/* what comes after its end goes beside it */
 	}
 }

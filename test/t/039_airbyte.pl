@@ -62,8 +62,8 @@ sub package_is
 	like($s->query("$open / 0"), qr/22012: division by zero/, 'an open that is rolled back');
 	is(nothing_runs($node), 0, 'leaves no worker and no lock');
 	is(one($node, "SELECT count(*) FROM loader.packages WHERE dataset = 'calls'"), 1, 'and no package');
-	is($s->query(q{DO $do$ DECLARE id bigint; BEGIN FOR i IN 1 .. 2 LOOP BEGIN EXECUTE } . quote_literal($open)
-		. q{ INTO id; RAISE 'no' USING ERRCODE = 'P0042'; EXCEPTION WHEN SQLSTATE 'P0042' THEN NULL; END; END LOOP; END $do$}), '', 'two that are rolled back to a savepoint');
+	like($s->query(q{DO $do$ BEGIN EXECUTE } . quote_literal($open) . q{; EXCEPTION WHEN SQLSTATE 'P0042' THEN NULL; END $do$}),
+		qr/25001: loader_airbyte_open cannot run inside a transaction block/, 'an open in a subtransaction');
 	$sync = open_sync($node, $append, {schema => 'calls'}, session => $s);
 	$sync->write(record('users', 4), state('users', 4), complete('users'));
 	is_deeply([$sync->states(1)], ['users 4'], 'the next one opens');
@@ -198,7 +198,7 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 	my $init = open_sync($node, $append, {schema => $schema}, user => 'etl');
 	$init->write(messages_of('users', 2));
 	is($init->close->{state}, 'loaded', "$case: table");
-	my $sync = open_sync($node, $append, {schema => $schema}, session => $init->{session});
+	my $sync = open_sync($node, $append, {schema => $schema}, session => $init->{session}, source_name => quote_literal($schema));
 	my $holder = LoaderCrash->new($node);
 	my $report;
 
@@ -230,7 +230,8 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 		my $said = $sync->{session}->answer unless $case eq 'the session is ended';
 		is($said, '', "$case: the call ends when the lock has gone") if $case eq 'goes on';
 		like($said, qr/57014: canceling statement due to user request/, "$case: the call ends") if $case eq 'pg_cancel_backend';
-		like($said, qr/57014: package $sync->{id} was cancelled/, "$case: the call ends, though the lock is there") if $case eq 'loader_cancel';
+		# what ends during a call is for the next to say
+		is($said, '', "$case: the call ends, though the lock is there") if $case eq 'loader_cancel';
 	}
 	if ($case eq 'goes on')
 	{
@@ -249,7 +250,7 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 	elsif ($case eq 'loader_cancel')
 	{
 		$holder->query('ROLLBACK');
-		like($sync->write(record('users', 5)), qr/57014: package $sync->{id} was cancelled/, "$case: and so does the next");
+		like($sync->write(record('users', 5)), qr/57014: package $sync->{id} was cancelled/, "$case: the next one says so");
 		$report = $sync->close;
 		is($report->{state}, 'cancelled', "$case: close says so, too");
 		is(rows($node, "$schema.users"), '1 2 3', "$case: with what was committed before");
@@ -271,7 +272,7 @@ for my $case ('goes on', 'statement_timeout', 'pg_cancel_backend', 'pg_cancel_ba
 		is(rows($node, "$schema.users"), '1 2 3', "$case: with what was committed before");
 	}
 	is(nothing_runs($node), 0, "$case: no lock is left");
-	is(states_kept($node, '', user => 'etl') =~ s/, .*//r, $case eq 'goes on' ? 'users 40009' : $case =~ /in close/ ? 'users 4' : 'users 3', "$case: and the state is that of the rows");
+	is(states_kept($node, $schema, user => 'etl'), $case eq 'goes on' ? 'users 40009' : $case =~ /in close/ ? 'users 4' : 'users 3', "$case: and the state is that of the rows");
 	my $next = open_sync($node, $append, {schema => $schema}, user => 'etl');
 	$next->write(record('users', 50000), state('users', 3), complete('users'));
 	is($next->close->{state}, 'loaded', "$case: a new sync opens");
@@ -308,8 +309,9 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	(my $schema = "e_$end") =~ s/\W+/_/g;
 	my $sync = open_sync($node, $append, {schema => $schema}, user => 'etl', source_name => quote_literal($schema));
 
-	$sync->write(record('users', 1), record('users', 2), state('users', 2), record('users', 3));
+	$sync->write(record('users', 1), record('users', 2), state('users', 2));
 	$sync->states(1);
+	$sync->write(record('users', 3));
 	wait_read($sync, 3);
 	if ($end =~ /worker/)
 	{
@@ -343,8 +345,9 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 {
 	my $sync = open_sync($node, $append, {schema => 'cancel'}, user => 'etl', source_name => "'cancel'");
 
-	$sync->write(record('users', 1), state('users', 1), record('users', 2));
+	$sync->write(record('users', 1), state('users', 1));
 	$sync->states(1);
+	$sync->write(record('users', 2));
 	wait_read($sync, 2);
 	is(one($node, "SELECT loader_cancel($sync->{id})", user => 'etl'), 't', 'loader_cancel of a sync that waits for messages');
 	wait_state($node, $sync->{id}, 'cancelled');
@@ -375,13 +378,229 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	my $one = open_sync($node, $append, {schema => 'unclosed'}, user => 'etl');
 
 	$one->write('{"type": broken');
-	like($one->failure, qr/22P02|22032/, 'a sync that has failed');
+	my $said = $one->failure;
+	like($said, qr/22P04: package \d+ failed: unexpected character "b".*line 1/s, 'a sync that has failed');
+	unlike($said, qr/loader_resume/, 'which cannot be resumed');
 	my $two = open_sync($node, $append, {schema => 'unclosed'}, session => $one->{session});
 	$two->write(messages_of('users', 2));
 	is($two->close->{state}, 'loaded', 'and was not closed, is not in the way of the next');
 	is($one->close->{state}, 'failed', 'and can still be closed');
 	is(rows($node, 'unclosed.users'), '1 2', 'rows of the one that was loaded');
 	$one->quit;
+}
+
+# --- a replaced table --------------------------------------------------------------------------------------
+
+# A table with rows 1 and 2, a view of it, and who may read it.
+sub table_with_readers
+{
+	my ($schema) = @_;
+	my $sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => $schema}, user => 'etl');
+
+	$sync->write(messages_of('users', 2));
+	is($sync->close->{state}, 'loaded', "$schema: table");
+	one($node, "CREATE VIEW $schema.names AS SELECT id, name FROM $schema.users; GRANT SELECT ON $schema.users TO other; GRANT USAGE ON SCHEMA $schema TO other;
+		COMMENT ON TABLE $schema.users IS 'people'; CREATE INDEX names_index ON $schema.users (name)", user => 'etl');
+	return $sync->{session};
+}
+
+{
+	my $session = table_with_readers('shown');
+	my $identity = "SELECT oid, relacl, obj_description(oid), (SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexrelid) FROM pg_index WHERE indrelid = c.oid) FROM pg_class c WHERE oid = 'shown.users'::regclass";
+	my $before = one($node, $identity);
+	my $filenode = one($node, "SELECT pg_relation_filenode('shown.users')");
+	my $sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => 'shown'}, session => $session);
+	my ($reader, $repeatable) = map { LoaderCrash->new($node, user => 'other') } 1, 2;
+
+	$sync->write(record('users', 11), state('users', 11));
+	$sync->states(1);
+	is(rows($node, 'shown.users', user => 'other'), '1 2', 'before its end readers see the old rows');
+	is($repeatable->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM shown.users'), 2, 'one of them does not end');
+	$sync->{session}->send($sync->sql(record('users', 12), complete('users')));
+	$sync->{session}->answer;
+	wait_phase($node, $sync->{id}, 'waiting for locks');
+	is($reader->query(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM shown.users}), '1 2', 'the end waits for it, but other readers do not');
+	is($repeatable->query(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM shown.users}), '1 2', 'and it sees what it saw');
+	$sync->{session}->send("SELECT loader_airbyte_close($sync->{id})");
+	$repeatable->query('COMMIT');
+	like($sync->{session}->answer, qr/"state" : "loaded"/, 'when it has ended the sync is loaded');
+	is(rows($node, 'shown.users', user => 'other'), '11 12', 'with the new rows only');
+	is(one($node, "SELECT count(*) FROM shown.names"), 2, 'also in the view');
+	is(one($node, $identity), $before, 'OID, grants, comment and indexes are those of before');
+	isnt(one($node, "SELECT pg_relation_filenode('shown.users')"), $filenode, 'and it was swapped');
+	is(staging_tables($node), '', 'nothing is staged');
+	$_->quit for $reader, $repeatable, $sync;
+}
+
+for my $attempts (5, 0)
+{
+	my $schema = "deadline_$attempts";
+	my $session = table_with_readers($schema);
+	my $reader = LoaderCrash->new($node, user => 'other');
+
+	$session->query("SET loader.lock_deadline = '100ms'; SET loader.retry_attempts = $attempts");
+	my $sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => $schema}, session => $session);
+	$reader->query("BEGIN; SELECT count(*) FROM $schema.users");
+	$sync->write(record('users', 11), state('users', 11), complete('users'));
+	if ($attempts)
+	{
+		wait_for($node, "SELECT count(*) > 0 FROM loader.events WHERE package_id = $sync->{id} AND kind = 'retry' AND detail LIKE '55P03:%'");
+		is(rows($node, "$schema.users", user => 'other'), '1 2', 'the lock deadline passes: readers see the old rows');
+		$reader->query('COMMIT');
+		is($sync->close->{state}, 'loaded', 'it is tried again, and loaded');
+	}
+	else
+	{
+		wait_state($node, $sync->{id}, 'failed');
+		like($sync->write . $sync->write, qr/55P03/, 'the lock deadline passes, and there is no retry: the sync fails');
+		my $report = $sync->close;
+		is("$report->{state} $report->{error}{sqlstate}", 'failed 55P03', 'and close says so');
+		is(rows($node, "$schema.users", user => 'other'), '1 2', 'readers see the old rows');
+		is(staging_tables($node), "${schema}_users", 'the new ones are staged');
+		$reader->query('COMMIT');
+		$sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => $schema}, session => $session);
+		$sync->write(complete('users'));
+		is($sync->close->{state}, 'loaded', 'the next sync, whose source has nothing more to say, brings them in');
+	}
+	is(rows($node, "$schema.users", user => 'other'), '11', 'the new rows are there');
+	is(staging_tables($node), '', 'nothing is staged');
+	$_->quit for $reader, $session;
+}
+
+# --- roles ---------------------------------------------------------------------------------------------------
+
+# What a sync of the role comes to: an error of open, or of the report.
+sub outcome
+{
+	my ($role, $mode, $config, @messages) = @_;
+	my $s = LoaderCrash->new($node, user => $role);
+	my $id = $s->query(open_sql([{name => 'users', mode => $mode}], $config));
+	my $outcome = $id;
+
+	if ($id =~ /^\d+$/)
+	{
+		my $said = $s->query("SELECT loader_airbyte_write($id, convert_to(\$m\$" . join('', map { "$_\n" } @messages ? @messages : messages_of('users', 2)) . "\$m\$, 'UTF8'))");
+		my $report = JSON::PP::decode_json($s->query("SELECT loader_airbyte_close($id)"));
+		my $e = $report->{error};
+
+		$outcome = $e ? join(' ', map { defined $e->{$_} ? "$e->{$_}" : '' } qw(sqlstate message detail hint)) : $report->{state};
+	}
+	$s->quit;
+	return $outcome;
+}
+
+one($node, q{
+	CREATE SCHEMA closed;
+	CREATE SCHEMA half; GRANT ALL ON SCHEMA half TO etl;
+	CREATE SCHEMA foreign_raw AUTHORIZATION other; GRANT ALL ON SCHEMA foreign_raw TO etl;
+	CREATE SCHEMA closed_raw; GRANT USAGE ON SCHEMA closed_raw TO etl;
+	CREATE ROLE poor LOGIN; CREATE SCHEMA poor AUTHORIZATION poor;});
+grant_airbyte($node, 'poor');
+like(outcome('etl', 'append', {schema => 'closed'}), qr/42501: permission denied to load into table closed\.users\nDETAIL:  role "etl" needs CREATE on schema "closed"/, 'no right to create in the schema');
+like(outcome('poor', 'append', {schema => 'nowhere'}), qr/42501: permission denied to load into table nowhere\.users\nDETAIL:  role "poor" needs CREATE on database/, 'none to create the schema');
+one($node, 'CREATE TABLE half.users (_airbyte_raw_id varchar, _airbyte_extracted_at timestamptz, _airbyte_meta jsonb, _airbyte_generation_id bigint, id bigint, name varchar, updated bigint)');
+like(outcome('etl', 'append', {schema => 'half'}), qr/42501: permission denied to load into table half\.users\nDETAIL:  role "etl" needs INSERT on it/, 'none to write to the table');
+one($node, 'GRANT SELECT, INSERT ON half.users TO etl');
+is(outcome('etl', 'append', {schema => 'half'}), 'loaded', 'INSERT is enough to append');
+like(outcome('etl', 'overwrite', {schema => 'half'}), qr/^42501 permission denied for table users/, 'but not to replace');
+one($node, 'GRANT DELETE ON half.users TO etl');
+is(outcome('etl', 'overwrite', {schema => 'half'}, complete('users')), 'loaded', 'DELETE and INSERT are');
+is(rows($node, 'half.users'), '1 2', 'rows of the replaced table');
+like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 must be owner of table users/, 'the index of the key is the owner\'s to make');
+one($node, 'ALTER TABLE half.users DROP updated');
+like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table users/, 'and so is a new column');
+is(outcome('etl', 'append', {schema => 'half2', raw_data_schema => 'closed_raw'}), 'loaded', 'who appends stages nothing');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/^42501 permission denied for schema closed_raw/, 'no right to create in raw_data_schema');
+like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/^42501 permission denied to create schema "nowhere"/, 'none to create raw_data_schema');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'foreign_raw'}), qr/^42501 schema "foreign_raw" for staging tables belongs to another role .*raw_data_schema/, 'a raw_data_schema of another role');
+is(one($node, q{SELECT count(*) FROM pg_class WHERE relnamespace IN ('foreign_raw'::regnamespace, 'closed_raw'::regnamespace)}), 0, 'in which nothing is left');
+like(outcome('etl', 'append', {schema => 'loader'}), qr/42939: schema name "loader" is reserved/, 'our own schema');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'pg_catalog'}), qr/42939: schema name "pg_catalog" is reserved/, 'the server\'s own');
+
+# A staging table's name is no secret.
+one($node, q{CREATE SCHEMA trap AUTHORIZATION etl; CREATE SCHEMA trap_raw AUTHORIZATION etl; GRANT ALL ON SCHEMA trap_raw TO other});
+one($node, q{CREATE TABLE trap_raw.trap_users (id bigint)}, user => 'other');
+like(outcome('etl', 'overwrite', {schema => 'trap', raw_data_schema => 'trap_raw'}), qr/^42P07 relation trap_raw\.trap_users is in the way/, 'a table of another role where one is to be staged');
+
+# A table that another role has left staged.
+one($node, 'CREATE SCHEMA shared; GRANT ALL ON SCHEMA shared TO etl, other; CREATE SCHEMA shared_raw; GRANT ALL ON SCHEMA shared_raw TO etl, other');
+like(outcome('other', 'overwrite', {schema => 'shared', raw_data_schema => 'shared_raw'}, record('users', 1), state('users', 1)), qr/^55000 stream "users" is not complete/, 'a stream that is not complete');
+is(one($node, "SELECT tableowner FROM pg_tables WHERE schemaname = 'shared_raw'"), 'other', 'is staged');
+one($node, 'GRANT INSERT, SELECT, DELETE ON shared.users TO etl', user => 'other');
+like(outcome('etl', 'overwrite', {schema => 'shared', raw_data_schema => 'shared_raw'}), qr/^42501 must be owner of staging table shared_raw\.shared_users/, 'for its owner to go on with');
+is(outcome('other', 'overwrite', {schema => 'shared', raw_data_schema => 'shared_raw'}), 'loaded', 'who does');
+
+# --- code of the target table ------------------------------------------------------------------------------------
+
+one($node, q{CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE postgres TO mallory});
+one($node, q{
+	CREATE SCHEMA evil;
+	GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	CREATE TABLE evil.log (place text, attempt text, who text, session text, super boolean, done boolean);
+	GRANT ALL ON evil.log TO PUBLIC;
+	CREATE TABLE evil.late (place text);
+	GRANT ALL ON evil.late TO PUBLIC;
+	CREATE FUNCTION evil.attack() RETURNS trigger LANGUAGE plpgsql AS $$
+	DECLARE
+		attempt text;
+		ok boolean;
+	BEGIN
+		FOREACH attempt IN ARRAY ARRAY['RESET ROLE', 'SET ROLE NONE', 'SET ROLE postgres', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres',
+			'ALTER ROLE mallory SUPERUSER', 'SELECT count(rolpassword) FROM pg_authid', 'UPDATE loader.stream_state SET state = NULL'] LOOP
+			ok := true;
+			BEGIN EXECUTE attempt; EXCEPTION WHEN insufficient_privilege THEN ok := false; END;
+			INSERT INTO evil.log VALUES (TG_ARGV[0], attempt, current_user, session_user, current_setting('is_superuser')::boolean, ok);
+		END LOOP;
+		PERFORM pg_advisory_unlock_all();
+		RETURN coalesce(NEW, OLD);
+	END $$;
+	CREATE FUNCTION evil.postpone() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN SET CONSTRAINTS ALL DEFERRED; INSERT INTO evil.late VALUES (TG_OP); RETURN coalesce(NEW, OLD); END $$;
+	CREATE CONSTRAINT TRIGGER late AFTER INSERT ON evil.late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.attack('deferred')}, user => 'mallory');
+for my $mode (qw(append overwrite append_dedup))
+{
+	my $schema = "evil_$mode";
+
+	is(outcome('etl', $mode, {schema => $schema}, record('users', 1, updated => 0), record('users', 3), complete('users')), 'loaded', "$mode: table");
+	one($node, "ALTER SCHEMA $schema OWNER TO mallory; ALTER TABLE $schema.users OWNER TO mallory");
+	one($node, "GRANT ALL ON SCHEMA $schema TO etl; GRANT ALL ON $schema.users TO etl;
+		CREATE TRIGGER a BEFORE INSERT OR UPDATE OR DELETE ON $schema.users FOR EACH ROW EXECUTE FUNCTION evil.attack('before row');
+		CREATE TRIGGER b AFTER INSERT OR UPDATE OR DELETE ON $schema.users FOR EACH STATEMENT EXECUTE FUNCTION evil.attack('after statement');
+		CREATE TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON $schema.users FOR EACH ROW EXECUTE FUNCTION evil.postpone();
+		TRUNCATE evil.log", user => 'mallory');
+	my $sync = open_sync($node, [{name => 'users', mode => $mode}], {schema => $schema}, user => 'etl', source_name => "'evil'");
+	$sync->write(record('users', 1), state('users', 1));
+	$sync->states(1);
+	# its locks were released by the table's code, if it has run
+	my $o = LoaderCrash->new($node, user => 'etl');
+	like($o->query(open_sql([{name => 'users', mode => $mode}], {schema => $schema})), qr/55006: package $sync->{id} is loading the same table/, "$mode: another sync is kept out");
+	$o->quit;
+	$sync->write(record('users', 2), complete('users'));
+	my $report = $sync->close;
+	is($report->{state}, 'loaded', "$mode: loaded") or diag(explain($report));
+	is(rows($node, "$schema.users"), {append => '1 1 2 3', overwrite => '1 2', append_dedup => '1 2 3'}->{$mode}, "$mode: the rows");
+	is(one($node, q{SELECT string_agg(DISTINCT place, ', ' ORDER BY place) FROM evil.log}), 'after statement, before row, deferred', "$mode: each trigger has fired");
+	is(one($node, 'SELECT DISTINCT who, session, super FROM evil.log'), 'etl|etl|f', "$mode: as the role that syncs");
+	is(one($node, 'SELECT DISTINCT place, attempt FROM evil.log WHERE done'), '', "$mode: and could do nothing else");
+	$sync->quit;
+}
+is(nothing_runs($node), 0, 'nothing runs');
+
+# --- an encoding that is not the messages' ----------------------------------------------------------------------
+
+{
+	$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0});
+	one($node, 'CREATE EXTENSION loader', database => 'latin');
+	my $sync = open_sync($node, $append, {schema => 'latin'}, session => LoaderCrash->new($node, database => 'latin'));
+	my $hex = unpack 'H*', join("\n", record('users', 1, name => "\x{e4}"), state('users', 1) =~ s/"at":1/"at":1,"name":"\xc3\xa4"/r) . "\n";
+	my $said = $sync->{session}->query("SET client_encoding = 'UTF8'; SELECT loader_airbyte_write($sync->{id}, '\\x$hex')");
+	$sync->{seen} .= "$said\n";
+	$sync->states(1);
+	like($sync->{seen}, qr/"name":"\xc3\xa4"/, 'a state comes back as it was, though the database has another encoding');
+	$sync->write(complete('users'));
+	is($sync->close->{state}, 'loaded', 'loaded');
+	is(one($node, q{SELECT ascii(name), length(name) FROM latin.users}, database => 'latin'), '228|1', 'and its record is in that encoding');
+	$sync->quit;
 }
 
 done_testing();
