@@ -164,6 +164,47 @@ interrupt($plain, 'between two states', 'kill -9 of a session');
 interrupt($preload, 'between two states', $_) for 'an immediate stop', 'a fast stop', 'kill -9 of a worker';
 interrupt($plain, 'after one stream, in the middle of another', 'the end of the sessions');
 
+# In the middle of the end: the stream is complete, and its rows are on their way into the table.
+for my $case (['overwrite', 'ACCESS SHARE', 'kill -9 of a worker'], ['append_dedup', 'SHARE', 'an immediate stop'], ['overwrite', 'ACCESS SHARE', 'the end of the sessions'])
+{
+	my ($mode, $lock, $end) = @$case;
+	my $dataset = 'end' . ++$n;
+	my $name = "the end of $mode, $end";
+	my $sync = open_sync($plain, [{name => 'first', mode => $mode}], {schema => $dataset}, source_name => quote_literal($dataset));
+	my $holder = LoaderCrash->new($plain);
+
+	$sync->write(record('first', 1, name => 'old', updated => 0), record('first', 101), complete('first'));
+	is($sync->close->{state}, 'loaded', "$name: old rows");
+	$sync = open_sync($plain, [{name => 'first', mode => $mode}], {schema => $dataset}, session => $sync->{session}, source_name => quote_literal($dataset));
+	$holder->query("BEGIN; LOCK $dataset.first IN $lock MODE");
+	$sync->write(messages_of('first', 6));
+	wait_phase($plain, $sync->{id}, 'waiting for locks');
+	is_deeply([$sync->states(3)], ['first 2', 'first 4', 'first 6'], "$name: all states came back");
+	is(rows($plain, "$dataset.first"), '1 101', "$name: the old rows can be seen");
+	$end{$end}->($plain, $sync);
+	$_->quit for $sync, $holder;
+	if ($end =~ /sessions/)
+	{
+		# it had all it needed, but nobody had said that this was the end of the input
+		wait_state($plain, $sync->{id}, 'failed');
+		is(rows($plain, "$dataset.first"), '1 2 3 4 5 6', "$name: a stream that was complete is there");
+	}
+	else
+	{
+		is(rows($plain, "$dataset.first"), '1 101', "$name: and after it");
+		is(staging_tables($plain), "${dataset}_first", "$name: the new ones are staged");
+		is(states_kept($plain, $dataset), 'first 6', "$name: with their state");
+		my $next = open_sync($plain, [{name => 'first', mode => $mode}], {schema => $dataset}, source_name => quote_literal($dataset));
+		$next->write(messages_of('first', 6, 6));
+		is($next->close->{state}, 'loaded', "$name: the next sync, whose source has no more, is loaded");
+		is(rows($plain, "$dataset.first"), $mode eq 'overwrite' ? '1 2 3 4 5 6' : '1 2 3 4 5 6 101', "$name: with all rows, once");
+		is(one($plain, "SELECT name FROM $dataset.first WHERE id = 1"), 'first 1', "$name: in their newest version");
+		$next->quit;
+	}
+	is(staging_tables($plain), '', "$name: nothing is left staged");
+	is(nothing_runs($plain), 0, "$name: nor a lock");
+}
+
 # --- what becomes of staged rows ------------------------------------------------------------------------
 
 my $s = LoaderCrash->new($plain);

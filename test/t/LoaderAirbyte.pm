@@ -107,15 +107,19 @@ sub open_sql
 		map { "$_ => $argument{$_}" } sort keys %argument) . ')';
 }
 
-# Dies if it cannot be opened. session => a LoaderCrash, or user => for a new one.
+# Dies if it cannot be opened. session => a LoaderCrash, or user => for a new one. patient => 1 waits for a
+# worker's slot, which the server frees a moment after the process has gone.
 sub open_sync
 {
 	my ($node, $streams, $config, %argument) = @_;
 	my $user = delete $argument{user};
+	my $patient = delete $argument{patient};
 	my $session = delete $argument{session} || LoaderCrash->new($node, user => $user);
 	my $self = bless {session => $session, node => $node, seen => ''}, 'LoaderAirbyte::Sync';
 
-	$self->{id} = $session->query(open_sql($streams, $config, %argument));
+	LoaderCrash::wait_until('a worker', sub {
+		$self->{id} = $session->query(open_sql($streams, $config, %argument));
+		return !$patient || $self->{id} !~ /53400/ });
 	die "could not open: $self->{id}" unless $self->{id} =~ /^\d+$/;
 	return $self;
 }
