@@ -369,8 +369,7 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	my $config = q({"schema": "latin"}) =~ s/'/''/gr;
 	my $messages = unpack 'H*', join "\n", record('users', 1), state('users', "\x{e9}\x{20ac}\x{1f600}"), complete('users');
 	my $said = $node->safe_psql('latin', join ";\n", "SET client_encoding = 'UTF8'",
-		"SELECT loader_airbyte_open('$config', " . quote_literal(catalog(@$append)) . ", 'latin') AS id \\gset",
-		"SELECT loader_airbyte_write(:id, '\\x$messages')", 'SELECT loader_airbyte_close(:id)', q{SELECT loader_airbyte_states('latin')});
+		"SELECT loader_airbyte_open('$config', " . quote_literal(catalog(@$append)) . ", 'latin') AS id \\gset\nSELECT loader_airbyte_write(:id, '\\x$messages')", 'SELECT loader_airbyte_close(:id)', q{SELECT loader_airbyte_states('latin')});
 	my $state = q("stream_state":{"at":"\\u00e9\\u20ac\\ud83d\\ude00"});
 
 	like($said, qr/\Q$state\E.*destinationStats.*\[.*\Q$state\E/s, 'LATIN1: a state is given back and kept, with codes for what is not ASCII');
