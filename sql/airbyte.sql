@@ -290,7 +290,11 @@ SELECT test.close(:p);
 BEGIN;
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('x', 'append', :'id')));
 ROLLBACK;
+-- One sync at a time has a table.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('x', 'append', :'id'))) AS p \gset
 \set VERBOSITY sqlstate
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('x', 'append', :'id'))) AS q \gset
+SELECT test.close(:p);
 SELECT loader_airbyte_write(:p, '');
 SELECT loader_airbyte_close(:p);
 \set VERBOSITY default

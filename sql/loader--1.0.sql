@@ -318,10 +318,10 @@ SELECT d.dataset, c.pipeline_name, c.version, c.engine_version, c.state, c.creat
 FROM loader.dataset_rows('states') d,
 	jsonb_to_record(d.content) AS c(pipeline_name text, version bigint, engine_version bigint, state text, created_at timestamptz, version_hash text, _dlt_load_id text)
 UNION ALL
-SELECT s.dataset, s.source_name, NULL, NULL, s.state::text, s.updated_at, NULL, s.package_id::text, s.destination_name, nullif(s.namespace, ''), s.stream
+SELECT s.dataset, s.source_name, NULL, NULL, s.state::text, s.updated_at, NULL, s.package_id::text, s.destination_name, nullif(s.namespace, ''), nullif(s.stream, '')
 FROM loader.stream_state s
 WHERE loader.may_see(s.role_oid, s.role_name, s.system_identifier);
-COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them; and, with a stream, the last committed states of the sources of Airbyte syncs (pipeline_name: the source, load_id: the package_id)';
+COMMENT ON VIEW loader.states IS '_dlt_pipeline_state of all datasets that packages went into, as far as the reader may read them; and the last committed states of the sources of Airbyte syncs (pipeline_name: the source, load_id: the package_id; a state of the whole source has no stream)';
 
 CREATE VIEW loader.streams WITH (security_barrier) AS
 SELECT t.package_id, t.namespace, t.stream, t.dataset, t.table_name, t.mode, t.status, t.records, t.bytes, t.states, t.nulled_values
@@ -396,7 +396,7 @@ CREATE FUNCTION loader_forget(package_id bigint)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'loader_forget'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded. False if there is no such package';
+COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded, but for a file of messages, which the catalog alone knows. False if there is no such package';
 
 CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,

@@ -30,7 +30,7 @@ extern int	ldr_upload_retention;	/* minutes; -1: keep for ever */
  */
 extern void ldr_raise(const LdrError *err, const char *file) __attribute__((noreturn));
 
-/* The same for something that is no file, such as "The catalog". */
+/* The same for something that is no file, such as an argument. */
 extern void ldr_raise_in(const LdrError *err, const char *what) __attribute__((noreturn));
 
 /* Foreign text for a message: what the database's encoding cannot hold becomes '?'. */

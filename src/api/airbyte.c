@@ -11,6 +11,7 @@
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -57,6 +58,17 @@ typedef struct OpenSync
 
 static List *open_syncs = NIL;	/* of OpenSync, in TopMemoryContext */
 
+static OpenSync *
+sync_find(int64 package_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, open_syncs)
+		if (((OpenSync *) lfirst(lc))->package_id == package_id)
+			return lfirst(lc);
+	return NULL;
+}
+
 /* --- the configuration -------------------------------------------------------------------------- */
 
 static char *
@@ -92,9 +104,13 @@ airbyte_options(FunctionCallInfo fcinfo, int arg)
 	LdrSyncOptions *options = palloc0(sizeof(LdrSyncOptions));
 
 	if (config == NULL)
-		ldr_raise_in(&err, "The configuration");
+		ldr_raise_in(&err, "Argument \"config\"");
 	options->schema = ldr_airbyte_identifier(config->schema);
 	options->raw_data_schema = ldr_airbyte_identifier(config->raw_data_schema);
+	options->source_name = pg_any_to_server(config->source_name, strlen(config->source_name),
+											PG_UTF8);
+	if (options->source_name == config->source_name)
+		options->source_name = pstrdup(config->source_name);
 	options->soft_delete = config->soft_delete;
 	options->fail_on_bad_value = config->fail_on_bad_value;
 	ldr_airbyte_config_free(config);
@@ -258,7 +274,8 @@ sync_read_choice(FunctionCallInfo fcinfo, int first, LdrSyncOptions *options,
 	List	   *streams = ldr_api_names(fcinfo, first + 1, "streams");
 	ListCell   *lc;
 
-	options->source_name = PG_ARGISNULL(first) ? "" : sync_optional_text(fcinfo, first);
+	if (!PG_ARGISNULL(first))	/* else that of the configuration */
+		options->source_name = sync_optional_text(fcinfo, first);
 	if (!PG_ARGISNULL(first + 1))
 	{
 		options->streams = palloc(sizeof(char *) * (list_length(streams) + 1));
@@ -314,7 +331,8 @@ sync_check_rival(int64 rival)
 
 	if (package == NULL)
 		return;
-	if (strcmp(package->mode, LDR_MODE_STREAM) != 0 || !ldr_feed_is_gone(rival) ||
+	if (strcmp(package->mode, LDR_MODE_STREAM) != 0 || sync_find(rival) ||
+		!ldr_feed_is_gone(rival) ||
 		!ldr_package_lock(rival, false, false))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -323,6 +341,7 @@ sync_check_rival(int64 rival)
 	edata.sqlerrcode = ERRCODE_CONNECTION_FAILURE;
 	edata.message = "the session that sent the messages has gone";
 	edata.detail = "The sync was interrupted, and its worker with it.";
+	edata.hint = "The next sync goes on from the last state.";
 	ldr_package_failed(rival, "failed", GetCurrentTimestamp(), &edata);
 	ldr_event(rival, "failed", NULL, "%s", edata.message);
 }
@@ -348,17 +367,6 @@ sync_check_autocommit(const char *function)
 				 errmsg("%s cannot run inside a transaction block", function),
 				 errhint("A sync commits by itself, at the states of its source: call the functions "
 						 "in autocommit.")));
-}
-
-static OpenSync *
-sync_find(int64 package_id)
-{
-	ListCell   *lc;
-
-	foreach(lc, open_syncs)
-		if (((OpenSync *) lfirst(lc))->package_id == package_id)
-			return lfirst(lc);
-	return NULL;
 }
 
 static void

@@ -460,7 +460,8 @@ ldr_api_start(LdrPackage *package)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " is driven by its client",
-						package->package_id)));
+						package->package_id),
+				 errhint("No worker of the server's can go on with it.")));
 	if (package->system_identifier != (int64) GetSystemIdentifier() ||
 		package->database != MyDatabaseId ||
 		get_role_oid(package->role_name, true) != package->role)

@@ -65,7 +65,7 @@ ldr_package_stream_interrupt(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("UPDATE loader.package_stream SET status = 'incomplete' "
-						"WHERE package_id = $1 AND status = 'running'",
+						"WHERE package_id = $1 AND status IN ('new', 'running')",
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 

@@ -80,10 +80,13 @@ extern void ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSync
 /* The relation that the stream's rows go into, open and locked for it. */
 extern Relation ldr_stream_open(const LdrSyncStream *s);
 
-/* All indexes of the columns of a table, quoted and separated by commas; but for arrival. */
+/*
+ * The columns of a table that another one has, too, but for arrival: quoted, each behind the alias,
+ * separated by commas. Caller holds a lock on the table.
+ */
 extern char *ldr_stream_columns(Oid relid, Oid also_in, const char *alias);
 
-/* Qualified and quoted. */
+/* Its name, qualified and quoted. Raises 40001 if it was dropped. */
 extern char *ldr_stream_table(Oid relid);
 
 /*
@@ -93,7 +96,7 @@ extern char *ldr_stream_table(Oid relid);
 extern void ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 							  const LdrPackageStream *counts, TimestampTz started_at);
 
-/* The sync's own rows that are staged of an earlier one go into the table, since it only appends. */
+/* Rows that an earlier sync has left staged go into the table, since this one only appends. */
 extern void ldr_stream_append_staged(LdrSyncStream *s);
 
 /* Part of the current transaction: add what it has done to the table to loader.tables. */

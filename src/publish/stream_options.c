@@ -121,12 +121,12 @@ ldr_sync_catalog(const char *json, const LdrSyncOptions *options)
 	LdrError	err = {0};
 
 	if (ldr_airbyte_catalog_parse(utf8, strlen(utf8), &choice, &catalog, &err) != LDR_OK)
-		ldr_raise_in(&err, "The catalog");
+		ldr_raise_in(&err, "Argument \"catalog\"");
 	cb->func = sync_free_catalog;
 	cb->arg = catalog;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
 	if (ldr_airbyte_name(catalog, options->schema, &err) != LDR_OK)
-		ldr_raise_in(&err, "The catalog");
+		ldr_raise_in(&err, "Argument \"catalog\"");
 	sync_check_schema(options->raw_data_schema);
 	for (int i = 0; i < catalog->nstreams; i++)
 		sync_check_schema(catalog->streams[i].dataset);

@@ -265,20 +265,30 @@ tables_check_owner(Oid relid)
 					   get_rel_name(relid));
 }
 
+static void
+tables_alter_error(void *arg)
+{
+	if (geterrcode() == ERRCODE_FEATURE_NOT_SUPPORTED)
+		errhint("Drop what uses the column, such as a view, and make it again after the sync.");
+}
+
 /* Bring a table and the staging table to the stream's columns. */
 static void
 tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
 {
 	Oid			like = relid == s->relid ? InvalidOid : s->relid;
 	char	   *sql = tables_alter_sql(relid, like, s->stream);
+	ErrorContextCallback callback = {error_context_stack, tables_alter_error, NULL};
 
 	if (sql == NULL)
 		return;
 	tables_check_owner(relid);
 	(void) ldr_lock_tables(list_make1_oid(relid), AccessExclusiveLock);
 	sql = tables_alter_sql(relid, like, s->stream);
+	error_context_stack = &callback;
 	if (sql)
 		tables_execute(run, "alter table", s->label, sql);
+	error_context_stack = callback.previous;
 }
 
 /* Is there an index that finds rows by the key? */
@@ -578,6 +588,7 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 	s->record = r;
 	s->dedup = s->stream->mode == LDR_STREAM_APPEND_DEDUP;
 	s->replaces = !s->done && stream_replaces(s, is_new);
+	s->stats.stage = ldr_stream_is_staged(s) ? LDR_STAGE_STAGING : NULL;
 	tables_create_key_index(s);
 	stream_take_stage(run, options, s);
 	/* these rows come with each checkpoint, without a look at keys */

@@ -126,8 +126,8 @@ typedef struct LdrAirbyteConfig
 {
 	char	   *schema;			/* default public */
 	char	   *raw_data_schema;	/* where staging tables are; default airbyte_internal */
+	char	   *source_name;	/* default "": not said */
 	bool		soft_delete;	/* cdc_deletion_mode is "Soft delete" */
-	bool		drop_cascade;
 	bool		fail_on_bad_value;	/* bad_values is "fail"; else NULL and an entry in meta */
 	char	   *upgraded;		/* the whole config in today's form, if it came in an older one;
 								 * else NULL */

@@ -352,8 +352,9 @@ config_fill(json_t *schema, json_t *root, LdrAirbyteConfig *config)
 																	"raw_data_schema")));
 	config->soft_delete = strcmp(deletion, "Soft delete") == 0;
 	config->fail_on_bad_value = strcmp(bad, "fail") == 0;
-	config->drop_cascade = json_is_true(config_value(schema, root, "drop_cascade"));
-	return config->schema != NULL && config->raw_data_schema != NULL;
+	config->source_name = strdup(json_string_value(config_value(schema, root, "source_name")));
+	return config->schema != NULL && config->raw_data_schema != NULL &&
+		config->source_name != NULL;
 }
 
 /* Everything after the JSON itself. */
@@ -457,6 +458,7 @@ ldr_airbyte_config_free(LdrAirbyteConfig *config)
 		return;
 	free(config->schema);
 	free(config->raw_data_schema);
+	free(config->source_name);
 	free(config->upgraded);
 	free(config);
 }

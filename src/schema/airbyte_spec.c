@@ -127,17 +127,21 @@ const char	ldr_airbyte_spec[] =
 			 "Schema for the tables of syncs that are under way. It is created if need be.",
 			 ", \"default\": \"airbyte_internal\", \"examples\": [\"airbyte_internal\"]")
 	", "
-	SPEC_KEY("drop_cascade", "boolean", "advanced", 13, "Drop with CASCADE",
-			 "Whether that which depends on a table, such as a view, goes with it where a table or "
-			 "column has to be dropped. If not, such a sync fails.",
-			 ", \"default\": false")
+	SPEC_KEY("source_name", "string", "advanced", 13, "Source Name",
+			 "Under which the server keeps the states of the source, for sources that have streams "
+			 "of the same names.",
+			 ", \"default\": \"\", \"examples\": [\"shop\"]")
 	", "
-	SPEC_KEY("unconstrained_number", "boolean", "advanced", 14, "Unconstrained Numbers",
+	SPEC_KEY("drop_cascade", "boolean", "advanced", 14, "Drop with CASCADE",
+			 "Either is right, and makes no difference: no table or column is ever dropped.",
+			 ", \"default\": false, \"airbyte_hidden\": true")
+	", "
+	SPEC_KEY("unconstrained_number", "boolean", "advanced", 15, "Unconstrained Numbers",
 			 "Either is right, and makes no difference: numbers are never cut, since their columns "
 			 "are numeric without a precision.",
 			 ", \"airbyte_hidden\": true")
 	", "
-	SPEC_KEY("disable_type_dedupe", "boolean", "advanced", 15, "Raw Tables Only",
+	SPEC_KEY("disable_type_dedupe", "boolean", "advanced", 16, "Raw Tables Only",
 			 "Raw tables are not made: leave it out, or at false. Each stream becomes a table with "
 			 "a column for each property.",
 			 ", \"const\": false, \"default\": false, \"airbyte_hidden\": true")

@@ -215,7 +215,8 @@ ldr_feed_is_gone(int64 package_id)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, package_id, CLASS_FEED);
 
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	/* not either if it is this one */
+	return LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_OK;
 }
 
 static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */

@@ -161,17 +161,26 @@ sync_open(Sync *sync, bool has_feed)
 
 static void
 __attribute__((noreturn))
-sync_unknown_stream(const LdrMessage *m)
+sync_unknown_stream(const Sync *sync, const LdrMessage *m)
 {
 	char	   *name = m->name.kind == LDR_NULL ? pstrdup("")
-		: ldr_printable(pnstrdup(m->name.data, m->name.len));
+		: pnstrdup(m->name.data, m->name.len);
+	const char *where = m->name_space.kind == LDR_NULL ? "The record names no namespace"
+		: psprintf("Its namespace is \"%s\"", ldr_printable(pnstrdup(m->name_space.data,
+																	m->name_space.len)));
+	const LdrMessageStream *other = NULL;
 
+	for (int i = 0; i < sync->nstreams; i++)
+		if (strcmp(sync->names[i].name, name) == 0)
+			other = &sync->names[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("stream \"%s\" is not in the catalog", name),
-			 m->name_space.kind == LDR_NULL ? 0 :
-			 errdetail("Its namespace is \"%s\".",
-					   ldr_printable(pnstrdup(m->name_space.data, m->name_space.len))),
+			 errmsg("stream \"%s\" is not in the catalog", ldr_printable(name)),
+			 other && other->name_space ?
+			 errdetail("%s; that in the catalog is \"%s\".", where,
+					   ldr_printable(other->name_space)) :
+			 other ? errdetail("%s; the catalog has it without one.", where) :
+			 m->name_space.kind == LDR_NULL ? 0 : errdetail("%s.", where),
 			 errhint("Name it in the configured catalog, or let the source leave it out.")));
 }
 
@@ -207,13 +216,25 @@ static void
 sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 {
 	if (s == NULL)
-		sync_unknown_stream(m);
+		sync_unknown_stream(sync, m);
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
 	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
 		s->status == LDR_STATUS_NONE)
 		s->status = LDR_STATUS_RUNNING;
 	ldr_sync_record(sync, s, m);
+}
+
+/* A state that says of what it is one. */
+static void
+sync_state(Sync *sync, SyncStream *s, const LdrMessage *m)
+{
+	if (m->state_kind == LDR_STATE_STREAM && m->name.kind != LDR_STRING)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a state of type STREAM does not name its stream"),
+				 errhint("The source must put a stream_descriptor into it.")));
+	ldr_sync_state(sync, s, m);
 }
 
 static void
@@ -262,7 +283,7 @@ sync_message(Sync *sync, const LdrMessage *m)
 			sync_record(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATE:
-			ldr_sync_state(sync, s, m);
+			sync_state(sync, s, m);
 			break;
 		case LDR_MESSAGE_STATUS:
 			sync_status(sync, s, m->status);

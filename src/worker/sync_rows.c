@@ -163,12 +163,9 @@ writer_open(Sync *sync, SyncStream *s)
 									writer_sync_id(w)));
 	w->sink = ldr_sink_open(w->rel, NULL, ldr_sink_choose(w->rel, &reason), w->attnums,
 							nown + s->t.stream->ncolumns);
-	if (!ldr_stream_is_staged(&s->t))
-	{
-		s->t.stats.sink = w->sink->ops->name;
-		if (reason && s->t.stats.reason == NULL)
-			s->t.stats.reason = MemoryContextStrdup(sync->run->cxt, reason);
-	}
+	s->t.stats.sink = w->sink->ops->name;
+	if (reason && s->t.stats.reason == NULL)
+		s->t.stats.reason = MemoryContextStrdup(sync->run->cxt, reason);
 	MemoryContextSwitchTo(old);
 	sync->writer = w;
 	return w;

@@ -94,7 +94,6 @@ sub grant_airbyte
 	my ($node, $role) = @_;
 
 	one($node, "GRANT EXECUTE ON FUNCTION loader_airbyte_open, loader_airbyte_write, loader_airbyte_close,
-		loader_register(text, json, jsonb, text, text[], text, boolean, boolean, text),
 		loader_start(text, json, jsonb, text, text[], text, boolean, boolean, text) TO $role");
 	return;
 }

@@ -150,7 +150,7 @@ test_session(void)
 	{
 		CHECK_STR(config->schema, "public");
 		CHECK_STR(config->raw_data_schema, "airbyte_internal");
-		CHECK(!config->soft_delete && !config->drop_cascade && !config->fail_on_bad_value);
+		CHECK(!config->soft_delete && config->source_name[0] == '\0' && !config->fail_on_bad_value);
 		CHECK(config->upgraded == NULL);
 	}
 	ldr_airbyte_config_free(config);
@@ -167,7 +167,7 @@ test_values(void)
 	LdrError	err;
 	LdrStatus	status;
 	LdrAirbyteConfig *config = parse(CONFIG(",\"schema\":\"\xc3\xa9t\xc3\xa9\","
-											"\"raw_data_schema\":\"raw\",\"drop_cascade\":true,"
+											"\"raw_data_schema\":\"raw\",\"source_name\":\"shop\","
 											"\"cdc_deletion_mode\":\"Soft delete\","
 											"\"bad_values\":\"fail\",\"schema\":\"last\""),
 									 LDR_CONFIG_TO_CONNECT, &status, &err);
@@ -176,7 +176,7 @@ test_values(void)
 	{
 		CHECK_STR(config->schema, "last");
 		CHECK_STR(config->raw_data_schema, "raw");
-		CHECK(config->soft_delete && config->drop_cascade && config->fail_on_bad_value);
+		CHECK(config->soft_delete && strcmp(config->source_name, "shop") == 0 && config->fail_on_bad_value);
 	}
 	ldr_airbyte_config_free(config);
 
@@ -187,7 +187,7 @@ test_values(void)
 	{
 		CHECK_STR(config->schema, "public");
 		CHECK_STR(config->raw_data_schema, "airbyte_internal");
-		CHECK(!config->soft_delete && !config->drop_cascade && !config->fail_on_bad_value);
+		CHECK(!config->soft_delete && config->source_name[0] == '\0' && !config->fail_on_bad_value);
 	}
 	ldr_airbyte_config_free(config);
 }
@@ -337,7 +337,7 @@ test_spec(void)
 {
 	static const char *const keys[] = {"host", "port", "database", "schema", "username", "password",
 		"ssl", "ssl_mode", "jdbc_url_params", "raw_data_schema", "disable_type_dedupe",
-	"drop_cascade", "unconstrained_number", "cdc_deletion_mode", "tunnel_method", "bad_values"};
+	"source_name", "drop_cascade", "unconstrained_number", "cdc_deletion_mode", "tunnel_method", "bad_values"};
 	json_error_t error;
 	json_t	   *spec = json_loads(ldr_airbyte_spec, JSON_REJECT_DUPLICATES, &error);
 	json_t	   *schema = json_object_get(spec, "connectionSpecification");
