@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import termios
 import time
 
@@ -66,7 +65,8 @@ schema_numbers = itertools.count(1)
 
 @pytest.fixture
 def schema(database):
-    """The name of a schema for the tables of one test. Not with `db`: a test may crash the server."""
+    """The name of a schema for the tables of one test. A connection of its own at the end: the test
+    may have crashed the server."""
     name = f"a{next(schema_numbers)}"
     yield name
     with psycopg.connect(DSN, autocommit=True) as connection:
@@ -86,7 +86,7 @@ def restart_server():
                    stdout=subprocess.DEVNULL)
 
 
-# --- contents -------------------------------------------------------------------------------------
+# --- contents ------------------------------------------------------------------------------------
 
 def table_columns(db, schema, table):
     """Names and types, in order."""
@@ -134,7 +134,7 @@ def check_tables(db, schema, catalog, tables):
         assert got == expected, where
 
 
-# --- the connector by itself ------------------------------------------------------------------------
+# --- the connector by itself ---------------------------------------------------------------------
 
 @pytest.fixture(scope="session")
 def connector():
@@ -210,7 +210,7 @@ def start_connector(connector, config, tmp_path):
             one.kill()
 
 
-# --- the streams that lie here ----------------------------------------------------------------------
+# --- the streams that lie here -------------------------------------------------------------------
 
 @functools.cache
 def stream_lines(name):
@@ -246,6 +246,3 @@ def stream_catalog(mode, sync=1):
         if constant:
             stream |= {"generation_id": 1, "minimum_generation_id": 1, "sync_id": 1}
     return catalog
-
-
-sys.dont_write_bytecode = True

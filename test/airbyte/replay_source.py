@@ -4,8 +4,8 @@
     config  {"streams": [what discover is to say of each stream], "messages": "FILE"}
 
 FILE has a message on each line; a source that is given a state goes on behind it (resume.py), but
-in a full refresh. Besides, a line can be {"wait_for": "PATH"}: do not go on before the file PATH is there, or
-{"exit": N}: end here with this status, after a TRACE ERROR.
+in a full refresh. Besides, a line can be {"wait_for": "PATH"}: do not go on before the file PATH is
+there, or {"exit": N}: end here with this status, after a TRACE ERROR.
 """
 import argparse
 import json

@@ -23,8 +23,8 @@ export AIRBYTE_PROJECT_DIR=$venv/project AIRBYTE_LOGGING_ROOT=$venv/logs AIRBYTE
 export TZ=UTC
 export PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore COLUMNS=100
 
-# make_venv DIR: PyAirbyte and source-faker with those packages that they load; pip would add as many
-# again that nothing here does. Recorded streams need next to nothing, and what is there will do.
+# make_venv DIR: PyAirbyte and source-faker with those packages that they load; pip would add as
+# many again that nothing here does. Recorded streams need next to nothing, and what is there will do.
 make_venv()
 {
 	[ ! -x "$1/bin/pytest" ] || return 0

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 import model
-from conftest import (DSN, check_tables, comparable, restart_server, stream_catalog,
-                      stream_messages, table_columns, table_rows, wait_until)
+from conftest import (DSN, check_tables, restart_server,
+                      table_columns, table_rows, wait_until)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -38,7 +38,7 @@ pytestmark = [
 
 # $1 of the wrapped command is what it does. exec: the process keeps the id that PyAirbyte knows,
 # so signals and exit status are those of the connector.
-WRAPPER = """#!/bin/bash
+WRAPPER = """#!/usr/bin/env bash
 if [ "$1" = write ]; then
 	n=$(ls "{record}" | wc -l)
 	d={record}/$n && mkdir "$d" && cp "$5" "$d/catalog.json" && echo $$ >"$d/pid" || exit 9
@@ -204,7 +204,7 @@ def users(first, last):
     return [record("users", AT + i, id=i, n=i, name=f"Zoë {i}") for i in range(first, last + 1)]
 
 
-# --- spec, check, configuration ---------------------------------------------------------------------
+# --- spec, check, configuration ------------------------------------------------------------------
 
 def test_spec(destination):
     spec = destination()._get_spec()
@@ -253,7 +253,7 @@ def test_check_failed(destination, wrong, named):
 
 
 def test_check_without_rights(destination, db, schema):
-    """What a sync needs and the role may not do is said before the sync, one thing after the other."""
+    """What the role is not allowed to do is said before the sync, one thing after the other."""
     role = "loader_airbyte_role"
     if db.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchall():
         db.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
@@ -272,7 +272,7 @@ def test_check_without_rights(destination, db, schema):
     db.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-# --- the four strategies, with and without cache ----------------------------------------------------
+# --- the four strategies, with and without cache -------------------------------------------------
 
 @pytest.mark.parametrize("strategy", ["auto", "append", "replace", "merge"])
 @pytest.mark.parametrize("cached", [False, True], ids=["uncached", "cached"])
@@ -318,10 +318,10 @@ def test_cached_twice_confirms(destination, replay, cache, db, schema):
     assert confirmed(result) == {"users": 30}
 
 
-# --- state ------------------------------------------------------------------------------------------
+# --- state ---------------------------------------------------------------------------------------
 
 def test_state(destination, faker, cache, db, schema):
-    """A source that has nothing new sends nothing, the second time, as long as it gets its state."""
+    """A source that has nothing new sends nothing the second time, as long as it gets its state."""
     faker.set_config(FAKER | {"always_updated": False}, validate=False)
     catalog, tables = configured(faker, "append"), model.Tables()
     write = lambda **more: destination().write(
@@ -409,7 +409,7 @@ def test_read_result(destination, faker, cache, db, schema):
     faker.select_all_streams()
 
 
-# --- sources of other kinds -------------------------------------------------------------------------
+# --- sources of other kinds ----------------------------------------------------------------------
 
 def test_auto_is_resolved_for_each_stream(destination, replay, db, schema):
     plain = {"id": {"type": "integer"}, "n": {"type": "integer"}}
@@ -438,7 +438,8 @@ def test_overrides(destination, replay, db, schema):
     source.set_primary_key("pairs", "id")
     source.set_cursor_key("pairs", "n")
     destination().write(source, cache=False, state_cache=False)
-    assert db.execute(f"SELECT id, n FROM {schema}.pairs ORDER BY id").fetchall() == [(1, 5), (2, 1)]
+    assert db.execute(f"SELECT id, n FROM {schema}.pairs ORDER BY id").fetchall() == [
+        (1, 5), (2, 1)]
 
 
 def test_types(destination, replay, db, schema):
@@ -468,7 +469,8 @@ def test_types(destination, replay, db, schema):
     utc = model.UTC
     offset = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
     assert {name: first[name] for name in types} == good | {
-        "d": datetime.date(2024, 2, 29), "ts": datetime.datetime(2024, 2, 29, 23, 59, 59, tzinfo=utc),
+        "d": datetime.date(2024, 2, 29),
+        "ts": datetime.datetime(2024, 2, 29, 23, 59, 59, tzinfo=utc),
         "tn": datetime.datetime(2024, 2, 29, 12, 0, 0, 123456), "tt": datetime.time(1, 2, 3),
         "tz": datetime.time(1, 2, 3, tzinfo=offset), "f": model.decimal.Decimal("0.1")}
     assert all(second[name] is None for name in types)
@@ -534,8 +536,8 @@ def test_schema_change(destination, replay, db, schema):
     assert table_columns(db, schema, "things") == model.OWN_COLUMNS | {
         "id": "bigint", "gone": "character varying", "other": "character varying",
         "new": "boolean"}
-    assert db.execute(f"SELECT id, gone, other, new FROM {schema}.things ORDER BY id").fetchall() == [
-        (1, "x", "5", None), (2, None, "six", True)]
+    rows = db.execute(f"SELECT id, gone, other, new FROM {schema}.things ORDER BY id").fetchall()
+    assert rows == [(1, "x", "5", None), (2, None, "six", True)]
 
 
 def test_empty_stream_leaves_the_table_alone(destination, replay, db, schema):
@@ -556,7 +558,7 @@ def test_empty_stream_leaves_the_table_alone(destination, replay, db, schema):
     assert (ids("users"), ids("others")) == ([], [])
 
 
-# --- configuration in an older form -----------------------------------------------------------------
+# --- configuration in an older form --------------------------------------------------------------
 
 def test_config_change_callback(destination, replay, db, schema):
     source = replay([USERS], [*users(1, 3), status("users")])
@@ -579,7 +581,7 @@ def test_config_change_callback(destination, replay, db, schema):
     assert len(table_rows(db, schema, "users")) == 3
 
 
-# --- failures ---------------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------
 
 def test_wrong_catalog(destination, replay, db, schema):
     """An error of the connector's: what PyAirbyte raises, and what the connector said."""
@@ -598,7 +600,7 @@ def test_wrong_catalog(destination, replay, db, schema):
 
 
 def failing(after_state=(), after_records=()):
-    """Messages with three states of users, and what happens after the second and 50 records later."""
+    """Messages with three states of users; what happens after the second and 50 records later."""
     return [status("users", "STARTED"), *users(1, 100), state("users", 100, 100), *users(101, 200),
             state("users", 200, 100), *after_state, *users(201, 250), *after_records,
             *users(251, 300), state("users", 300, 100), status("users")]
@@ -628,7 +630,8 @@ def test_failing_source(destination, replay, cache, db, schema, strategy):
     assert [m["record"]["data"]["id"] for m in records_told(destination)] == list(range(201, 301))
     assert confirmed(result) == {"users": 100}
     check_users(db, schema, 300)
-    assert db.execute(f"SELECT id FROM {schema}.before ORDER BY id").fetchall() == [(1,), (2,), (3,)]
+    rows = db.execute(f"SELECT id FROM {schema}.before ORDER BY id").fetchall()
+    assert rows == [(1,), (2,), (3,)]
 
 
 def records_told(destination):
@@ -664,7 +667,7 @@ def test_killed(destination, replay, cache, db, schema, tmp_path, strategy, how)
 
     def strike():
         try:
-            wait_until(lambda: len(destination.runs) and destination.runs.states()[1:], "both states")
+            wait_until(lambda: len(destination.runs) and destination.runs.states()[1:], "states")
             gates[0].touch()
             wait_until(lambda: records_told(destination)[200:], "records behind it")
             if how == "connector":

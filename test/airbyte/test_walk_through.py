@@ -37,5 +37,6 @@ def test_walk_through(connector, database, db, tmp_path):
             capture_output=True, text=True, cwd=tmp_path, timeout=600)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith(output), done.stdout
-    assert db.execute("SELECT count(*), count(DISTINCT id) FROM faker.users").fetchone() == (100, 100)
+    rows = db.execute("SELECT count(*), count(DISTINCT id) FROM faker.users").fetchone()
+    assert rows == (100, 100)
     db.execute("DROP SCHEMA faker CASCADE")
