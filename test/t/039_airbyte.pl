@@ -362,20 +362,6 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	$sync->quit;
 }
 
-# Characters that the encoding of the database lacks.
-{
-	$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0});
-	$node->safe_psql('latin', 'CREATE EXTENSION loader');
-	my $config = q({"schema": "latin"}) =~ s/'/''/gr;
-	my $messages = unpack 'H*', join "\n", record('users', 1), state('users', "\x{e9}\x{20ac}\x{1f600}"), complete('users');
-	my $said = $node->safe_psql('latin', join ";\n", "SET client_encoding = 'UTF8'",
-		"SELECT loader_airbyte_open('$config', " . quote_literal(catalog(@$append)) . ", 'latin') AS id \\gset",
-		"SELECT loader_airbyte_write(:id, '\\x$messages')", 'SELECT loader_airbyte_close(:id)', q{SELECT loader_airbyte_states('latin')});
-	my $state = q("stream_state":{"at":"\\u00e9\\u20ac\\ud83d\\ude00"});
-
-	like($said, qr/\Q$state\E.*destinationStats.*\[.*\Q$state\E/s, 'LATIN1: a state is given back and kept, with codes for what is not ASCII');
-}
-
 # A session that closes nothing and opens the next one.
 {
 	my $one = open_sync($node, $append, {schema => 'unclosed'}, user => 'etl');
@@ -509,9 +495,9 @@ like(outcome('etl', 'overwrite', {schema => 'half'}), qr/^42501 permission denie
 one($node, 'GRANT DELETE ON half.users TO etl');
 is(outcome('etl', 'overwrite', {schema => 'half'}, complete('users')), 'loaded', 'DELETE and INSERT are');
 is(rows($node, 'half.users'), '1 2', 'rows of the replaced table');
-like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 must be owner of table users/, 'the index of the key is the owner\'s to make');
+like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 (permission denied for|must be owner of) table users/, 'nor to merge');
 one($node, 'ALTER TABLE half.users DROP updated');
-like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table users/, 'and so is a new column');
+like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table (half\.)?users/, 'a new column is the owner\'s to make');
 is(outcome('etl', 'append', {schema => 'half2', raw_data_schema => 'closed_raw'}), 'loaded', 'who appends stages nothing');
 like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/^42501 permission denied for schema closed_raw/, 'no right to create in raw_data_schema');
 like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/^42501 permission denied to create schema "nowhere"/, 'none to create raw_data_schema');
@@ -594,15 +580,17 @@ is(nothing_runs($node), 0, 'nothing runs');
 {
 	$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0});
 	one($node, 'CREATE EXTENSION loader', database => 'latin');
-	my $sync = open_sync($node, $append, {schema => 'latin'}, session => LoaderCrash->new($node, database => 'latin'));
-	my $hex = unpack 'H*', join("\n", record('users', 1, name => "\x{e4}"), state('users', 1) =~ s/"at":1/"at":1,"name":"\xc3\xa4"/r) . "\n";
-	my $said = $sync->{session}->query("SET client_encoding = 'UTF8'; SELECT loader_airbyte_write($sync->{id}, '\\x$hex')");
-	$sync->{seen} .= "$said\n";
+	my $sync = open_sync($node, $append, {schema => 'latin'}, session => LoaderCrash->new($node, database => 'latin'), source_name => "'latin'");
+	my $messages = unpack 'H*', join('', map { "$_\n" } record('users', 1, name => "\x{e4}"), state('users', "\x{e9}\x{20ac}\x{1f600}"));
+	my $state = q("stream_state":{"at":"\\u00e9\\u20ac\\ud83d\\ude00"});
+
+	$sync->{seen} = $sync->{session}->query("SELECT loader_airbyte_write($sync->{id}, '\\x$messages')") . "\n";
 	$sync->states(1);
-	like($sync->{seen}, qr/"name":"\xc3\xa4"/, 'a state comes back as it was, though the database has another encoding');
+	like($sync->{seen}, qr/\Q$state\E.*destinationStats/, 'LATIN1: a state comes back with codes for what is not ASCII');
 	$sync->write(complete('users'));
-	is($sync->close->{state}, 'loaded', 'loaded');
-	is(one($node, q{SELECT ascii(name), length(name) FROM latin.users}, database => 'latin'), '228|1', 'and its record is in that encoding');
+	is($sync->close->{state}, 'loaded', 'LATIN1: loaded');
+	like(one($node, q{SELECT loader_airbyte_states('latin')}, database => 'latin'), qr/\Q$state\E/, 'LATIN1: the state is kept so, too');
+	is(one($node, q{SELECT ascii(name), length(name) FROM latin.users}, database => 'latin'), '228|1', 'LATIN1: the record is in that encoding');
 	$sync->quit;
 }
 
