@@ -50,7 +50,7 @@ new_database bench || exit 1
 
 if [ "$group" = airbyte ]; then
 	say "$("$pg_config" --version), $(nproc) cores, $rows records, medians of $runs runs:"
-	"$keep/pyairbyte/bin/python" "$top/bench/airbyte.py" --data "$keep/airbyte_$rows" \
+	"$keep/pyairbyte/bin/python" "$top/bench/messages.py" --data "$keep/airbyte_$rows" \
 		--dsn "postgresql://postgres:x@localhost:$PGPORT/bench" --venvs "$keep" --n "$rows" \
 		--connector "$("$pg_config" --bindir)/destination-loader" --runs "$runs" --only "$only"
 	exit

@@ -273,7 +273,7 @@ FROM (SELECT p.package_id, p.load_id, p.dataset, max(r.phase) FILTER (WHERE r.is
 		sum(r.jobs_done) AS jobs_done, max(r.jobs_total) AS jobs_total,
 		sum(r.bytes_done)::bigint AS bytes_done, max(r.bytes_total) AS bytes_total, sum(r.rows_read)::bigint AS rows_read,
 		clock_timestamp() - min(r.started_at) AS elapsed, extract(epoch FROM clock_timestamp() - min(r.started_at)) AS seconds,
-		CASE WHEN max(r.bytes_total) > 0 THEN least(sum(r.bytes_done) / max(r.bytes_total), 1) ELSE 1 END AS share
+		CASE WHEN max(r.bytes_total) > 0 THEN least(sum(r.bytes_done) / max(r.bytes_total), 1) WHEN bool_or(p.mode = 'stream') THEN NULL ELSE 1 END AS share
 	FROM loader.running() r JOIN loader.package p USING (package_id)
 	WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier)
 	GROUP BY p.package_id, p.load_id, p.dataset) q;

@@ -127,7 +127,6 @@ bool
 ldr_failure_result(LdrFailure *failure, const PGresult *result)
 {
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
 
 	/* libpq's own, when the connection is lost, has neither code nor fields */
 	if (sqlstate == NULL)
@@ -139,13 +138,7 @@ ldr_failure_result(LdrFailure *failure, const PGresult *result)
 	ldr_failure_sql(failure, sqlstate, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY),
 					PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL),
 					PQresultErrorField(result, PG_DIAG_MESSAGE_HINT));
-	if (context != NULL)
-	{
-		char	   *code = failure->internal;
-
-		failure->internal = ldr_text("%s, context: %s", code, context);
-		free(code);
-	}
+	/* not the context: with log_parameter_max_length_on_error it holds messages */
 	return false;
 }
 

@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "loader.h"
 #include "publish/stream.h"
+#include "schema/live.h"
 #include "worker/feed.h"
 #include "worker/worker.h"
 
@@ -147,6 +148,23 @@ check_schema(const char *schema)
 	return NULL;
 }
 
+/* The same of the schema of staging tables, which nobody else may own. */
+static char *
+check_stage_schema(const char *schema, const char *dataset)
+{
+	Oid			namespace = get_namespace_oid(schema, true);
+	char	   *why;
+
+	if (OidIsValid(namespace) && 
+		!ldr_create_trusts(ldr_live_schema_owner(namespace), get_namespace_oid(dataset, true)))
+		why = psprintf("schema \"%s\" belongs to another role", schema);
+	else
+		why = check_schema(schema);
+	return why == NULL ? NULL
+		: psprintf("%s; it is for staging tables, and raw_data_schema of the configuration can name "
+				   "another one", why);
+}
+
 /* Why a sync could not be run here and now; NULL: it could. */
 static char *
 check_session(const LdrAirbyteConfig *config)
@@ -162,7 +180,8 @@ check_session(const LdrAirbyteConfig *config)
 						GetUserNameFromId(GetUserId(), false), get_database_name(MyDatabaseId));
 	why = check_schema(ldr_airbyte_identifier(config->schema));
 	if (why == NULL)
-		why = check_schema(ldr_airbyte_identifier(config->raw_data_schema));
+		why = check_stage_schema(ldr_airbyte_identifier(config->raw_data_schema),
+								 ldr_airbyte_identifier(config->schema));
 	return why;
 }
 
@@ -321,6 +340,22 @@ sync_check_rights(const LdrAirbyteCatalog *catalog)
 	}
 }
 
+/* Rows of streams that are not just appended wait in a schema that must be the role's. */
+static void
+sync_check_stage(const LdrAirbyteCatalog *catalog, const LdrSyncOptions *options)
+{
+	char	   *why = NULL;
+
+	for (int i = 0; i < catalog->nstreams && why == NULL; i++)
+		if (catalog->streams[i].mode != LDR_STREAM_APPEND)
+			why = check_stage_schema(options->raw_data_schema, catalog->streams[i].dataset);
+	if (why)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for staging tables"),
+				 errdetail("%s.", why)));
+}
+
 /* Nobody works on the sync any more, and nobody has said how it ended: it has failed. */
 static void
 sync_record_death(int64 package_id, ErrorData *edata)
@@ -475,6 +510,7 @@ loader_airbyte_open(PG_FUNCTION_ARGS)
 	sync_read_choice(fcinfo, 2, options, &destination_name);
 	catalog = ldr_sync_catalog(text, options);
 	sync_check_rights(catalog);
+	sync_check_stage(catalog, options);
 	package = sync_describe(options, text, destination_name);
 	package->load_id = DatumGetCString(DirectFunctionCall1(uuid_out,
 														   DirectFunctionCall1(gen_random_uuid,
@@ -758,6 +794,7 @@ file_register(FunctionCallInfo fcinfo, bool *is_new)
 	sync_read_choice(fcinfo, 3, options, &destination_name);
 	catalog = ldr_sync_catalog(text, options);
 	sync_check_rights(catalog);
+	sync_check_stage(catalog, options);
 	package = sync_describe(options, text, destination_name);
 	package->mode = LDR_MODE_PACKAGE;
 	package->source = file_find(source, &stamp, &file_name);

@@ -43,15 +43,24 @@ tables_execute(LdrRun *run, const char *event, const char *object, const char *s
 	ldr_event(run->package->package_id, event, object, "%s", sql);
 }
 
+static void
+__attribute__((noreturn))
+tables_dropped(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("a table of the sync was dropped by another session"),
+			 errhint("Sync again; the next one makes it. What its rows were is for a full refresh to "
+					 "bring again.")));
+}
+
 char *
 ldr_stream_table(Oid relid)
 {
 	char	   *name = get_rel_name(relid);
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("a table of the sync was dropped by another session")));
+		tables_dropped();
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
@@ -257,19 +266,33 @@ tables_check(Oid relid, const LdrSyncStream *s)
 					 errhint("Rename the table, or sync into another schema.")));
 }
 
+/* Only an owner may have a strong lock: ask before waiting for it. */
 static void
-tables_check_owner(Oid relid)
+tables_check_owner(Oid relid, const LdrSyncStream *s)
 {
 	if (!ldr_is_owner(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)),
-					   get_rel_name(relid));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table %s", ldr_stream_table(relid)),
+				 errdetail("Stream \"%s\" brings columns that have to be added or changed.", s->name),
+				 errhint("Let its owner sync the stream, or GRANT that role to role \"%s\".",
+						 GetUserNameFromId(GetUserId(), false))));
 }
 
 static void
 tables_alter_error(void *arg)
 {
-	if (geterrcode() == ERRCODE_FEATURE_NOT_SUPPORTED)
+	const LdrSyncStream *s = arg;
+	int			code = geterrcode();
+
+	if (code == ERRCODE_FEATURE_NOT_SUPPORTED)
 		errhint("Drop what uses the column, such as a view, and make it again after the sync.");
+	else if (ERRCODE_TO_CATEGORY(code) == ERRCODE_DATA_EXCEPTION)
+	{
+		errdetail("A column of table \"%s\" has another type in the catalog of stream \"%s\" than "
+				  "before, and not all its values fit.", s->label, s->name);
+		errhint("Mend the values, or drop the column: the sync makes it again, without them.");
+	}
 }
 
 /* Bring a table and the staging table to the stream's columns. */
@@ -278,11 +301,11 @@ tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
 {
 	Oid			like = relid == s->relid ? InvalidOid : s->relid;
 	char	   *sql = tables_alter_sql(relid, like, s->stream);
-	ErrorContextCallback callback = {error_context_stack, tables_alter_error, NULL};
+	ErrorContextCallback callback = {error_context_stack, tables_alter_error, (void *) s};
 
 	if (sql == NULL)
 		return;
-	tables_check_owner(relid);
+	tables_check_owner(relid, s);
 	(void) ldr_lock_tables(list_make1_oid(relid), AccessExclusiveLock);
 	sql = tables_alter_sql(relid, like, s->stream);
 	error_context_stack = &callback;
@@ -317,7 +340,8 @@ tables_create_key_index(const LdrSyncStream *s)
 {
 	if (!s->dedup || tables_has_key_index(s->relid, s->stream))
 		return;
-	tables_check_owner(s->relid);
+	if (!ldr_is_owner(s->relid, GetUserId()))
+		return;					/* it is of use, but no more */
 	(void) ldr_lock_tables(list_make1_oid(s->relid), ShareLock);
 	ldr_sql_execute(psprintf("CREATE INDEX ON %s (%s)", ldr_stream_table(s->relid),
 							 tables_key_list(s->stream)), 0, NULL, NULL, SPI_OK_UTILITY);
@@ -422,6 +446,8 @@ ldr_stream_open(const LdrSyncStream *s)
 	Oid			relid = ldr_stream_is_staged(s) ? s->stage : s->relid;
 
 	(void) ldr_lock_tables(list_make1_oid(relid), RowExclusiveLock);
+	if (get_rel_name(relid) == NULL)
+		tables_dropped();
 	return table_open(relid, NoLock);
 }
 
@@ -519,7 +545,7 @@ stream_goes_on(const LdrSyncStream *s, const LdrSyncOptions *options)
 
 /* The staging table that an earlier sync has left. */
 static void
-stream_find_stage(LdrSyncStream *s)
+stream_find_stage(const LdrSyncOptions *options, LdrSyncStream *s)
 {
 	LdrStreamRecord *r = s->record;
 	Oid			namespace = r->stage_name ? get_namespace_oid(r->stage_schema, true) : InvalidOid;
@@ -527,6 +553,14 @@ stream_find_stage(LdrSyncStream *s)
 	s->stage = OidIsValid(namespace) ? get_relname_relid(r->stage_name, namespace) : InvalidOid;
 	if (OidIsValid(s->stage))
 		tables_check_stage(s->stage, s);
+	else if (r->stage_name && stream_goes_on(s, options))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("staging table %s has gone",
+						quote_qualified_identifier(r->stage_schema, r->stage_name)),
+				 errdetail("It held rows of stream \"%s\", whose states an earlier sync has given "
+						   "back: the source does not send them again.", s->name),
+				 errhint("Let the stream begin anew, with a full refresh.")));
 	else
 		ldr_stream_drop_stage(s);
 }
@@ -555,7 +589,7 @@ stream_count_arrivals(Oid stage)
 static void
 stream_take_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 {
-	stream_find_stage(s);
+	stream_find_stage(options, s);
 	if (!OidIsValid(s->stage))
 		return;
 	if (!stream_goes_on(s, options))
@@ -598,7 +632,7 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 	tables_create_key_index(s);
 	stream_take_stage(run, options, s);
 	/* these rows come with each checkpoint, without a look at keys */
-	if (!ldr_stream_is_staged(s))
+	if (s->stream->mode == LDR_STREAM_APPEND && !s->replaces)
 		r->mode = "append";
 	/* what was complete is not until this sync says so; of what is replaced the old rows are */
 	if (!s->replaces && !s->done)

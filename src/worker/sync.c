@@ -323,9 +323,7 @@ sync_checkpoint(Sync *sync)
 		return;
 	if (sync_is_to_finish(sync))
 		ldr_sync_finish_complete(sync);
-	else if (sync->states != NIL && sync->in_xact &&
-			 TimestampDifferenceExceeds(sync->began_at, GetCurrentTimestamp(),
-										ldr_checkpoint_interval))
+	else if (ldr_sync_is_due(sync))
 		ldr_sync_commit(sync);
 }
 
@@ -359,6 +357,20 @@ sync_raise(const Sync *sync, const LdrError *err)
 	ldr_raise_in(err, "Messages");
 }
 
+/* Nothing of that was meant for us. */
+static void
+__attribute__((noreturn))
+sync_no_messages(Sync *sync)
+{
+	sync->line = 0;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("file \"%s\" has no messages of the Airbyte protocol", sync->path),
+			 errdetail(INT64_FORMAT " line%s of it begin%s no JSON object.", sync->lines_skipped,
+					   sync->lines_skipped == 1 ? "" : "s", sync->lines_skipped == 1 ? "s" : ""),
+			 errhint("A file may be packed by gzip or zstd, and nothing else.")));
+}
+
 static void
 sync_look_up(Sync *sync)
 {
@@ -377,6 +389,7 @@ sync_read(Sync *sync)
 
 	for (int64 n = 1; (status = ldr_airbyte_next(sync->reader, &m, &err)) == LDR_OK; n++)
 	{
+		sync->messages += m.kind != LDR_MESSAGE_NOT_JSON;
 		sync_message(sync, &m);
 		if (m.kind != LDR_MESSAGE_RECORD)
 			sync_checkpoint(sync);
@@ -384,6 +397,8 @@ sync_read(Sync *sync)
 			sync_look_up(sync);
 	}
 	sync->about = NULL;
+	if (status == LDR_END && sync->from_file && sync->messages == 0)
+		sync_no_messages(sync);
 	if (status != LDR_END)
 	{
 		sync->line = 0;			/* the reader knows better */
@@ -405,6 +420,10 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 
 	if (s->status == LDR_STATUS_COMPLETE)
 		return;
+	if (s->lost > 0)
+		ldr_event(run->package->package_id, "warning", s->t.label,
+				  INT64_FORMAT " record%s after the last state %s not kept.", s->lost,
+				  s->lost == 1 ? "" : "s", s->lost == 1 ? "was" : "were");
 	s->covered.status = empty ? "empty" : "incomplete";
 	ldr_package_stream_update(run->package->package_id, &s->covered);
 	if (empty)

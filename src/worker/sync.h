@@ -6,8 +6,8 @@
  * of its stream, a state of the whole source, or the stream's end has come after it: then it is
  * covered. A commit must not hold a record that is not, since a source that goes on from the last
  * state sends it again. So at any time one stream at most, the direct one, writes records that are
- * not covered yet into the transaction, within a subtransaction; those of others are spooled, and
- * written when their state comes.
+ * not covered yet into the transaction, within a subtransaction, and only if nothing in it waits for
+ * the commit already; all others are spooled, and written when their state comes.
  */
 #ifndef LDR_SYNC_H
 #define LDR_SYNC_H
@@ -41,6 +41,7 @@ typedef struct SyncStream
 	LdrPackageStream covered;	/* as they were at the last cover */
 	LdrStreamStatus status;
 	int64		received;		/* records, whatever has become of them */
+	int64		lost;			/* ... that no state covers */
 	int64		since_state;	/* ... since its last state */
 	double		byte_estimate;
 	TimestampTz started_at;
@@ -70,6 +71,7 @@ typedef struct Sync
 	/* the transaction */
 	bool		in_xact;
 	TimestampTz began_at;
+	int64		xact_bytes;		/* of records that came since */
 	MemoryContext work_cxt;		/* for the length of a commit */
 	SyncStream *direct;			/* has records in it that are not covered; NULL: none */
 	LdrTableStats direct_stats; /* of its table, before those */
@@ -79,6 +81,7 @@ typedef struct Sync
 	List	   *states;			/* of SyncState: covered, and answered after the commit */
 	SyncState  *last_state;		/* of the whole source, as in SyncStream */
 	/* totals */
+	int64		messages;
 	int64		records;
 	int64		since_global;
 	int64		lines_skipped;
@@ -104,6 +107,8 @@ extern void ldr_sync_make_direct(Sync *sync, SyncStream *s);
 extern void ldr_sync_state(Sync *sync, SyncStream *s, const LdrMessage *m);
 extern void ldr_sync_complete(Sync *sync, SyncStream *s);
 extern void ldr_sync_forget_uncovered(Sync *sync, SyncStream *s);
+extern bool ldr_sync_is_due(const Sync *sync);
+extern void ldr_sync_make_room(Sync *sync);
 extern void ldr_sync_commit(Sync *sync);
 extern void ldr_sync_finish_complete(Sync *sync);
 

@@ -25,6 +25,8 @@
 #include "worker/sync.h"
 #include "worker/worker.h"
 
+#define COMMIT_BYTES	(4 * 1024 * 1024)	/* of records: a commit costs little beside them */
+
 void
 ldr_sync_begin(Sync *sync)
 {
@@ -34,6 +36,7 @@ ldr_sync_begin(Sync *sync)
 	MemoryContextSwitchTo(sync->run->cxt);
 	sync->in_xact = true;
 	sync->began_at = GetCurrentTimestamp();
+	sync->xact_bytes = 0;
 }
 
 /* --- the direct stream -------------------------------------------------------------------------- */
@@ -96,10 +99,7 @@ commit_release_direct(Sync *sync)
 void
 ldr_sync_forget_uncovered(Sync *sync, SyncStream *s)
 {
-	int64		lost = s->counts.records - s->covered.records;
-
-	if (lost > 0)
-		ldr_sync_begin(sync);
+	s->lost += s->counts.records - s->covered.records;
 	if (sync->direct == s)
 	{
 		ldr_sync_drop_writer(sync);
@@ -117,10 +117,6 @@ ldr_sync_forget_uncovered(Sync *sync, SyncStream *s)
 		s->spool_end = s->marks ? ((SyncMark *) llast(s->marks))->bytes : s->spool_read;
 	s->counts = s->covered;
 	s->since_state = 0;
-	if (lost > 0)
-		ldr_event(sync->run->package->package_id, "warning", s->t.label,
-				  INT64_FORMAT " record%s after the last state %s not kept.", lost,
-				  lost == 1 ? "" : "s", lost == 1 ? "was" : "were");
 }
 
 /* --- states ------------------------------------------------------------------------------------- */
@@ -366,6 +362,25 @@ ldr_sync_commit(Sync *sync)
 	for (int i = 0; i < sync->nstreams; i++)
 		sync->streams[i].last_state = NULL;
 	MemoryContextReset(sync->work_cxt);
+}
+
+/* Is what is covered so much, or so old, that it is worth a commit while messages come in? */
+bool
+ldr_sync_is_due(const Sync *sync)
+{
+	return sync->in_xact && sync->states != NIL && sync->direct == NULL &&
+		(sync->xact_bytes > COMMIT_BYTES ||
+		 TimestampDifferenceExceeds(sync->began_at, GetCurrentTimestamp(),
+									ldr_checkpoint_interval));
+}
+
+/* Before a record: a source without states for a while must not spool it all. */
+void
+ldr_sync_make_room(Sync *sync)
+{
+	if (sync->direct == NULL && sync->states != NIL && sync->records % 64 == 0 &&
+		ldr_sync_is_due(sync))
+		ldr_sync_commit(sync);
 }
 
 /* Bring a complete stream into its table, trying again what a retry can mend. */

@@ -449,8 +449,11 @@ ldr_sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 	s->since_state++;
 	sync->since_global++;
 	sync->records++;
+	ldr_sync_make_room(sync);
 	ldr_sync_begin(sync);
-	if (sync->direct == NULL)
+	sync->xact_bytes += m->raw_len;
+	/* not beside rows that wait for their commit: that must be possible when the source falls silent */
+	if (sync->direct == NULL && sync->states == NIL)
 		ldr_sync_make_direct(sync, s);
 	if (sync->direct == s)
 		row_write(sync, s, m);

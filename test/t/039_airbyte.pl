@@ -499,12 +499,26 @@ like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 (permission d
 one($node, 'ALTER TABLE half.users DROP updated');
 like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table (half\.)?users/, 'a new column is the owner\'s to make');
 is(outcome('etl', 'append', {schema => 'half2', raw_data_schema => 'closed_raw'}), 'loaded', 'who appends stages nothing');
-like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/^42501 permission denied for schema closed_raw/, 'no right to create in raw_data_schema');
-like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/^42501 permission denied to create schema "nowhere"/, 'none to create raw_data_schema');
-like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'foreign_raw'}), qr/^42501 schema "foreign_raw" for staging tables belongs to another role .*raw_data_schema/, 'a raw_data_schema of another role');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/42501: permission denied for staging tables\nDETAIL:  role "etl" needs CREATE on schema "closed_raw"/, 'no right to create in raw_data_schema');
+like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/42501: permission denied for staging tables\nDETAIL:  role "poor" needs CREATE on database/, 'none to create raw_data_schema');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'foreign_raw'}), qr/42501: permission denied for staging tables\nDETAIL:  schema "foreign_raw" belongs to another role;.*raw_data_schema/, 'a raw_data_schema of another role');
 is(one($node, q{SELECT count(*) FROM pg_class WHERE relnamespace IN ('foreign_raw'::regnamespace, 'closed_raw'::regnamespace)}), 0, 'in which nothing is left');
 like(outcome('etl', 'append', {schema => 'loader'}), qr/42939: schema name "loader" is reserved/, 'our own schema');
 like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'pg_catalog'}), qr/42939: schema name "pg_catalog" is reserved/, 'the server\'s own');
+
+# The same once more, when the first record comes: a schema can change hands.
+{
+	one($node, 'CREATE SCHEMA given_raw AUTHORIZATION etl');
+	my $sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => 'half3', raw_data_schema => 'given_raw'}, user => 'etl');
+
+	wait_phase($node, $sync->{id}, 'loading');
+	one($node, 'ALTER SCHEMA given_raw OWNER TO other; GRANT ALL ON SCHEMA given_raw TO etl');
+	$sync->write(record('users', 1), state('users', 1), complete('users'));
+	my $report = $sync->close;
+	is("$report->{error}{sqlstate} $report->{error}{message}", '42501 schema "given_raw" for staging tables belongs to another role', 'a raw_data_schema that another role gets meanwhile');
+	is(one($node, q{SELECT count(*) FROM pg_class WHERE relnamespace = 'given_raw'::regnamespace}), 0, 'in which nothing is left either');
+	$sync->quit;
+}
 
 # A staging table's name is no secret.
 one($node, q{CREATE SCHEMA trap AUTHORIZATION etl; CREATE SCHEMA trap_raw AUTHORIZATION etl; GRANT ALL ON SCHEMA trap_raw TO other});

@@ -1,10 +1,10 @@
 # Times what takes records from Airbyte or Singer into PostgreSQL, over TCP: our connector beside Meltano's
 # target-postgres and PyAirbyte's own PostgresCache. The same records for all: users of source-faker.
-#   usage: airbyte.py --data DIR --dsn URL --connector FILE --venvs DIR [--n 100000] [--runs 3] [--only REGEX]
+#   usage: messages.py --data DIR --dsn URL --connector FILE --venvs DIR [--n 100000] [--runs 3] [--only REGEX]
 # DSN with host, port, user and password; the server must be on this machine. VENVS has pyairbyte/ and singer/.
 # append: into no table. append_dedup: into a table that has all keys already, so each record is an update.
 # Peers are interleaved; COPY csv of the same rows is run before each.  Prints a table in markdown.
-#   (within: airbyte.py run cache|write MODE FILE DSN ... prints "seconds: S", without imports)
+#   (within: messages.py run cache|write MODE FILE DSN ... prints "seconds: S", without imports)
 import argparse, json, os, re, shlex, statistics as st, subprocess, sys, tempfile, time, urllib.parse
 
 FAKER = {"seed": 1, "records_per_slice": 10_000, "parallelism": 2, "always_updated": True}
