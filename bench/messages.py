@@ -2,7 +2,8 @@
 # target-postgres and PyAirbyte's own PostgresCache. The same records for all: users of source-faker.
 #   usage: messages.py --data DIR --dsn URL --connector FILE --venvs DIR [--n 100000] [--runs 3] [--only REGEX]
 # DSN with host, port, user and password; the server must be on this machine. VENVS has pyairbyte/ and singer/.
-# append: into no table. append_dedup: into a table that has all keys already, so each record is an update.
+# Modes: append, and append_dedup twice: into a new table, and into one that has all keys already, so that each record is
+# an update.
 # Peers are interleaved; COPY csv of the same rows is run before each.  Prints a table in markdown.
 #   (within: messages.py run cache|write MODE FILE DSN ... prints "seconds: S", without imports)
 import argparse, json, os, re, shlex, statistics as st, subprocess, sys, tempfile, time, urllib.parse
@@ -118,14 +119,14 @@ def main():
         said = re.search(r"^seconds: ([\d.]+)", r.stdout, re.M)
         return float(said[1]) if said else took
 
-    def one(command, mode):
+    def one(command, mode, updates):
         """Seconds of a load, into a table as it has to be; counts what is there afterwards."""
         db.execute("DROP SCHEMA IF EXISTS bench CASCADE; CREATE SCHEMA bench")
-        if mode == "append_dedup":
+        if updates:
             run(command, mode, "first")
             db.execute("ANALYZE bench.users")
         db.execute("CHECKPOINT")
-        took = run(command, mode, "second" if mode == "append_dedup" else "first")
+        took = run(command, mode, "second" if updates else "first")
         rows, names = db.execute("SELECT count(*), count(DISTINCT (id, email)) FROM bench.users").fetchone()
         if (rows, names) != (a.n, a.n):
             sys.exit(f"{rows} rows, {names} of them different, of {a.n} records: {command}")
@@ -141,21 +142,22 @@ def main():
         return time.perf_counter() - t
 
     # the rows of the base: ours, as they are in the table
-    one(loader, "append")
+    one(loader, "append", False)
     db.execute("DROP SCHEMA IF EXISTS keep CASCADE; CREATE SCHEMA keep; CREATE TABLE keep.users AS TABLE bench.users")
     with open(f"{data}/users.csv", "wb") as f, db.cursor().copy("COPY keep.users TO STDOUT CSV") as c:
         for block in c:
             f.write(block)
 
-    for mode in "append", "append_dedup":
+    for title, mode, updates in (("append", "append", False), ("append_dedup, new table", "append_dedup", False),
+                                 ("append_dedup, all updates", "append_dedup", True)):
         got, base = {name: [] for name, _ in peers}, []
         for r in range(a.runs):
             for name, command in peers:
                 base.append(copy())
-                got[name].append(one(command, mode))
-                print(f"{mode} run {r + 1} {name}: {got[name][-1]:.2f} s, COPY csv {base[-1]:.2f}", file=sys.stderr, flush=True)
+                got[name].append(one(command, mode, updates))
+                print(f"{title} run {r + 1} {name}: {got[name][-1]:.2f} s, COPY csv {base[-1]:.2f}", file=sys.stderr, flush=True)
         best = min((st.median(times) for name, times in got.items() if not name.startswith("loader")), default=None)
-        print(f"\n{mode}:\n\n| what | seconds | records/s | times as fast as the best peer | min | max |\n|---|---|---|---|---|---|")
+        print(f"\n{title}:\n\n| what | seconds | records/s | times as fast as the best peer | min | max |\n|---|---|---|---|---|---|")
         for name, times in [*got.items(), ("COPY csv of the same rows", base)]:
             m = st.median(times)
             print(f"| {name} | {m:.2f} | {a.n / m:,.0f} | {f'{best / m:.1f}' if best else ''} | {min(times):.2f} | {max(times):.2f} |")

@@ -361,6 +361,7 @@ static void
 sync_record_death(int64 package_id, ErrorData *edata)
 {
 	ldr_package_failed(package_id, "failed", GetCurrentTimestamp(), edata);
+	ldr_package_stream_interrupt(package_id);
 	ldr_event(package_id, "failed", NULL, "%s", edata->message);
 	ldr_notify(package_id, "failed");
 }
