@@ -314,6 +314,34 @@ tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
 	error_context_stack = callback.previous;
 }
 
+/*
+ * Lock the tables that have to be altered, all or none: nobody shall wait for the first one while we
+ * wait for the last.
+ */
+static void
+tables_lock_altered(const LdrSyncStream *streams, int n)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < n; i++)
+	{
+		const LdrStream *stream = streams[i].stream;
+		Oid			namespace = get_namespace_oid(stream->dataset, true);
+		Oid			relid = OidIsValid(namespace) ? get_relname_relid(stream->table, namespace)
+			: InvalidOid;
+
+		if (!OidIsValid(relid))
+			continue;
+		tables_check(relid, &streams[i]);
+		if (tables_alter_sql(relid, InvalidOid, stream) == NULL)
+			continue;
+		tables_check_owner(relid, &streams[i]);
+		relids = lappend_oid(relids, relid);
+	}
+	if (relids != NIL)
+		(void) ldr_lock_tables(relids, AccessExclusiveLock);
+}
+
 /* Is there an index that finds rows by the key? */
 static bool
 tables_has_key_index(Oid relid, const LdrStream *stream)
@@ -650,6 +678,7 @@ ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s
 	MemoryContext old = MemoryContextSwitchTo(run->cxt);	/* it outlives the transaction */
 	bool		stages = false;
 
+	tables_lock_altered(streams, n);
 	for (int i = 0; i < n; i++)
 	{
 		tables_make(run, &streams[i]);

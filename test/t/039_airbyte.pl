@@ -362,6 +362,25 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	$sync->quit;
 }
 
+# Several tables to be altered, one of which somebody reads for long: nobody waits for the others.
+{
+	my $sync = open_sync($node, [{name => 'free'}, {name => 'held'}], {schema => 'altered'}, user => 'etl');
+	my $reader = LoaderCrash->new($node);
+
+	$sync->write(map { (record($_, 1), complete($_)) } 'free', 'held');
+	is($sync->close->{state}, 'loaded', 'two tables');
+	one($node, "ALTER TABLE altered.$_ DROP COLUMN updated") for 'free', 'held';
+	$reader->query('BEGIN; SELECT FROM altered.held');
+	$sync = open_sync($node, [{name => 'free'}, {name => 'held'}], {schema => 'altered'}, session => $sync->{session});
+	wait_phase($node, $sync->{id}, 'waiting for locks');
+	is(one($node, "SET lock_timeout = '20s'; SELECT count(*) FROM altered.free"), 1, 'while the sync waits for one of them, the other can be read');
+	$reader->query('ROLLBACK');
+	$sync->write(complete('free'), complete('held'));
+	is($sync->close->{state}, 'loaded', 'and then it goes on');
+	is(one($node, q{SELECT string_agg(table_name, ' ' ORDER BY 1) FROM information_schema.columns WHERE table_schema = 'altered' AND column_name = 'updated'}), 'free held', 'with both columns there');
+	$_->quit for $sync, $reader;
+}
+
 # A session that closes nothing and opens the next one.
 {
 	my $one = open_sync($node, $append, {schema => 'unclosed'}, user => 'etl');
