@@ -69,27 +69,30 @@ ldr_stream_is_staged(const LdrSyncStream *s)
 }
 
 /*
- * stream_tables.c. Make the tables of the streams and bring them to the columns of the catalog, and
+ * stream_decide.c. Make the tables of the streams and bring them to the columns of the catalog, and
  * decide for each stream how it is written and what becomes of rows that an earlier sync has left
  * staged. In the transaction that the caller has begun.
  */
 extern void ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *streams,
 								int n);
 
-/* Make the staging table of a stream, unless it has one. Part of the current transaction. */
+/* stream_stage.c. Make the staging table of a stream, unless it has one; in this transaction. */
 extern void ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s);
 
 /* The relation that the stream's rows go into, open and locked for it. */
 extern Relation ldr_stream_open(const LdrSyncStream *s);
+
+/* Drop the staging table, and note that there is none. */
+extern void ldr_stream_drop_stage(LdrSyncStream *s);
+
+/* stream_tables.c. The name of a table, qualified and quoted. Raises 42P01 if it was dropped. */
+extern char *ldr_stream_table(Oid relid);
 
 /*
  * The columns of a table that another one has, too, but for arrival: quoted, each behind the alias,
  * separated by commas. Caller holds a lock on the table.
  */
 extern char *ldr_stream_columns(Oid relid, Oid also_in, const char *alias);
-
-/* Its name, qualified and quoted. Raises 40001 if it was dropped. */
-extern char *ldr_stream_table(Oid relid);
 
 /*
  * stream_finish.c. The stream is complete: bring what is staged into the table, and say so in the
@@ -103,8 +106,5 @@ extern void ldr_stream_append_staged(LdrSyncStream *s);
 
 /* Part of the current transaction: add what it has done to the table to loader.tables. */
 extern void ldr_stream_record_stats(LdrRun *run, LdrSyncStream *s);
-
-/* Drop the staging table, and note that there is none. */
-extern void ldr_stream_drop_stage(LdrSyncStream *s);
 
 #endif							/* LDR_PUBLISH_STREAM_H */

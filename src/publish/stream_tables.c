@@ -2,17 +2,14 @@
  * publish/stream_tables.c: the tables of a sync before its first record.
  *
  * A table gets our columns and those of the JSON schema. Later syncs add what is new and change
- * the type of what has another one now; nothing is ever dropped. What an earlier sync has left in
- * a staging table is kept, emptied or brought into the table, depending on what comes now.
+ * the type of what has another one now; nothing is ever dropped.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "catalog/pg_attribute.h"
-#include "catalog/pg_class.h"
 #include "catalog/namespace.h"
-#include "common/hashfn.h"
+#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -20,14 +17,10 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "loader.h"
 #include "locks.h"
-#include "publish/stream.h"
-#include "schema/live.h"
-#include "schema/plan.h"
+#include "publish/stream_internal.h"
 
 static const char *const own_columns[][2] = {
 	{LDR_AIRBYTE_RAW_ID, "character varying"},
@@ -43,9 +36,8 @@ tables_execute(LdrRun *run, const char *event, const char *object, const char *s
 	ldr_event(run->package->package_id, event, object, "%s", sql);
 }
 
-static void
-__attribute__((noreturn))
-tables_dropped(void)
+void
+ldr_stream_dropped(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -60,7 +52,7 @@ ldr_stream_table(Oid relid)
 	char	   *name = get_rel_name(relid);
 
 	if (name == NULL)
-		tables_dropped();
+		ldr_stream_dropped();
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
@@ -116,8 +108,8 @@ tables_type_like(Oid like, const char *name, const char *type)
  * CREATE TABLE of our columns, the stream's, and what else is given. A staging table is like its
  * table: somebody may have chosen other types there, which not every cast leads to.
  */
-static char *
-tables_create_sql(const char *table, const LdrStream *stream, Oid like, const char *more)
+char *
+ldr_stream_create_sql(const char *table, const LdrStream *stream, Oid like, const char *more)
 {
 	StringInfoData sql;
 
@@ -160,13 +152,13 @@ tables_create(LdrRun *run, LdrSyncStream *s)
 	const LdrStream *stream = s->stream;
 	char	   *table = quote_qualified_identifier(stream->dataset, stream->table);
 
-	tables_execute(run, "create table", s->label, tables_create_sql(table, stream, InvalidOid, ""));
+	tables_execute(run, "create table", s->label, ldr_stream_create_sql(table, stream, InvalidOid, ""));
 	ldr_sql_execute(psprintf("CREATE INDEX ON %s (%s)", table, LDR_AIRBYTE_EXTRACTED_AT),
 					0, NULL, NULL, SPI_OK_UTILITY);
 }
 
-static void
-tables_create_schema(LdrRun *run, const char *schema)
+void
+ldr_stream_make_schema(LdrRun *run, const char *schema)
 {
 	if (OidIsValid(get_namespace_oid(schema, true)))
 		return;
@@ -212,7 +204,7 @@ tables_live_type(Oid relid, AttrNumber attnum)
 	return format_type_with_typemod(type, typmod);
 }
 
-/* What ALTER TABLE has to say for one column; NULL: nothing. like: as for tables_create_sql. */
+/* What ALTER TABLE has to say for one column; NULL: nothing. like: as for ldr_stream_create_sql. */
 static char *
 tables_alteration(Oid relid, Oid like, const char *name, const char *type)
 {
@@ -296,8 +288,8 @@ tables_alter_error(void *arg)
 }
 
 /* Bring a table and the staging table to the stream's columns. */
-static void
-tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
+void
+ldr_stream_alter_table(LdrRun *run, Oid relid, const LdrSyncStream *s)
 {
 	Oid			like = relid == s->relid ? InvalidOid : s->relid;
 	char	   *sql = tables_alter_sql(relid, like, s->stream);
@@ -312,6 +304,34 @@ tables_alter(LdrRun *run, Oid relid, const LdrSyncStream *s)
 	if (sql)
 		tables_execute(run, "alter table", s->label, sql);
 	error_context_stack = callback.previous;
+}
+
+/*
+ * Lock the tables that have to be altered, all or none: nobody shall wait for the first one while we
+ * wait for the last.
+ */
+void
+ldr_stream_lock_altered(const LdrSyncStream *streams, int n)
+{
+	List	   *relids = NIL;
+
+	for (int i = 0; i < n; i++)
+	{
+		const LdrStream *stream = streams[i].stream;
+		Oid			namespace = get_namespace_oid(stream->dataset, true);
+		Oid			relid = OidIsValid(namespace) ? get_relname_relid(stream->table, namespace)
+			: InvalidOid;
+
+		if (!OidIsValid(relid))
+			continue;
+		tables_check(relid, &streams[i]);
+		if (tables_alter_sql(relid, InvalidOid, stream) == NULL)
+			continue;
+		tables_check_owner(relid, &streams[i]);
+		relids = lappend_oid(relids, relid);
+	}
+	if (relids != NIL)
+		(void) ldr_lock_tables(relids, AccessExclusiveLock);
 }
 
 /* Is there an index that finds rows by the key? */
@@ -335,8 +355,8 @@ tables_has_key_index(Oid relid, const LdrStream *stream)
 	return found;
 }
 
-static void
-tables_create_key_index(const LdrSyncStream *s)
+void
+ldr_stream_make_key_index(const LdrSyncStream *s)
 {
 	if (!s->dedup || tables_has_key_index(s->relid, s->stream))
 		return;
@@ -347,13 +367,13 @@ tables_create_key_index(const LdrSyncStream *s)
 							 tables_key_list(s->stream)), 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
-static void
-tables_make(LdrRun *run, LdrSyncStream *s)
+void
+ldr_stream_make_table(LdrRun *run, LdrSyncStream *s)
 {
 	const LdrStream *stream = s->stream;
 	Oid			namespace;
 
-	tables_create_schema(run, stream->dataset);
+	ldr_stream_make_schema(run, stream->dataset);
 	namespace = get_namespace_oid(stream->dataset, false);
 	s->relid = get_relname_relid(stream->table, namespace);
 	if (!OidIsValid(s->relid))
@@ -368,295 +388,5 @@ tables_make(LdrRun *run, LdrSyncStream *s)
 		s->relid = get_relname_relid(stream->table, namespace);
 	}
 	tables_check(s->relid, s);
-	tables_alter(run, s->relid, s);
-}
-
-/* --- staging ------------------------------------------------------------------------------------ */
-
-/*
- * The staging schema's name is no secret: somebody else could own it, and put a table with
- * triggers in the place of ours.
- */
-static void
-tables_check_stage(Oid relid, const LdrSyncStream *s)
-{
-	Oid			owner = ldr_live_schema_owner(get_rel_namespace(relid));
-
-	if (!ldr_create_trusts(owner, get_rel_namespace(s->relid)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("schema \"%s\" for staging tables belongs to another role",
-						get_namespace_name(get_rel_namespace(relid))),
-				 errhint("Name another one in the configuration: raw_data_schema.")));
-	if (!ldr_is_owner(relid, GetUserId()) ||
-		!ldr_create_trusts(ldr_live_owner(relid), get_rel_namespace(s->relid)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of staging table %s", ldr_stream_table(relid)),
-				 errdetail("It holds rows of stream \"%s\" that an earlier sync has left.", s->name),
-				 errhint("Let its owner sync the stream, or drop it.")));
-}
-
-/* <dataset>_<table>, shortened as names of streams are. */
-static char *
-tables_stage_name(const LdrStream *stream)
-{
-	char	   *name = psprintf("%s_%s", stream->dataset, stream->table);
-
-	if (strlen(name) < NAMEDATALEN)
-		return name;
-	return psprintf("%.54s_%08x", name, hash_bytes((unsigned char *) name, strlen(name)));
-}
-
-void
-ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
-{
-	LdrStreamRecord *r = s->record;
-	char	   *name;
-	Oid			namespace;
-
-	if (OidIsValid(s->stage) || !ldr_stream_is_staged(s))
-		return;
-	tables_create_schema(run, options->raw_data_schema);
-	name = tables_stage_name(s->stream);
-	namespace = get_namespace_oid(options->raw_data_schema, false);
-	if (OidIsValid(get_relname_relid(name, namespace)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("relation %s is in the way of a staging table",
-						quote_qualified_identifier(options->raw_data_schema, name)),
-				 errhint("Rename or drop it, or name another raw_data_schema.")));
-	ldr_sql_execute(tables_create_sql(quote_qualified_identifier(options->raw_data_schema, name),
-									  s->stream, s->relid,
-									  ", " LDR_STREAM_ARRIVAL " bigint NOT NULL"),
-					0, NULL, NULL, SPI_OK_UTILITY);
-	CommandCounterIncrement();
-	s->stage = get_relname_relid(name, namespace);
-	tables_check_stage(s->stage, s);
-	s->arrivals = 0;
-	r->stage_schema = MemoryContextStrdup(run->cxt, options->raw_data_schema);
-	r->stage_name = MemoryContextStrdup(run->cxt, name);
-	r->stage_generation_id = s->stream->generation_id;
-	ldr_stream_put(r);
-}
-
-Relation
-ldr_stream_open(const LdrSyncStream *s)
-{
-	Oid			relid = ldr_stream_is_staged(s) ? s->stage : s->relid;
-
-	(void) ldr_lock_tables(list_make1_oid(relid), RowExclusiveLock);
-	if (get_rel_name(relid) == NULL)
-		tables_dropped();
-	return table_open(relid, NoLock);
-}
-
-void
-ldr_stream_drop_stage(LdrSyncStream *s)
-{
-	LdrStreamRecord *r = s->record;
-
-	if (OidIsValid(s->stage))
-	{
-		(void) ldr_lock_tables(list_make1_oid(s->stage), AccessExclusiveLock);
-		ldr_sql_execute(psprintf("DROP TABLE %s", ldr_stream_table(s->stage)), 0, NULL, NULL,
-						SPI_OK_UTILITY);
-	}
-	s->stage = InvalidOid;
-	r->stage_schema = r->stage_name = NULL;
-	r->stage_generation_id = LDR_NO_ID;
-}
-
-/* --- how a stream is written -------------------------------------------------------------------- */
-
-/* The ids that clients send who have none: each sync is one of its own. */
-static bool
-stream_has_ids(const LdrStream *s)
-{
-	return s->generation_id != LDR_NO_ID && s->minimum_generation_id != LDR_NO_ID &&
-		!(s->generation_id == 1 && s->minimum_generation_id == 1 && s->sync_id == 1);
-}
-
-static bool
-stream_table_is_empty(Oid relid)
-{
-	return !ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(relid)), 0, NULL,
-						  NULL);
-}
-
-/* Are rows in the table that the stream's generation is to take the place of? */
-static bool
-stream_is_outdated(const LdrSyncStream *s, bool is_new)
-{
-	const LdrStream *stream = s->stream;
-
-	if (!stream_has_ids(stream) || stream->minimum_generation_id <= 0)
-		return false;
-	if (!is_new)
-		return s->record->generation_id == LDR_NO_ID ||
-			s->record->generation_id < stream->minimum_generation_id;
-	/* another loader's table */
-	return ldr_sql_finds(psprintf("SELECT FROM %s WHERE coalesce(%s, 0) "
-								  "OPERATOR(pg_catalog.<) " INT64_FORMAT " LIMIT 1", ldr_stream_table(s->relid), LDR_AIRBYTE_GENERATION,
-								  (int64) stream->minimum_generation_id), 0, NULL, NULL);
-}
-
-/*
- * A stream that was completed by an attempt of this very sync before: the rest goes beside it, and
- * what such an attempt has put there already is not complete, but stays, too.
- */
-static bool
-stream_is_retry(const LdrSyncStream *s)
-{
-	const LdrStream *stream = s->stream;
-
-	return stream_has_ids(stream) && stream->sync_id != LDR_NO_ID &&
-		(s->record->complete || strcmp(s->record->mode, "overwrite") == 0) &&
-		s->record->sync_id == stream->sync_id && s->record->generation_id == stream->generation_id;
-}
-
-static bool
-stream_replaces(const LdrSyncStream *s, bool is_new)
-{
-	if (s->stream->mode == LDR_STREAM_OVERWRITE)
-		return !stream_is_retry(s);
-	return stream_is_outdated(s, is_new) && !stream_table_is_empty(s->relid);
-}
-
-/*
- * Does the source go on where the staged rows end? A source that was told to begin from the start
- * does not, unless the ids say that it is another attempt of the same sync.
- */
-static bool
-stream_goes_on(const LdrSyncStream *s, const LdrSyncOptions *options)
-{
-	const LdrStream *stream = s->stream;
-
-	if (s->continues)
-		return true;
-	if (stream->minimum_generation_id != LDR_NO_ID &&
-		(s->record->stage_generation_id == LDR_NO_ID ? 0 : s->record->stage_generation_id)
-		< stream->minimum_generation_id)
-		return false;
-	if (options->force_full_refresh)
-		return false;
-	return !stream->full_refresh || stream_has_ids(stream);
-}
-
-/* The staging table that an earlier sync has left. */
-static void
-stream_find_stage(const LdrSyncOptions *options, LdrSyncStream *s)
-{
-	LdrStreamRecord *r = s->record;
-	Oid			namespace = r->stage_name ? get_namespace_oid(r->stage_schema, true) : InvalidOid;
-
-	s->stage = OidIsValid(namespace) ? get_relname_relid(r->stage_name, namespace) : InvalidOid;
-	if (OidIsValid(s->stage))
-		tables_check_stage(s->stage, s);
-	else if (r->stage_name && stream_goes_on(s, options))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("staging table %s has gone",
-						quote_qualified_identifier(r->stage_schema, r->stage_name)),
-				 errdetail("It held rows of stream \"%s\", whose states an earlier sync has given "
-						   "back: the source does not send them again.", s->name),
-				 errhint("Let the stream begin anew, with a full refresh.")));
-	else
-		ldr_stream_drop_stage(s);
-}
-
-static int64
-stream_count_arrivals(Oid stage)
-{
-	int64		n = 0;
-	bool		isnull;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(psprintf("SELECT pg_catalog.max(%s) FROM %s", LDR_STREAM_ARRIVAL,
-							 ldr_stream_table(stage)), true, 1) == SPI_OK_SELECT &&
-		SPI_processed == 1)
-	{
-		Datum		max = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-
-		n = isnull ? 0 : DatumGetInt64(max);
-	}
-	SPI_finish();
-	return n;
-}
-
-/* What becomes of rows that an earlier sync has left staged. */
-static void
-stream_take_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
-{
-	stream_find_stage(options, s);
-	if (!OidIsValid(s->stage))
-		return;
-	if (!stream_goes_on(s, options))
-	{
-		ldr_event(run->package->package_id, "staged rows dropped", s->label, "%s",
-				  "The stream begins anew.");
-		ldr_stream_drop_stage(s);
-		return;
-	}
-	tables_alter(run, s->stage, s);
-	CommandCounterIncrement();
-	if (ldr_stream_is_staged(s))
-		s->arrivals = stream_count_arrivals(s->stage);
-	else
-		ldr_stream_append_staged(s);
-	ldr_event(run->package->package_id, "staged rows kept", s->label, "%s",
-			  "An earlier sync was interrupted after it had given back a state.");
-}
-
-static void
-stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
-{
-	LdrStreamRecord *r = ldr_stream_get(s->stream->dataset, s->stream->table);
-	bool		is_new = r == NULL;
-
-	if (is_new)
-	{
-		r = palloc0(sizeof(LdrStreamRecord));
-		r->dataset = s->stream->dataset;
-		r->table_name = s->stream->table;
-		r->mode = "append";		/* whoever filled the table may have kept every version */
-		r->generation_id = r->sync_id = r->stage_generation_id = LDR_NO_ID;
-	}
-	s->record = r;
-	s->dedup = s->stream->mode == LDR_STREAM_APPEND_DEDUP;
-	s->replaces = !s->done && stream_replaces(s, is_new);
-	s->was_cut_off = s->replaces && !is_new && !s->stream->full_refresh &&
-		!stream_has_ids(s->stream) && ldr_stream_was_cut_off(r->dataset, r->table_name);
-	s->stats.stage = ldr_stream_is_staged(s) ? LDR_STAGE_STAGING : NULL;
-	tables_create_key_index(s);
-	stream_take_stage(run, options, s);
-	/* these rows come with each checkpoint, without a look at keys */
-	if (s->stream->mode == LDR_STREAM_APPEND && !s->replaces)
-		r->mode = "append";
-	/* what was complete is not until this sync says so; of what is replaced the old rows are */
-	if (!s->replaces && !s->done)
-	{
-		r->complete = false;
-		r->generation_id = Max(r->generation_id, s->stream->generation_id);
-		r->sync_id = s->stream->sync_id;
-	}
-	ldr_stream_put(r);
-}
-
-void
-ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *streams, int n)
-{
-	MemoryContext old = MemoryContextSwitchTo(run->cxt);	/* it outlives the transaction */
-	bool		stages = false;
-
-	for (int i = 0; i < n; i++)
-	{
-		tables_make(run, &streams[i]);
-		stream_decide(run, options, &streams[i]);
-		stages = stages || ldr_stream_is_staged(&streams[i]);
-	}
-	if (stages)
-		tables_create_schema(run, options->raw_data_schema);
-	MemoryContextSwitchTo(old);
+	ldr_stream_alter_table(run, s->relid, s);
 }

@@ -199,6 +199,7 @@ coordinator_fail(const LdrPackage *package, ErrorData *edata)
 {
 	ldr_xact_begin();
 	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), edata);
+	ldr_package_stream_interrupt(package->package_id);
 	ldr_stage_release(package->package_id);
 	ldr_event(package->package_id, "failed", NULL, "%s", edata->message);
 	ldr_notify(package->package_id, "failed");

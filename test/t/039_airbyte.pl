@@ -348,9 +348,9 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 {
 	my $sync = open_sync($node, $append, {schema => 'cancel'}, user => 'etl', source_name => "'cancel'");
 
-	$sync->write(record('users', 1), state('users', 1));
-	$sync->states(1);
-	$sync->write(record('users', 2));
+	# a record behind it does not hold up a state
+	$sync->write(record('users', 1), state('users', 1), record('users', 2));
+	is_deeply([$sync->states(1)], ['users 1'], 'a state, behind which a record waits');
 	wait_read($sync, 2);
 	is(one($node, "SELECT loader_cancel($sync->{id})", user => 'etl'), 't', 'loader_cancel of a sync that waits for messages');
 	wait_state($node, $sync->{id}, 'cancelled');
@@ -362,17 +362,23 @@ for my $end ('the client quits', 'the client is killed', 'pg_terminate_backend o
 	$sync->quit;
 }
 
-# Characters that the encoding of the database lacks.
+# Several tables to be altered, one of which somebody reads for long: nobody waits for the others.
 {
-	$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0});
-	$node->safe_psql('latin', 'CREATE EXTENSION loader');
-	my $config = q({"schema": "latin"}) =~ s/'/''/gr;
-	my $messages = unpack 'H*', join "\n", record('users', 1), state('users', "\x{e9}\x{20ac}\x{1f600}"), complete('users');
-	my $said = $node->safe_psql('latin', join ";\n", "SET client_encoding = 'UTF8'",
-		"SELECT loader_airbyte_open('$config', " . quote_literal(catalog(@$append)) . ", 'latin') AS id \\gset\nSELECT loader_airbyte_write(:id, '\\x$messages')", 'SELECT loader_airbyte_close(:id)', q{SELECT loader_airbyte_states('latin')});
-	my $state = q("stream_state":{"at":"\\u00e9\\u20ac\\ud83d\\ude00"});
+	my $sync = open_sync($node, [{name => 'free'}, {name => 'held'}], {schema => 'altered'}, user => 'etl');
+	my $reader = LoaderCrash->new($node);
 
-	like($said, qr/\Q$state\E.*destinationStats.*\[.*\Q$state\E/s, 'LATIN1: a state is given back and kept, with codes for what is not ASCII');
+	$sync->write(map { (record($_, 1), complete($_)) } 'free', 'held');
+	is($sync->close->{state}, 'loaded', 'two tables');
+	one($node, "ALTER TABLE altered.$_ DROP COLUMN updated") for 'free', 'held';
+	$reader->query('BEGIN; SELECT FROM altered.held');
+	$sync = open_sync($node, [{name => 'free'}, {name => 'held'}], {schema => 'altered'}, session => $sync->{session});
+	wait_phase($node, $sync->{id}, 'waiting for locks');
+	is(one($node, "SET lock_timeout = '20s'; SELECT count(*) FROM altered.free"), 1, 'while the sync waits for one of them, the other can be read');
+	$reader->query('ROLLBACK');
+	$sync->write(complete('free'), complete('held'));
+	is($sync->close->{state}, 'loaded', 'and then it goes on');
+	is(one($node, q{SELECT string_agg(table_name, ' ' ORDER BY 1) FROM information_schema.columns WHERE table_schema = 'altered' AND column_name = 'updated'}), 'free held', 'with both columns there');
+	$_->quit for $sync, $reader;
 }
 
 # A session that closes nothing and opens the next one.
@@ -508,16 +514,30 @@ like(outcome('etl', 'overwrite', {schema => 'half'}), qr/^42501 permission denie
 one($node, 'GRANT DELETE ON half.users TO etl');
 is(outcome('etl', 'overwrite', {schema => 'half'}, complete('users')), 'loaded', 'DELETE and INSERT are');
 is(rows($node, 'half.users'), '1 2', 'rows of the replaced table');
-like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 must be owner of table users/, 'the index of the key is the owner\'s to make');
+like(outcome('etl', 'append_dedup', {schema => 'half'}), qr/^42501 (permission denied for|must be owner of) table users/, 'nor to merge');
 one($node, 'ALTER TABLE half.users DROP updated');
-like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table users/, 'and so is a new column');
+like(outcome('etl', 'append', {schema => 'half'}), qr/^42501 must be owner of table (half\.)?users/, 'a new column is the owner\'s to make');
 is(outcome('etl', 'append', {schema => 'half2', raw_data_schema => 'closed_raw'}), 'loaded', 'who appends stages nothing');
-like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/^42501 permission denied for schema closed_raw/, 'no right to create in raw_data_schema');
-like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/^42501 permission denied to create schema "nowhere"/, 'none to create raw_data_schema');
-like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'foreign_raw'}), qr/^42501 schema "foreign_raw" for staging tables belongs to another role .*raw_data_schema/, 'a raw_data_schema of another role');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'closed_raw'}), qr/42501: permission denied for staging tables\nDETAIL:  role "etl" needs CREATE on schema "closed_raw"/, 'no right to create in raw_data_schema');
+like(outcome('poor', 'overwrite', {schema => 'poor', raw_data_schema => 'nowhere'}), qr/42501: permission denied for staging tables\nDETAIL:  role "poor" needs CREATE on database/, 'none to create raw_data_schema');
+like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'foreign_raw'}), qr/42501: permission denied for staging tables\nDETAIL:  schema "foreign_raw" belongs to another role;.*raw_data_schema/, 'a raw_data_schema of another role');
 is(one($node, q{SELECT count(*) FROM pg_class WHERE relnamespace IN ('foreign_raw'::regnamespace, 'closed_raw'::regnamespace)}), 0, 'in which nothing is left');
 like(outcome('etl', 'append', {schema => 'loader'}), qr/42939: schema name "loader" is reserved/, 'our own schema');
 like(outcome('etl', 'overwrite', {schema => 'half2', raw_data_schema => 'pg_catalog'}), qr/42939: schema name "pg_catalog" is reserved/, 'the server\'s own');
+
+# The same once more, when the first record comes: a schema can change hands.
+{
+	one($node, 'CREATE SCHEMA given_raw AUTHORIZATION etl');
+	my $sync = open_sync($node, [{name => 'users', mode => 'overwrite'}], {schema => 'half3', raw_data_schema => 'given_raw'}, user => 'etl');
+
+	wait_phase($node, $sync->{id}, 'loading');
+	one($node, 'ALTER SCHEMA given_raw OWNER TO other; GRANT ALL ON SCHEMA given_raw TO etl');
+	$sync->write(record('users', 1), state('users', 1), complete('users'));
+	my $report = $sync->close;
+	is("$report->{error}{sqlstate} $report->{error}{message}", '42501 schema "given_raw" for staging tables belongs to another role', 'a raw_data_schema that another role gets meanwhile');
+	is(one($node, q{SELECT count(*) FROM pg_class WHERE relnamespace = 'given_raw'::regnamespace}), 0, 'in which nothing is left either');
+	$sync->quit;
+}
 
 # A staging table's name is no secret.
 one($node, q{CREATE SCHEMA trap AUTHORIZATION etl; CREATE SCHEMA trap_raw AUTHORIZATION etl; GRANT ALL ON SCHEMA trap_raw TO other});
@@ -593,15 +613,17 @@ is(nothing_runs($node), 0, 'nothing runs');
 {
 	$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0});
 	one($node, 'CREATE EXTENSION loader', database => 'latin');
-	my $sync = open_sync($node, $append, {schema => 'latin'}, session => LoaderCrash->new($node, database => 'latin'));
-	my $hex = unpack 'H*', join("\n", record('users', 1, name => "\x{e4}"), state('users', 1) =~ s/"at":1/"at":1,"name":"\xc3\xa4"/r) . "\n";
-	my $said = $sync->{session}->query("SET client_encoding = 'UTF8'; SELECT loader_airbyte_write($sync->{id}, '\\x$hex')");
-	$sync->{seen} .= "$said\n";
+	my $sync = open_sync($node, $append, {schema => 'latin'}, session => LoaderCrash->new($node, database => 'latin'), source_name => "'latin'");
+	my $messages = unpack 'H*', join('', map { "$_\n" } record('users', 1, name => "\x{e4}"), state('users', "\x{e9}\x{20ac}\x{1f600}"));
+	my $state = q("stream_state":{"at":"\\u00e9\\u20ac\\ud83d\\ude00"});
+
+	$sync->{seen} = $sync->{session}->query("SELECT loader_airbyte_write($sync->{id}, '\\x$messages')") . "\n";
 	$sync->states(1);
-	like($sync->{seen}, qr/"name":"\xc3\xa4"/, 'a state comes back as it was, though the database has another encoding');
+	like($sync->{seen}, qr/\Q$state\E.*destinationStats/, 'LATIN1: a state comes back with codes for what is not ASCII');
 	$sync->write(complete('users'));
-	is($sync->close->{state}, 'loaded', 'loaded');
-	is(one($node, q{SELECT ascii(name), length(name) FROM latin.users}, database => 'latin'), '228|1', 'and its record is in that encoding');
+	is($sync->close->{state}, 'loaded', 'LATIN1: loaded');
+	like(one($node, q{SELECT loader_airbyte_states('latin')}, database => 'latin'), qr/\Q$state\E/, 'LATIN1: the state is kept so, too');
+	is(one($node, q{SELECT ascii(name), length(name) FROM latin.users}, database => 'latin'), '228|1', 'LATIN1: the record is in that encoding');
 	$sync->quit;
 }
 
