@@ -137,6 +137,7 @@ CREATE TABLE loader.package_stream (
 	finished	boolean NOT NULL DEFAULT false,			-- it was complete once, and brought into the table
 	PRIMARY KEY (package_id, ordinal)
 );
+CREATE INDEX package_stream_table ON loader.package_stream (dataset, table_name, package_id);
 
 /* What the next sync of a table has to know. */
 CREATE TABLE loader.stream (
