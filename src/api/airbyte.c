@@ -65,10 +65,7 @@ ldr_airbyte_options(FunctionCallInfo fcinfo, int arg)
 		ldr_raise_in(&err, "Argument \"config\"");
 	options->schema = ldr_airbyte_identifier(config->schema);
 	options->raw_data_schema = ldr_airbyte_identifier(config->raw_data_schema);
-	options->source_name = pg_any_to_server(config->source_name, strlen(config->source_name),
-											PG_UTF8);
-	if (options->source_name == config->source_name)
-		options->source_name = pstrdup(config->source_name);
+	options->source_name = ldr_sync_text(config->source_name);
 	options->soft_delete = config->soft_delete;
 	options->fail_on_bad_value = config->fail_on_bad_value;
 	ldr_airbyte_config_free(config);
@@ -111,7 +108,7 @@ ldr_airbyte_check_stage(const char *schema, const char *dataset)
 	Oid			namespace = get_namespace_oid(schema, true);
 	char	   *why;
 
-	if (OidIsValid(namespace) && 
+	if (OidIsValid(namespace) &&
 		!ldr_create_trusts(ldr_live_schema_owner(namespace), get_namespace_oid(dataset, true)))
 		why = psprintf("schema \"%s\" belongs to another role", schema);
 	else
@@ -137,7 +134,7 @@ check_session(const LdrAirbyteConfig *config)
 	why = ldr_airbyte_check_schema(ldr_airbyte_identifier(config->schema));
 	if (why == NULL)
 		why = ldr_airbyte_check_stage(ldr_airbyte_identifier(config->raw_data_schema),
-								 ldr_airbyte_identifier(config->schema));
+									  ldr_airbyte_identifier(config->schema));
 	return why;
 }
 

@@ -1,6 +1,6 @@
 /*
- * api/airbyte_register.c: from a catalog and a configuration to a sync in the catalog of packages; and
- * messages in a file, which are a package like any other.
+ * api/airbyte_register.c: from a catalog and a configuration to a sync in the catalog of packages;
+ * and messages in a file, which are a package like any other.
  */
 #include "postgres.h"
 
@@ -26,21 +26,15 @@ PG_FUNCTION_INFO_V1(loader_start_stream);
 LdrPackage *
 ldr_airbyte_describe(const LdrSyncOptions *options, const char *catalog, char *destination_name)
 {
-	LdrPackage *package = palloc0(sizeof(LdrPackage));
+	LdrPackage *package = ldr_package_make(LDR_MODE_STREAM);
 
 	package->schema_name = options->source_name[0] ? options->source_name : "airbyte";
 	package->schema_hash = "";
 	package->dataset = options->schema;
 	package->destination_name = destination_name;
-	package->mode = LDR_MODE_STREAM;
-	package->state = "new";
 	package->catalog = pstrdup(catalog);
 	package->options = ldr_sync_options_to_json(options);
 	package->settings = ldr_environment_collect();
-	package->role = GetUserId();
-	package->role_name = GetUserNameFromId(package->role, false);
-	package->system_identifier = (int64) GetSystemIdentifier();
-	package->database = MyDatabaseId;
 	return package;
 }
 
@@ -55,10 +49,8 @@ register_label(const LdrPackage *package, const LdrStream *stream)
 /* The streams of a sync, each with its job. */
 void
 ldr_airbyte_insert(const LdrPackage *package, const LdrAirbyteCatalog *catalog,
-					const char *file_name, const LdrFileStamp *stamp)
+				   const char *file_name, const LdrFileStamp *stamp)
 {
-	static const char *const modes[] = {"append", "overwrite", "append_dedup"};
-
 	for (int i = 0; i < catalog->nstreams; i++)
 	{
 		const LdrStream *stream = &catalog->streams[i];
@@ -66,12 +58,11 @@ ldr_airbyte_insert(const LdrPackage *package, const LdrAirbyteCatalog *catalog,
 		LdrJob		job = {0};
 
 		s.ordinal = job.ordinal = i + 1;
-		s.name = pg_any_to_server(stream->name, strlen(stream->name), PG_UTF8);
-		s.name_space = stream->name_space
-			? pg_any_to_server(stream->name_space, strlen(stream->name_space), PG_UTF8) : NULL;
+		s.name = ldr_sync_text(stream->name);
+		s.name_space = ldr_sync_text(stream->name_space);
 		s.dataset = stream->dataset;
 		s.table_name = stream->table;
-		s.mode = modes[stream->mode];
+		s.mode = ldr_stream_mode_name(stream->mode);
 		ldr_package_stream_insert(package->package_id, &s);
 		job.table_name = register_label(package, stream);
 		job.job_id = psprintf("%s.%d", job.table_name, job.ordinal);
@@ -94,7 +85,7 @@ ldr_airbyte_optional_text(FunctionCallInfo fcinfo, int arg)
 /* The arguments from source_name on, which open and start have in the same order. */
 void
 ldr_airbyte_read_choice(FunctionCallInfo fcinfo, int first, LdrSyncOptions *options,
-				 char **destination_name)
+						char **destination_name)
 {
 	List	   *streams = ldr_api_names(fcinfo, first + 1, "streams");
 	ListCell   *lc;
@@ -192,12 +183,7 @@ file_known(const LdrPackage *package, bool *is_new)
 
 	if (known == NULL)
 		return NULL;
-	if (!ldr_package_may_act(known))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("package \"%s\" was registered by another role", package->load_id),
-				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name,
-						   known->dataset)));
+	ldr_api_check_registered(known);
 	*is_new = strcmp(known->state, "new") == 0;
 	if (strcmp(known->state, "loaded") == 0)
 		ereport(NOTICE,

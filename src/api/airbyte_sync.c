@@ -58,7 +58,6 @@ static void
 sync_record_death(int64 package_id, ErrorData *edata)
 {
 	ldr_package_failed(package_id, "failed", GetCurrentTimestamp(), edata);
-	ldr_package_stream_interrupt(package_id);
 	ldr_event(package_id, "failed", NULL, "%s", edata->message);
 	ldr_notify(package_id, "failed");
 }
@@ -357,8 +356,7 @@ close_has_ended(int64 package_id)
 {
 	LdrPackage *package = ldr_package_get(package_id, true);
 
-	return package == NULL || (strcmp(package->state, "new") != 0 &&
-							   strcmp(package->state, "loading") != 0);
+	return package == NULL || ldr_package_has_ended(package);
 }
 
 /*

@@ -67,6 +67,9 @@ extern void ldr_api_check_supported(const LdrPackageDir *dir, const char *datase
 extern LdrPackage *ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel,
 									bool *is_new);
 
+/* May the current role register again what the catalog knows? Raises 42501. */
+extern void ldr_api_check_registered(const LdrPackage *known);
+
 /* A package that the current role may act on. Raises 42704, 42501. */
 extern LdrPackage *ldr_api_package(int64 package_id, bool fresh);
 

@@ -58,12 +58,6 @@ loader_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-static bool
-control_has_ended(const LdrPackage *package)
-{
-	return strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0;
-}
-
 /*
  * Is its coordinator still there, with no more to do for it? After the commit it has files to remove,
  * and a disk may be slow.
@@ -76,7 +70,7 @@ control_is_leaving(int64 package_id)
 	if (!ldr_progress_is_running(package_id))
 		return false;
 	now = ldr_package_get(package_id, true);
-	return now && control_has_ended(now);
+	return now && ldr_package_has_ended(now);
 }
 
 /* Keep coordinators away until we commit; with helpers, none of these may be there either. */
@@ -90,7 +84,7 @@ control_lock(const LdrPackage *package, bool helpers)
 		locked = locked || ldr_package_lock(package->package_id, false, false);
 		if (locked && (!helpers || ldr_job_lock_idle(package->package_id, true)))
 			return true;
-		if (!package->cancel_requested && !control_has_ended(package))
+		if (!package->cancel_requested && !ldr_package_has_ended(package))
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LEAVE_STEP_MS,
 						 PG_WAIT_EXTENSION);

@@ -244,7 +244,7 @@ ldr_api_check_rights(const LdrPackageDir *dir, const char *dataset)
 static LdrPackage *
 register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOptions *options)
 {
-	LdrPackage *package = palloc0(sizeof(LdrPackage));
+	LdrPackage *package = ldr_package_make(LDR_MODE_PACKAGE);
 
 	package->load_id = dir->load_id;
 	package->schema_name = dir->schema->name;
@@ -252,16 +252,10 @@ register_describe(FunctionCallInfo fcinfo, const LdrPackageDir *dir, const LdrOp
 	package->dataset = ldr_api_dataset(fcinfo, 1, dir, options);
 	package->pipeline_name = dir->state->pipeline_name;
 	package->destination_name = options->destination_name;
-	package->mode = LDR_MODE_PACKAGE;
 	package->source = dir->source;
-	package->state = "new";
 	package->options = ldr_options_to_json(options);
 	package->settings = ldr_environment_collect();
 	package->stamps = dir->stamps;
-	package->role = GetUserId();
-	package->role_name = GetUserNameFromId(package->role, false);
-	package->system_identifier = (int64) GetSystemIdentifier();
-	package->database = MyDatabaseId;
 	return package;
 }
 
@@ -322,6 +316,17 @@ register_jobs(int64 package_id, const LdrPackageDir *dir)
 			  list_length(dir->files) == 1 ? "" : "s");
 }
 
+void
+ldr_api_check_registered(const LdrPackage *known)
+{
+	if (!ldr_package_may_act(known))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("package \"%s\" was registered by another role", known->load_id),
+				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name,
+						   known->dataset)));
+}
+
 /* What the catalog says of this load already. NULL: nothing is in the way of entering it. */
 static LdrPackage *
 register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *is_new)
@@ -341,12 +346,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 						   known->state),
 				 errhint("Let the client end it, or call loader_forget(" INT64_FORMAT ").",
 						 known->package_id)));
-	if (!ldr_package_may_act(known))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("package \"%s\" was registered by another role", package->load_id),
-				 errdetail("Role \"%s\" loads it into dataset \"%s\".", known->role_name,
-						   known->dataset)));
+	ldr_api_check_registered(known);
 	if (strcmp(known->state, "loaded") == 0 && !loaded)
 	{
 		ldr_package_supersede(known->package_id);

@@ -76,12 +76,6 @@ ldr_api_raise_failure(const LdrPackage *package)
 					 wait_next_step(package))));
 }
 
-static bool
-wait_has_ended(const LdrPackage *package)
-{
-	return strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0;
-}
-
 /*
  * Two waits would never end, and the deadlock detector would not see it: for a package of this
  * very transaction, and for one whose tables this session has locked.
@@ -96,13 +90,13 @@ wait_check_caller(const LdrPackage *package)
 				 errdetail("A trigger or default of a table that "
 						   "package " INT64_FORMAT " fills has called loader_wait.",
 						   ldr_worker_package)));
-	if (TransactionIdIsCurrentTransactionId(package->xmin) && !wait_has_ended(package))
+	if (TransactionIdIsCurrentTransactionId(package->xmin) && !ldr_package_has_ended(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package " INT64_FORMAT " was registered or started in this transaction",
 						package->package_id),
 				 errhint("It begins when the transaction commits: wait after that.")));
-	if (!wait_has_ended(package) && ldr_package_locked_by_transaction())
+	if (!ldr_package_has_ended(package) && ldr_package_locked_by_transaction())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this transaction has cancelled, resumed or forgotten a package"),
@@ -182,7 +176,7 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 		MemoryContextReset(look);
 		MemoryContextSwitchTo(look);
 		package = ldr_api_package(package_id, true);
-		if (wait_has_ended(package) || now >= until)
+		if (ldr_package_has_ended(package) || now >= until)
 			break;
 		if (TimestampDifferenceExceeds(startable, now, 1000))
 		{
@@ -208,7 +202,7 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(look);
 	package = ldr_api_package(package_id, true);
-	if (wait_has_ended(package))
+	if (ldr_package_has_ended(package))
 		wait_for_commit(package);
 	return package;
 }

@@ -138,6 +138,21 @@ ldr_catalog_text(HeapTuple tuple, TupleDesc desc, int column)
 	return SPI_getvalue(tuple, desc, column);
 }
 
+void
+ldr_catalog_read_text(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(char **) arg = ldr_catalog_text(tuple, desc, 1);
+}
+
+void
+ldr_catalog_append_id(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	int64	   *id = palloc(sizeof(int64));
+
+	*id = ldr_catalog_int(tuple, desc, 1);
+	*(List **) arg = lappend(*(List **) arg, id);
+}
+
 int64
 ldr_catalog_int(HeapTuple tuple, TupleDesc desc, int column)
 {

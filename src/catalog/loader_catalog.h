@@ -120,6 +120,10 @@ extern uint64 ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum 
 /* A column of the row in hand: text copy or NULL, integer or 0. */
 extern char *ldr_catalog_text(HeapTuple tuple, TupleDesc desc, int column);
 extern int64 ldr_catalog_int(HeapTuple tuple, TupleDesc desc, int column);
+
+/* LdrRowFn of one column: into a char *, or an int64 * appended to a List *. */
+extern void ldr_catalog_read_text(HeapTuple tuple, TupleDesc desc, void *arg);
+extern void ldr_catalog_append_id(HeapTuple tuple, TupleDesc desc, void *arg);
 #define LDR_TEXT_ARG(s) ((s) ? CStringGetTextDatum(s) : (Datum) 0)
 #define LDR_TEXT_NULL(s) ((s) ? ' ' : 'n')
 
@@ -130,6 +134,8 @@ extern bool ldr_package_may_act(const LdrPackage *package);
 extern bool ldr_owner_may_see(Oid owner);
 
 /* package.c */
+extern LdrPackage *ldr_package_make(const char *mode);
+extern bool ldr_package_has_ended(const LdrPackage *package);
 extern int64 ldr_package_insert(const LdrPackage *package);
 extern LdrPackage *ldr_package_get(int64 package_id, bool fresh);	/* NULL if there is none */
 extern LdrPackage *ldr_package_find(const char *dataset, const char *schema_name,
@@ -258,7 +264,6 @@ typedef struct LdrPackageStream
 
 extern void ldr_package_stream_insert(int64 package_id, const LdrPackageStream *s);
 extern void ldr_package_stream_update(int64 package_id, const LdrPackageStream *s);
-extern void ldr_package_stream_interrupt(int64 package_id);
 extern List *ldr_package_stream_list(int64 package_id);
 extern char *ldr_sync_report(int64 package_id);
 extern List *ldr_sync_rivals(int64 package_id);

@@ -116,6 +116,27 @@ static Oid	package_arg_types[] = {
 	TEXTOID, TEXTOID, INT8OID
 };
 
+/* A package of the current role, here and now; whoever registers it fills in the rest. */
+LdrPackage *
+ldr_package_make(const char *mode)
+{
+	LdrPackage *package = palloc0(sizeof(LdrPackage));
+
+	package->mode = pstrdup(mode);
+	package->state = "new";
+	package->role = GetUserId();
+	package->role_name = GetUserNameFromId(package->role, false);
+	package->system_identifier = (int64) GetSystemIdentifier();
+	package->database = MyDatabaseId;
+	return package;
+}
+
+bool
+ldr_package_has_ended(const LdrPackage *package)
+{
+	return strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0;
+}
+
 /* Enter a package as new. Returns its id, or 0 if another session was first. */
 int64
 ldr_package_insert(const LdrPackage *package)
@@ -397,7 +418,10 @@ ldr_package_hold(int64 package_id)
 				 errmsg("package " INT64_FORMAT " has ended", package_id)));
 }
 
-/* Record the end of a package that was not published; state is failed or cancelled. */
+/*
+ * Record the end of a package that was not published; state is failed or cancelled. Streams of a
+ * sync that had not come to their end are incomplete.
+ */
 void
 ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, ErrorData *edata)
 {
@@ -417,6 +441,9 @@ ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, 
 						"finished_at = clock_timestamp() "
 						"WHERE package_id = $1 AND state IN ('new', 'loading')",
 						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+	package_update("UPDATE loader.package_stream SET status = 'incomplete' "
+				   "WHERE package_id = $1 AND status IN ('new', 'running')",
+				   package_id, SPI_OK_UPDATE);
 }
 
 /* Looked at from inside a long transaction, hence fresh. True also if the package has gone. */
@@ -434,15 +461,6 @@ ldr_package_cancel_requested(int64 package_id)
 	return going == 0;
 }
 
-static void
-package_append_id(HeapTuple t, TupleDesc d, void *arg)
-{
-	int64	   *id = palloc(sizeof(int64));
-
-	*id = ldr_catalog_int(t, d, 1);
-	*(List **) arg = lappend(*(List **) arg, id);
-}
-
 /* A List of int64 pointers. */
 List *
 ldr_package_waiting(int64 system_identifier, Oid database)
@@ -456,7 +474,7 @@ ldr_package_waiting(int64 system_identifier, Oid database)
 						"AND database_oid = $2 "
 						"AND role_oid = to_regrole(quote_ident(role_name))::oid "
 						"ORDER BY package_id",
-						2, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
+						2, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_append_id, &ids);
 	return ids;
 }
 
@@ -473,7 +491,7 @@ ldr_package_running(const char *dataset)
 						"AND ((state = 'new' AND wanted) OR state = 'loading') "
 						"AND system_identifier = $2 AND database_oid = $3 "
 						"ORDER BY package_id LIMIT 1",
-						3, types, values, NULL, SPI_OK_SELECT, true, package_append_id, &ids);
+						3, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_append_id, &ids);
 	return ids == NIL ? 0 : *(int64 *) linitial(ids);
 }
 

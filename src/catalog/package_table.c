@@ -69,12 +69,6 @@ ldr_package_table_recount(int64 package_id)
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
-static void
-package_table_read_text(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(char **) arg = ldr_catalog_text(t, d, 1);
-}
-
 typedef struct PackageTableRows
 {
 	int64		read;
@@ -116,7 +110,7 @@ ldr_package_table_stage(int64 package_id, const char *table_name)
 
 	ldr_catalog_execute("SELECT stage FROM loader.package_table "
 						"WHERE package_id = $1 AND table_name = $2",
-						2, types, values, NULL, SPI_OK_SELECT, false, package_table_read_text,
+						2, types, values, NULL, SPI_OK_SELECT, false, ldr_catalog_read_text,
 						&stage);
 	return stage;
 }

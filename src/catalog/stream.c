@@ -57,18 +57,6 @@ ldr_package_stream_update(int64 package_id, const LdrPackageStream *s)
 						9, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
-/* The sync has ended with an error: its streams are not complete. */
-void
-ldr_package_stream_interrupt(int64 package_id)
-{
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
-
-	ldr_catalog_execute("UPDATE loader.package_stream SET status = 'incomplete' "
-						"WHERE package_id = $1 AND status IN ('new', 'running')",
-						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-}
-
 static void
 package_stream_append(HeapTuple t, TupleDesc d, void *arg)
 {
@@ -98,12 +86,6 @@ ldr_package_stream_list(int64 package_id)
 						1, types, values, NULL, SPI_OK_SELECT, false, package_stream_append,
 						&streams);
 	return streams;
-}
-
-static void
-stream_read_text(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(char **) arg = ldr_catalog_text(t, d, 1);
 }
 
 /* What became of a sync, as loader_airbyte_close returns it but for states: the text of an object. */
@@ -139,17 +121,8 @@ ldr_sync_report(int64 package_id)
 						"LEFT JOIN loader.package_table t ON t.package_id = c.package_id "
 						"AND t.table_name = j.table_name "
 						"WHERE c.package_id = p.package_id) s ON true WHERE p.package_id = $1",
-						1, types, values, NULL, SPI_OK_SELECT, true, stream_read_text, &report);
+						1, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_read_text, &report);
 	return report;
-}
-
-static void
-stream_append_id(HeapTuple t, TupleDesc d, void *arg)
-{
-	int64	   *id = palloc(sizeof(int64));
-
-	*id = ldr_catalog_int(t, d, 1);
-	*(List **) arg = lappend(*(List **) arg, id);
 }
 
 /*
@@ -172,7 +145,7 @@ ldr_sync_rivals(int64 package_id)
 						"AND e.state IN ('new', 'loading') "
 						"AND e.system_identifier = p.system_identifier "
 						"AND e.database_oid = p.database_oid ORDER BY e.package_id",
-						1, types, values, NULL, SPI_OK_SELECT, false, stream_append_id, &ids);
+						1, types, values, NULL, SPI_OK_SELECT, false, ldr_catalog_append_id, &ids);
 	return ids;
 }
 
@@ -232,26 +205,18 @@ ldr_stream_put(const LdrStreamRecord *s)
 						9, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
-static void
-stream_read_bool(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(bool *) arg = true;
-}
-
 /* Is there a stream that was not complete in the sync that last completed this table's? */
 bool
 ldr_stream_was_cut_off(const char *dataset, const char *table_name)
 {
-	bool		found = false;
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(table_name)};
 
-	ldr_catalog_execute("SELECT FROM loader.package_stream o WHERE o.status <> 'complete' "
+	return ldr_catalog_execute("SELECT FROM loader.package_stream o WHERE o.status <> 'complete' "
 						"AND o.package_id = (SELECT max(t.package_id) FROM loader.package_stream t "
 						"WHERE t.dataset = $1 AND t.table_name = $2 AND t.status = 'complete') "
 						"LIMIT 1",
-						2, types, values, NULL, SPI_OK_SELECT, true, stream_read_bool, &found);
-	return found;
+						2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 
 /* --- where sources go on ----------------------------------------------------------------------- */
@@ -315,6 +280,6 @@ ldr_stream_states(const char *source_name, const char *destination_name, Datum s
 						"FROM loader.stream_state WHERE role_name = $1 AND destination_name = $2 "
 						"AND source_name = $3 "
 						"AND ($4 IS NULL OR kind <> 'stream' OR stream = ANY ($4))",
-						4, types, values, nulls, SPI_OK_SELECT, true, stream_read_text, &states);
+						4, types, values, nulls, SPI_OK_SELECT, true, ldr_catalog_read_text, &states);
 	return states;
 }

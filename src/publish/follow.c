@@ -147,12 +147,8 @@ follow_merge(const LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 	return merge;
 }
 
-/*
- * The statements hash all of what is staged, whole rows of it, and join that with all of the
- * target: as much memory as for an index, else large targets would go to disk and back.
- */
-static void
-follow_set_memory(void)
+void
+ldr_follow_set_memory(void)
 {
 	char		kilobytes[32];
 
@@ -265,7 +261,7 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 	int			nest = NewGUCNestLevel();
 	ListCell   *lc;
 
-	follow_set_memory();
+	ldr_follow_set_memory();
 	ldr_progress_phase(LDR_PHASE_PUBLISH);
 	foreach(lc, run->followups)
 		followed = lappend(followed, ldr_schema_table(run->dir->schema,

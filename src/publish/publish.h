@@ -154,6 +154,14 @@ extern void ldr_stage_sweep(void);
 
 /* follow.c: what follows for chains: merges and replaces, and the end of a publish */
 extern void ldr_follow(LdrRun *run, const LdrPlan *plan);
+
+/*
+ * For statements that hash all of what is staged, whole rows of it, and join that with all of the
+ * target: as much memory as for an index, else large targets would go to disk and back. Until the
+ * end of the GUC nest level, or of the transaction.
+ */
+extern void ldr_follow_set_memory(void);
+
 extern void ldr_follow_truncates(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_prepare_swaps(LdrRun *run, const LdrPlan *plan);
 extern List *ldr_follow_roots(const LdrPackageDir *dir);

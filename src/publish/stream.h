@@ -29,7 +29,10 @@ typedef struct LdrSyncOptions
 	bool		store_state;
 } LdrSyncOptions;
 
-/* stream_options.c. To the text of a JSON object, and back. */
+/* stream_options.c. A copy in the server's encoding; NULL of NULL. */
+extern char *ldr_sync_text(const char *utf8);
+
+/* To the text of a JSON object, and back. */
 extern char *ldr_sync_options_to_json(const LdrSyncOptions *options);
 extern LdrSyncOptions *ldr_sync_options_from_json(const char *json);
 
@@ -44,8 +47,7 @@ typedef struct LdrSyncStream
 {
 	const LdrStream *stream;
 	int			ordinal;		/* of its job, from 1 */
-	char	   *name;			/* of the stream and its namespace (or NULL), for messages and the catalog */
-	char	   *name_space;
+	char	   *name;			/* of the stream, for messages */
 	char	   *label;			/* of its table in loader.jobs and loader.tables */
 	Oid			relid;			/* the table */
 	bool		continues;		/* this very package has committed a part of it before */
@@ -73,8 +75,8 @@ ldr_stream_is_staged(const LdrSyncStream *s)
  * decide for each stream how it is written and what becomes of rows that an earlier sync has left
  * staged. In the transaction that the caller has begun.
  */
-extern void ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *streams,
-								int n);
+extern void ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options,
+								LdrSyncStream *const *streams, int n);
 
 /* stream_stage.c. Make the staging table of a stream, unless it has one; in this transaction. */
 extern void ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s);
@@ -87,12 +89,6 @@ extern void ldr_stream_drop_stage(LdrSyncStream *s);
 
 /* stream_tables.c. The name of a table, qualified and quoted. Raises 42P01 if it was dropped. */
 extern char *ldr_stream_table(Oid relid);
-
-/*
- * The columns of a table that another one has, too, but for arrival: quoted, each behind the alias,
- * separated by commas. Caller holds a lock on the table.
- */
-extern char *ldr_stream_columns(Oid relid, Oid also_in, const char *alias);
 
 /*
  * stream_finish.c. The stream is complete: bring what is staged into the table, and say so in the

@@ -22,13 +22,6 @@ stream_has_ids(const LdrStream *s)
 		!(s->generation_id == 1 && s->minimum_generation_id == 1 && s->sync_id == 1);
 }
 
-static bool
-stream_table_is_empty(Oid relid)
-{
-	return !ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(relid)), 0, NULL,
-						  NULL);
-}
-
 /* Are rows in the table that the stream's generation is to take the place of? */
 static bool
 stream_is_outdated(const LdrSyncStream *s, bool is_new)
@@ -66,7 +59,7 @@ stream_replaces(const LdrSyncStream *s, bool is_new)
 {
 	if (s->stream->mode == LDR_STREAM_OVERWRITE)
 		return !stream_is_retry(s);
-	return stream_is_outdated(s, is_new) && !stream_table_is_empty(s->relid);
+	return stream_is_outdated(s, is_new) && ldr_stream_has_rows(s->relid);
 }
 
 /*
@@ -191,7 +184,8 @@ stream_decide(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 }
 
 void
-ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *streams, int n)
+ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *const *streams,
+					int n)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->cxt);	/* it outlives the transaction */
 	bool		stages = false;
@@ -199,9 +193,9 @@ ldr_streams_prepare(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s
 	ldr_stream_lock_altered(streams, n);
 	for (int i = 0; i < n; i++)
 	{
-		ldr_stream_make_table(run, &streams[i]);
-		stream_decide(run, options, &streams[i]);
-		stages = stages || ldr_stream_is_staged(&streams[i]);
+		ldr_stream_make_table(run, streams[i]);
+		stream_decide(run, options, streams[i]);
+		stages = stages || ldr_stream_is_staged(streams[i]);
 	}
 	if (stages)
 		ldr_stream_make_schema(run, options->raw_data_schema);

@@ -29,7 +29,7 @@
 #include "compat.h"
 #include "loader.h"
 #include "locks.h"
-#include "publish/stream.h"
+#include "publish/stream_internal.h"
 #include "publish/swap.h"
 #include "schema/plan.h"
 #include "sink/sink.h"
@@ -151,21 +151,17 @@ static char *
 finish_assignments(const LdrSyncStream *s)
 {
 	Relation	stage = table_open(s->stage, NoLock);
-	TupleDesc	desc = RelationGetDescr(stage);
+	AttrNumber *mine;
+	AttrNumber *theirs;
+	int			n = ldr_stream_shared(stage, s->relid, &mine, &theirs);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < n; i++)
 	{
-		char	   *name = NameStr(TupleDescAttr(desc, i)->attname);
+		const char *name = ldr_stream_column(stage, mine[i]);
 
-		if (!TupleDescAttr(desc, i)->attisdropped && strcmp(name, LDR_STREAM_ARRIVAL) != 0 &&
-			get_attnum(s->relid, name) != InvalidAttrNumber)
-		{
-			const char *quoted = quote_identifier(name);
-
-			appendStringInfo(&sql, "%s%s = s.%s", sql.len > 0 ? ", " : "", quoted, quoted);
-		}
+		appendStringInfo(&sql, "%s%s = s.%s", i > 0 ? ", " : "", name, name);
 	}
 	table_close(stage, NoLock);
 	return sql.data;
@@ -201,46 +197,19 @@ finish_upsert(LdrSyncStream *s, const LdrSyncOptions *options)
 							  finish_match(s)));
 }
 
-static bool
-finish_has_rows(Oid relid)
-{
-	return ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(relid)), 0, NULL,
-						 NULL);
-}
-
 static void
 finish_merge(LdrSyncStream *s, const LdrSyncOptions *options)
 {
 	const char *deleted = finish_deleted(s, options);
 
 	(void) ldr_lock_tables(list_make1_oid(s->relid), RowExclusiveLock);
-	if (finish_has_rows(s->relid))
+	if (ldr_stream_has_rows(s->relid))
 		finish_upsert(s, options);
 	else
 		finish_insert(s, deleted ? psprintf(" WHERE s.%s IS NULL", deleted) : "");
 }
 
 /* --- replace ------------------------------------------------------------------------------------ */
-
-/* The columns that a heap gets from the staging table: numbers in the one and the other. */
-static int
-finish_map(Relation target, Relation stage, AttrNumber *to, AttrNumber *from)
-{
-	TupleDesc	desc = RelationGetDescr(stage);
-	int			n = 0;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		char	   *name = NameStr(TupleDescAttr(desc, i)->attname);
-		AttrNumber	attnum = get_attnum(RelationGetRelid(target), name);
-
-		if (TupleDescAttr(desc, i)->attisdropped || attnum == InvalidAttrNumber)
-			continue;
-		to[n] = attnum;
-		from[n++] = i + 1;
-	}
-	return n;
-}
 
 static void
 finish_put(LdrSink *sink, TupleTableSlot *row, const AttrNumber *to, const AttrNumber *from, int n)
@@ -270,9 +239,9 @@ finish_put(LdrSink *sink, TupleTableSlot *row, const AttrNumber *to, const AttrN
 static int64
 finish_fill(Relation target, Relation heap, Relation stage)
 {
-	AttrNumber *to = palloc(sizeof(AttrNumber) * RelationGetNumberOfAttributes(stage));
-	AttrNumber *from = palloc(sizeof(AttrNumber) * RelationGetNumberOfAttributes(stage));
-	int			n = finish_map(target, stage, to, from);
+	AttrNumber *to;
+	AttrNumber *from;
+	int			n = ldr_stream_shared(stage, RelationGetRelid(target), &from, &to);
 	LdrSink    *sink = ldr_sink_open(target, heap, LDR_SINK_SWAP, to, n);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(stage, snapshot, 0, NULL);
@@ -297,18 +266,16 @@ finish_fill(Relation target, Relation heap, Relation stage)
 static bool
 finish_fits(Relation target, Relation stage)
 {
-	TupleDesc	desc = RelationGetDescr(stage);
+	AttrNumber *to;
+	AttrNumber *from;
+	int			n = ldr_stream_shared(stage, RelationGetRelid(target), &from, &to);
 
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < n; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		AttrNumber	attnum = get_attnum(RelationGetRelid(target), NameStr(att->attname));
-		Form_pg_attribute other;
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(stage), from[i] - 1);
+		Form_pg_attribute b = TupleDescAttr(RelationGetDescr(target), to[i] - 1);
 
-		if (att->attisdropped || attnum == InvalidAttrNumber)
-			continue;
-		other = TupleDescAttr(RelationGetDescr(target), attnum - 1);
-		if (other->atttypid != att->atttypid || other->atttypmod != att->atttypmod)
+		if (a->atttypid != b->atttypid || a->atttypmod != b->atttypmod)
 			return false;
 	}
 	return true;
@@ -416,31 +383,20 @@ finish_replace(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 static bool
 finish_is_first(const LdrSyncStream *s)
 {
-	if (finish_no_swap_reason(s) != NULL || finish_has_rows(s->relid))
+	if (finish_no_swap_reason(s) != NULL || ldr_stream_has_rows(s->relid))
 		return false;
 	(void) ldr_lock_tables(list_make1_oid(s->relid), ShareRowExclusiveLock);
-	return !finish_has_rows(s->relid);
+	return !ldr_stream_has_rows(s->relid);
 }
 
 /* --- all of it ---------------------------------------------------------------------------------- */
-
-/* As much memory as for an index: rows are sorted and joined by their keys. */
-static void
-finish_set_memory(void)
-{
-	char		kilobytes[32];
-
-	snprintf(kilobytes, sizeof(kilobytes), "%d", Max(work_mem, maintenance_work_mem));
-	(void) set_config_option("work_mem", kilobytes, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-							 true, 0, false);
-}
 
 static LdrSwap *
 finish_publish(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 {
 	LdrSwap    *swap = NULL;
 
-	finish_set_memory();
+	ldr_follow_set_memory();
 	if (OidIsValid(s->stage))
 		(void) ldr_lock_tables(list_make1_oid(s->stage), AccessExclusiveLock);
 	if (s->dedup && OidIsValid(s->stage))
@@ -466,10 +422,9 @@ static void
 finish_record(LdrRun *run, LdrSyncStream *s, const LdrPackageStream *counts,
 			  TimestampTz started_at)
 {
-	static const char *const modes[] = {"append", "overwrite", "append_dedup"};
 	LdrStreamRecord *r = s->record;
 
-	r->mode = modes[s->stream->mode];
+	r->mode = ldr_stream_mode_name(s->stream->mode);
 	if (s->replaces)
 		r->generation_id = s->stream->generation_id;
 	r->sync_id = s->stream->sync_id;

@@ -16,7 +16,7 @@ extern void ldr_stream_make_table(LdrRun *run, LdrSyncStream *s);
 extern void ldr_stream_alter_table(LdrRun *run, Oid relid, const LdrSyncStream *s);
 
 /* Strong locks on all tables that have to be altered, or on none. */
-extern void ldr_stream_lock_altered(const LdrSyncStream *streams, int n);
+extern void ldr_stream_lock_altered(LdrSyncStream *const *streams, int n);
 
 /* An index that finds rows by the key, for a stream that is deduplicated. */
 extern void ldr_stream_make_key_index(const LdrSyncStream *s);
@@ -30,6 +30,18 @@ extern void ldr_stream_make_schema(LdrRun *run, const char *schema);
  */
 extern char *ldr_stream_create_sql(const char *table, const LdrStream *stream, Oid like,
 								   const char *more);
+
+extern bool ldr_stream_has_rows(Oid relid);
+
+/*
+ * The columns of a table that another one has, too, but for arrival: how many, and their numbers in
+ * both. Caller holds a lock on the table.
+ */
+extern int	ldr_stream_shared(Relation rel, Oid also_in, AttrNumber **mine, AttrNumber **theirs);
+
+/* The name of a column, quoted; those of all shared ones, each behind the alias. */
+extern const char *ldr_stream_column(Relation rel, AttrNumber attnum);
+extern char *ldr_stream_columns(Oid relid, Oid also_in, const char *alias);
 
 /* Raise 42P01: a table of the sync has gone. */
 extern void ldr_stream_dropped(void) __attribute__((noreturn));

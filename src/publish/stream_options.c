@@ -47,18 +47,22 @@ ldr_sync_options_to_json(const LdrSyncOptions *o)
 	json_decref(object);
 	if (text == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	copy = pstrdup(pg_any_to_server(text, strlen(text), PG_UTF8));
+	copy = ldr_sync_text(text);
 	free(text);
 	return copy;
 }
 
-/* A copy in the server's encoding; NULL if there is no such member. */
+char *
+ldr_sync_text(const char *utf8)
+{
+	return utf8 ? pstrdup(pg_any_to_server(utf8, strlen(utf8), PG_UTF8)) : NULL;
+}
+
+/* NULL if there is no such member. */
 static char *
 options_get(const json_t *object, const char *key)
 {
-	const char *value = json_string_value(json_object_get(object, key));
-
-	return value ? pstrdup(pg_any_to_server(value, strlen(value), PG_UTF8)) : NULL;
+	return ldr_sync_text(json_string_value(json_object_get(object, key)));
 }
 
 LdrSyncOptions *

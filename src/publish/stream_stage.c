@@ -45,7 +45,7 @@ ldr_stream_check_stage(Oid relid, const LdrSyncStream *s)
 
 /* <dataset>_<table>, shortened as names of streams are. */
 static char *
-tables_stage_name(const LdrStream *stream)
+stage_name(const LdrStream *stream)
 {
 	char	   *name = psprintf("%s_%s", stream->dataset, stream->table);
 
@@ -64,7 +64,7 @@ ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 	if (OidIsValid(s->stage) || !ldr_stream_is_staged(s))
 		return;
 	ldr_stream_make_schema(run, options->raw_data_schema);
-	name = tables_stage_name(s->stream);
+	name = stage_name(s->stream);
 	namespace = get_namespace_oid(options->raw_data_schema, false);
 	if (OidIsValid(get_relname_relid(name, namespace)))
 		ereport(ERROR,
@@ -73,8 +73,8 @@ ldr_stream_stage(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s)
 						quote_qualified_identifier(options->raw_data_schema, name)),
 				 errhint("Rename or drop it, or name another raw_data_schema.")));
 	ldr_sql_execute(ldr_stream_create_sql(quote_qualified_identifier(options->raw_data_schema, name),
-									  s->stream, s->relid,
-									  ", " LDR_STREAM_ARRIVAL " bigint NOT NULL"),
+										  s->stream, s->relid,
+										  ", " LDR_STREAM_ARRIVAL " bigint NOT NULL"),
 					0, NULL, NULL, SPI_OK_UTILITY);
 	CommandCounterIncrement();
 	s->stage = get_relname_relid(name, namespace);

@@ -56,24 +56,54 @@ ldr_stream_table(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
+bool
+ldr_stream_has_rows(Oid relid)
+{
+	return ldr_sql_finds(psprintf("SELECT FROM %s LIMIT 1", ldr_stream_table(relid)), 0, NULL,
+						 NULL);
+}
+
+int
+ldr_stream_shared(Relation rel, Oid also_in, AttrNumber **mine, AttrNumber **theirs)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			n = 0;
+
+	*mine = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	*theirs = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		char	   *name = NameStr(TupleDescAttr(desc, i)->attname);
+		AttrNumber	attnum;
+
+		if (TupleDescAttr(desc, i)->attisdropped || strcmp(name, LDR_STREAM_ARRIVAL) == 0 ||
+			(attnum = get_attnum(also_in, name)) == InvalidAttrNumber)
+			continue;
+		(*mine)[n] = i + 1;
+		(*theirs)[n++] = attnum;
+	}
+	return n;
+}
+
+const char *
+ldr_stream_column(Relation rel, AttrNumber attnum)
+{
+	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname));
+}
+
 char *
 ldr_stream_columns(Oid relid, Oid also_in, const char *alias)
 {
 	Relation	rel = table_open(relid, NoLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	AttrNumber *mine;
+	AttrNumber *theirs;
+	int			n = ldr_stream_shared(rel, also_in, &mine, &theirs);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		char	   *name = NameStr(att->attname);
-
-		if (att->attisdropped || strcmp(name, LDR_STREAM_ARRIVAL) == 0 ||
-			get_attnum(also_in, name) == InvalidAttrNumber)
-			continue;
-		appendStringInfo(&sql, "%s%s%s", sql.len > 0 ? ", " : "", alias, quote_identifier(name));
-	}
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&sql, "%s%s%s", i > 0 ? ", " : "", alias,
+						 ldr_stream_column(rel, mine[i]));
 	table_close(rel, NoLock);
 	return sql.data;
 }
@@ -311,23 +341,23 @@ ldr_stream_alter_table(LdrRun *run, Oid relid, const LdrSyncStream *s)
  * wait for the last.
  */
 void
-ldr_stream_lock_altered(const LdrSyncStream *streams, int n)
+ldr_stream_lock_altered(LdrSyncStream *const *streams, int n)
 {
 	List	   *relids = NIL;
 
 	for (int i = 0; i < n; i++)
 	{
-		const LdrStream *stream = streams[i].stream;
+		const LdrStream *stream = streams[i]->stream;
 		Oid			namespace = get_namespace_oid(stream->dataset, true);
 		Oid			relid = OidIsValid(namespace) ? get_relname_relid(stream->table, namespace)
 			: InvalidOid;
 
 		if (!OidIsValid(relid))
 			continue;
-		tables_check(relid, &streams[i]);
+		tables_check(relid, streams[i]);
 		if (tables_alter_sql(relid, InvalidOid, stream) == NULL)
 			continue;
-		tables_check_owner(relid, &streams[i]);
+		tables_check_owner(relid, streams[i]);
 		relids = lappend_oid(relids, relid);
 	}
 	if (relids != NIL)

@@ -98,6 +98,9 @@ extern void ldr_airbyte_catalog_free(LdrAirbyteCatalog *catalog);
 /* The PostgreSQL type, as format_type() spells it. */
 extern const char *ldr_stream_type_name(LdrStreamType type);
 
+/* How the protocol spells a mode. */
+extern const char *ldr_stream_mode_name(LdrStreamMode mode);
+
 /*
  * airbyte_names.c, the part with postgres.h: give every stream its dataset and table, every column
  * its name. All of them are ASCII. schema, UTF-8, is the dataset of streams without a namespace; it

@@ -142,3 +142,11 @@ ldr_stream_type(json_t *schema)
 			return (LdrStreamType) type;
 	return LDR_STREAM_JSON;
 }
+
+const char *
+ldr_stream_mode_name(LdrStreamMode mode)
+{
+	static const char *const names[] = {"append", "overwrite", "append_dedup"};
+
+	return names[mode];
+}

@@ -143,7 +143,7 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 					package->database != MyDatabaseId ||
 					package->system_identifier != (int64) GetSystemIdentifier() ||
 					get_role_oid(package->role_name, true) != package->role ||
-					(strcmp(package->state, "new") != 0 && strcmp(package->state, "loading") != 0)))
+					ldr_package_has_ended(package)))
 		package = NULL;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(cxt);
@@ -199,7 +199,6 @@ coordinator_fail(const LdrPackage *package, ErrorData *edata)
 {
 	ldr_xact_begin();
 	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), edata);
-	ldr_package_stream_interrupt(package->package_id);
 	ldr_stage_release(package->package_id);
 	ldr_event(package->package_id, "failed", NULL, "%s", edata->message);
 	ldr_notify(package->package_id, "failed");
@@ -493,7 +492,6 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	{
 		/* in this order: helpers may still stage until it has ended */
 		ldr_package_failed(id, state, run->started_at, edata);
-		ldr_package_stream_interrupt(id);
 		ldr_stage_release(id);
 		ldr_notify(id, state);
 	}

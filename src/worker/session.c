@@ -45,7 +45,7 @@ session_run(LdrPackageDir *dir, LdrPackage *package, LdrOptions *options)
 static LdrPackage *
 session_describe(const LdrPackageDir *dir, const char *dataset, const LdrOptions *options)
 {
-	LdrPackage *package = palloc0(sizeof(LdrPackage));
+	LdrPackage *package = ldr_package_make(LDR_MODE_JOB);
 
 	package->load_id = dir->load_id;
 	package->schema_name = dir->schema->name;
@@ -53,13 +53,8 @@ session_describe(const LdrPackageDir *dir, const char *dataset, const LdrOptions
 	package->dataset = pstrdup(dataset);
 	package->pipeline_name = dir->state->pipeline_name;
 	package->destination_name = options->destination_name;
-	package->mode = LDR_MODE_JOB;
 	package->options = ldr_options_to_json(options);
 	package->settings = "{}";
-	package->role = GetUserId();
-	package->role_name = GetUserNameFromId(package->role, false);
-	package->system_identifier = (int64) GetSystemIdentifier();
-	package->database = MyDatabaseId;
 	return package;
 }
 

@@ -23,17 +23,10 @@
 
 /* --- beginning ---------------------------------------------------------------------------------- */
 
-static char *
-sync_text(const char *utf8)
-{
-	return utf8 ? pstrdup(pg_any_to_server(utf8, strlen(utf8), PG_UTF8)) : NULL;
-}
-
 static void
 sync_describe(Sync *sync, int i, List *counts, List *jobs)
 {
 	static const char *const dispositions[] = {"append", "replace", "merge"};
-	static const char *const modes[] = {"append", "overwrite", "append_dedup"};
 	SyncStream *s = &sync->streams[i];
 	const LdrStream *stream = &sync->catalog->streams[i];
 	LdrMessageStream *names = &sync->names[i];
@@ -41,12 +34,11 @@ sync_describe(Sync *sync, int i, List *counts, List *jobs)
 
 	s->t.stream = stream;
 	s->t.ordinal = i + 1;
-	s->t.name = sync_text(stream->name);
-	s->t.name_space = sync_text(stream->name_space);
+	s->t.name = ldr_sync_text(stream->name);
 	s->t.label = pstrdup(((LdrJob *) list_nth(jobs, i))->table_name);
 	s->t.stats.table_name = s->t.stats.chain = s->t.label;
 	s->t.stats.disposition = dispositions[stream->mode];
-	s->t.stats.strategy = modes[stream->mode];
+	s->t.stats.strategy = ldr_stream_mode_name(stream->mode);
 	s->t.stats.lock_wait_us = s->t.stats.lock_hold_us = -1;
 	s->counts = *(LdrPackageStream *) list_nth(counts, i);
 	s->covered = s->counts;
@@ -85,7 +77,7 @@ sync_prepare(Sync *sync)
 	LdrRun	   *run = sync->run;
 	List	   *counts;
 	List	   *jobs;
-	LdrSyncStream *tables;
+	LdrSyncStream **tables;
 
 	ldr_xact_begin();
 	MemoryContextSwitchTo(run->cxt);
@@ -100,17 +92,15 @@ sync_prepare(Sync *sync)
 			 list_length(counts));
 	sync->streams = palloc0(sizeof(SyncStream) * Max(sync->nstreams, 1));
 	sync->names = palloc0(sizeof(LdrMessageStream) * Max(sync->nstreams, 1));
-	tables = palloc0(sizeof(LdrSyncStream) * Max(sync->nstreams, 1));
+	tables = palloc(sizeof(LdrSyncStream *) * Max(sync->nstreams, 1));
 	for (int i = 0; i < sync->nstreams; i++)
 	{
 		sync_describe(sync, i, counts, jobs);
 		sync_lock_stream(&sync->streams[i].t);
-		tables[i] = sync->streams[i].t;
+		tables[i] = &sync->streams[i].t;
 	}
 	run->jobs = jobs;
 	ldr_streams_prepare(run, sync->options, tables, sync->nstreams);
-	for (int i = 0; i < sync->nstreams; i++)
-		sync->streams[i].t = tables[i];
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
@@ -219,9 +209,7 @@ sync_record(Sync *sync, SyncStream *s, const LdrMessage *m)
 		sync_unknown_stream(sync, m);
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
-	if (s->status == LDR_STATUS_COMPLETE || s->status == LDR_STATUS_INCOMPLETE ||
-		s->status == LDR_STATUS_NONE)
-		s->status = LDR_STATUS_RUNNING;
+	s->status = LDR_STATUS_RUNNING;
 	ldr_sync_record(sync, s, m);
 }
 

@@ -24,7 +24,6 @@ typedef struct SyncState
 {
 	char	   *answer;			/* with its counts, for the client */
 	LdrSourceState kept;		/* for loader.stream_state; state NULL: not kept, or a later one is */
-	struct SyncStream *stream;	/* NULL: of the whole source, or of a stream that is unknown */
 } SyncState;
 
 /* Up to here what is spooled is covered, by this state; or by the stream's end. */

@@ -216,7 +216,6 @@ commit_make_state(Sync *sync, SyncStream *s, const LdrMessage *m, int64 records)
 	char	   *text = commit_json(&m->state);
 
 	state->answer = commit_answer(text, records);
-	state->stream = s;
 	state->kept.kind = kinds[m->state_kind];
 	if (m->state_kind == LDR_STATE_STREAM)
 	{
@@ -441,6 +440,5 @@ ldr_sync_finish_complete(Sync *sync)
 		sync->about = s;
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
-		s->t.replaces = false;	/* what comes after its end goes beside it */
 	}
 }
