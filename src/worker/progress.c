@@ -3,7 +3,7 @@
  *
  * They need no shared memory of ours, so they work without shared_preload_libraries, and they
  * vanish with the process. Our rows are those of command COPY (pg_stat_progress_copy shows them
- * too: bytes and tuples are where COPY has them) with a magic number in the last parameter.
+ * too: bytes and tuples are where COPY has them) with a seal in the last parameter.
  */
 #include "postgres.h"
 
@@ -35,10 +35,10 @@ enum							/* beyond those that pg_stat_progress_copy shows */
 	PROGRESS_AS,				/* LdrProgressRole */
 	PROGRESS_STARTED,
 	PROGRESS_ROWS_DONE,
-	PROGRESS_IS_OURS
+	PROGRESS_SEAL				/* see progress_seal */
 };
 
-StaticAssertDecl(PROGRESS_IS_OURS < PGSTAT_NUM_PROGRESS_PARAM, "must fit");
+StaticAssertDecl(PROGRESS_SEAL < PGSTAT_NUM_PROGRESS_PARAM, "must fit");
 
 static int64 mine[PGSTAT_NUM_PROGRESS_PARAM];	/* this process's own */
 static uint64 rows_before,		/* of finished jobs */
@@ -46,6 +46,16 @@ static uint64 rows_before,		/* of finished jobs */
 
 static const char *const phase_names[] = {"starting", "changing tables", "loading", "publishing",
 "waiting to retry", "waiting for locks"};
+
+/*
+ * What only a process of ours has, and only this one: the server leaves the counters of a process
+ * that ended to the next one in its place.
+ */
+static int64
+progress_seal(const volatile PgBackendStatus *be)
+{
+	return PROGRESS_MAGIC ^ be->st_proc_start_timestamp;
+}
 
 /*
  * Command and counters in one go. By the server's own routines a command begins without counters,
@@ -70,7 +80,7 @@ progress_write(ProgressCommandType command)
 void
 ldr_progress_show(void)
 {
-	if (mine[PROGRESS_IS_OURS] != 0)
+	if (mine[PROGRESS_SEAL] != 0)
 		progress_write(PROGRESS_COMMAND_COPY);
 }
 
@@ -84,7 +94,7 @@ ldr_progress_begin(int64 package_id, Oid role, LdrProgressRole as)
 	mine[PROGRESS_ROLE] = role;
 	mine[PROGRESS_AS] = as;
 	mine[PROGRESS_STARTED] = GetCurrentTimestamp();
-	mine[PROGRESS_IS_OURS] = PROGRESS_MAGIC;
+	mine[PROGRESS_SEAL] = MyBEEntry ? progress_seal(MyBEEntry) : 0;
 	rows_before = bytes_before = 0;
 	ldr_progress_show();
 }
@@ -158,7 +168,7 @@ ldr_progress_end(void)
 static bool
 progress_is_ours(const PgBackendStatus *be)
 {
-	return be->st_procpid > 0 && be->st_progress_param[PROGRESS_IS_OURS] == PROGRESS_MAGIC &&
+	return be->st_procpid > 0 && be->st_progress_param[PROGRESS_SEAL] == progress_seal(be) &&
 		(be->st_progress_command == PROGRESS_COMMAND_COPY ||
 		 (be->st_progress_command == PROGRESS_COMMAND_INVALID &&
 		  be->st_backendType == B_BG_WORKER));

@@ -392,5 +392,24 @@ for my $later ('scan', 'resume')
 	is(left_over($node), '', "$name: nothing left");
 }
 
+# --- afterwards -------------------------------------------------------------------------------------
+
+# The server leaves the counters of a process that ended to the next one in its place. Processes of a
+# parallel query take the places of job workers; none of them is taken for one.
+{
+	my $name = 'places of job workers';
+	my $dataset = shop();
+	my $id = start_shop($dataset, 1);
+
+	is_loaded($id, $dataset, $name);
+	one($node, q{CREATE TABLE wide AS SELECT n FROM generate_series(1, 10000) n;
+		ALTER TABLE wide SET (parallel_workers = 4);
+		CREATE FUNCTION running() RETURNS bigint LANGUAGE sql PARALLEL SAFE AS 'SELECT count(*) FROM loader.running()';
+		CREATE FUNCTION look(n int) RETURNS bigint LANGUAGE plpgsql PARALLEL SAFE AS
+			'BEGIN RETURN CASE WHEN n % 100 = 0 THEN running() END; END'});
+	is(one($node, q{SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+		SET max_parallel_workers_per_gather = 4; SET parallel_leader_participation = off; SELECT max(look(n)) FROM wide}), 0, "$name: no worker of ours");
+}
+
 $node->stop;
 done_testing();
