@@ -103,8 +103,10 @@ typedef struct LdrStage
 /* False if the extension is not in this database (any more). */
 extern bool ldr_catalog_exists(void);
 
-/* The version that the SQL script left; NULL if the extension is not here. */
-extern char *ldr_catalog_version(void);
+/* Raises 55000 if the SQL script has left another version than the library's. */
+extern void ldr_catalog_check(void);
+
+extern const char *const ldr_library_version;
 
 /*
  * Run one statement on the catalog as the extension's owner; parameters as for

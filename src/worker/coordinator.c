@@ -73,6 +73,22 @@ ldr_notify(int64 package_id, const char *state)
 									package_id, state));
 }
 
+/*
+ * A session that began before the library was replaced has another one than a worker that it starts,
+ * and means something else by what it hands over.
+ */
+static void
+worker_check_version(LdrWorkerArg *arg)
+{
+	arg->version[sizeof(arg->version) - 1] = '\0';
+	if (strcmp(arg->version, ldr_library_version) != 0)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("library loader has version %s, but this worker was started by version %s",
+						ldr_library_version, arg->version),
+				 errhint("Let sessions that began before the library was replaced reconnect.")));
+}
+
 /* The entry of every dynamic worker. */
 void
 loader_worker_main(Datum main_arg)
@@ -80,6 +96,7 @@ loader_worker_main(Datum main_arg)
 	LdrWorkerArg arg;
 
 	memcpy(&arg, MyBgworkerEntry->bgw_extra, sizeof(arg));
+	worker_check_version(&arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -123,22 +140,11 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	LdrPackage *package = NULL;
-	char	   *version;
 
 	StartTransactionCommand();
 	MemoryContextSwitchTo(cxt);
 	if (ldr_catalog_exists())
-	{
-		version = ldr_catalog_version();
-		if (strcmp(version, LDR_VERSION) != 0)
-			ereport(FATAL,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("library loader has version %s, but extension \"loader\" has version "
-							"%s", LDR_VERSION, version),
-					 errhint("Run ALTER EXTENSION loader UPDATE, or restart the server after an "
-							 "upgrade of the package.")));
 		package = ldr_package_get(arg->package_id, true);
-	}
 	if (package && (!package->wanted || package->role != arg->role ||
 					package->database != MyDatabaseId ||
 					package->system_identifier != (int64) GetSystemIdentifier() ||

@@ -80,6 +80,7 @@ start_remember(void)
 BackgroundWorkerHandle *
 ldr_worker_start(const LdrWorkerArg *arg)
 {
+	LdrWorkerArg copy = *arg;
 	static const char *const names[] = {"coordinator", "job worker", "scout"};
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
@@ -97,7 +98,8 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	else
 		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
-	memcpy(worker.bgw_extra, arg, sizeof(*arg));
+	strlcpy(copy.version, ldr_library_version, sizeof(copy.version));
+	memcpy(worker.bgw_extra, &copy, sizeof(copy));
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 

@@ -26,6 +26,7 @@ typedef enum LdrWorkerKind
 /* Travels in bgw_extra. */
 typedef struct LdrWorkerArg
 {
+	char		version[16];	/* of the library that starts it; first, whatever the version */
 	LdrWorkerKind kind;
 	Oid			db;
 	Oid			role;
