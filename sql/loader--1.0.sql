@@ -28,7 +28,8 @@ CREATE TABLE loader.package (
 	cancel_requested	boolean NOT NULL DEFAULT false,
 	superseded			boolean NOT NULL DEFAULT false,	-- its dataset was dropped and it was loaded anew
 	dropped				boolean NOT NULL DEFAULT false,	-- what its refresh drops is gone, committed by itself (not atomic)
-	attempts			integer NOT NULL DEFAULT 0,
+	attempts			integer NOT NULL DEFAULT 0,		-- beginnings, each committed before the work
+	begun_at			timestamptz,					-- the last of them
 	options				jsonb NOT NULL,
 	settings			jsonb NOT NULL,					-- the caller's, for the workers
 	schema_size			bigint NOT NULL,				-- schema.json as it was registered

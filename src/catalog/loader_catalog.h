@@ -35,6 +35,7 @@ typedef struct LdrPackage
 	bool		cancel_requested;
 	bool		dropped;		/* what its refresh drops is gone, and committed */
 	int			attempts;
+	int64		begun_ms;		/* since the last beginning */
 	char	   *options;		/* JSON */
 	char	   *settings;		/* JSON */
 	LdrPackageStamps stamps;

@@ -24,7 +24,8 @@
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
 	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped, " \
-	"mode, destination_name, catalog"
+	"mode, destination_name, catalog, " \
+	"(extract(epoch FROM clock_timestamp() - begun_at) * 1000)::bigint"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -63,6 +64,7 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->mode = ldr_catalog_text(t, d, 30);
 	p->destination_name = ldr_catalog_text(t, d, 31);
 	p->catalog = ldr_catalog_text(t, d, 32);
+	p->begun_ms = ldr_catalog_int(t, d, 33);
 	*(LdrPackage **) arg = p;
 }
 
@@ -267,7 +269,8 @@ package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid da
 void
 ldr_package_count_attempt(int64 package_id)
 {
-	package_update("UPDATE loader.package SET attempts = attempts + 1 WHERE package_id = $1",
+	package_update("UPDATE loader.package SET attempts = attempts + 1, "
+				   "begun_at = clock_timestamp() WHERE package_id = $1",
 				   package_id, SPI_OK_UPDATE);
 }
 

@@ -37,6 +37,7 @@
 #include "worker/worker.h"
 
 #define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
+#define SCOUT_LOCK_TIMEOUT	"1s"
 
 int64		ldr_worker_package = 0;
 static dsm_handle coordinator_feed = 0; /* that this process has attached to */
@@ -89,6 +90,27 @@ worker_check_version(LdrWorkerArg *arg)
 				 errhint("Let sessions that began before the library was replaced reconnect.")));
 }
 
+/*
+ * Start what waits in this database. The launcher waits for us, and after us are other databases:
+ * where somebody has locked our catalog for long, leave.
+ */
+static void
+worker_scout(const LdrWorkerArg *arg)
+{
+	if (!TransactionIdIsValid(arg->caller_xid))
+		SetConfigOption("lock_timeout", SCOUT_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
+	StartTransactionCommand();
+	if (ldr_catalog_exists())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		ldr_start_waiting(false);
+		ldr_stage_sweep();
+		PopActiveSnapshot();
+	}
+	ldr_spool_sweep();			/* without the extension nobody needs what it left */
+	CommitTransactionCommand();
+}
+
 /* The entry of every dynamic worker. */
 void
 loader_worker_main(Datum main_arg)
@@ -117,18 +139,7 @@ loader_worker_main(Datum main_arg)
 	else if (arg.kind == LDR_JOB_WORKER)
 		ldr_job_worker_run(&arg);
 	else
-	{
-		StartTransactionCommand();
-		if (ldr_catalog_exists())
-		{
-			PushActiveSnapshot(GetTransactionSnapshot());
-			ldr_start_waiting(false);
-			ldr_stage_sweep();
-			PopActiveSnapshot();
-		}
-		ldr_spool_sweep();		/* without the extension nobody needs what it left */
-		CommitTransactionCommand();
-	}
+		worker_scout(&arg);
 }
 
 /*
@@ -270,6 +281,9 @@ coordinator_refuse_sync(const LdrWorkerArg *arg)
  * Count this beginning, so that a package that brings the server down ends as failed; false if it
  * did. The first one that a user asked for need not be on disk: if the crash takes it away, the next
  * is the first one that nobody asked for, and that is.
+ *
+ * After one interruption it goes on at once: a server is restarted for many reasons. After more of
+ * them it may be the reason itself, so each time it lets the server in peace for longer.
  */
 static bool
 coordinator_may_begin(const LdrPackage *package, bool asked)
@@ -279,6 +293,8 @@ coordinator_may_begin(const LdrPackage *package, bool asked)
 		coordinator_give_up(package);
 		return false;
 	}
+	if (!asked && package->attempts > 1)
+		ldr_retry_wait(package->attempts - 2, package->package_id, package->begun_ms);
 	coordinator_count(package, !asked);
 	return true;
 }
@@ -558,7 +574,7 @@ coordinator_load(LdrPackage *package)
 		MemoryContextSwitchTo(parent);
 		MemoryContextDelete(cxt);
 		if (again)
-			ldr_retry_wait(attempt, package->package_id);
+			ldr_retry_wait(attempt, package->package_id, 0);
 	}
 	ldr_worker_package = 0;
 }

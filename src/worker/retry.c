@@ -94,12 +94,17 @@ ldr_error_is_transient(const ErrorData *edata)
 		strcmp(edata->schema_name, "pg_catalog") == 0;
 }
 
-/* Wait loader.retry_delay, doubled with each attempt, up to a minute; a cancel ends it. */
+/*
+ * Wait loader.retry_delay, doubled with each attempt, up to a minute; less what has gone by already.
+ * A cancel ends it.
+ */
 void
-ldr_retry_wait(int attempt, int64 package_id)
+ldr_retry_wait(int attempt, int64 package_id, int64 gone_by)
 {
 	long		ms = Min((long) ldr_retry_delay << Min(attempt, 10), Max(60000L, ldr_retry_delay));
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	/* a clock that was set back must not make it longer */
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													ms - Min(Max(gone_by, 0), ms));
 
 	ldr_progress_phase(LDR_PHASE_RETRY);
 	while ((ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)) > 0)
