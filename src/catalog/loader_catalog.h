@@ -170,8 +170,11 @@ extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz 
 extern void ldr_package_hold(int64 package_id);
 extern bool ldr_package_cancel_requested(int64 package_id);
 
-/* Packages that were started, have not ended, and belong to this server: ids in order. */
-extern List *ldr_package_waiting(int64 system_identifier, Oid database);
+/*
+ * The first packages that were started, have not ended, belong to this server and are not held back
+ * by another: ids in order, also of those that run.
+ */
+extern List *ldr_package_startable(int64 system_identifier, Oid database, int limit);
 
 /* An unfinished earlier package that this one has to wait for, 0 if none; *failed if it failed. */
 extern int64 ldr_package_blocker(int64 package_id, bool *failed);
