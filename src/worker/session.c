@@ -97,7 +97,7 @@ ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options, L
 
 	if (loaded)
 		return NULL;
-	if (package && strcmp(package->state, "loaded") == 0)
+	if (package && strcmp(package->state, "loaded") == 0 && ldr_package_may_act(package))
 	{
 		ldr_package_supersede(package->package_id);	/* its dataset was dropped */
 		package = NULL;
