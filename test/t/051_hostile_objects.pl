@@ -439,7 +439,12 @@ for my $case (['job mode', 'etl'], ['job mode, become by SET SESSION AUTHORIZATI
 	my $text = do { local (@ARGV, $/) = "$package/schema.json"; quote_literal(<>) };
 
 	set_traps($dataset);
-	$s->query('SET SESSION AUTHORIZATION etl') if $user ne 'etl';
+	if ($user ne 'etl')
+	{
+		# what ends a load runs in the caller's own transaction: there it is as for every INSERT
+		one($node, "DROP TRIGGER h ON $dataset._dlt_loads");
+		$s->query('SET SESSION AUTHORIZATION etl');
+	}
 	unlike($s->query("SELECT loader_initialize_storage('$dataset', staging => true), loader_update_stored_schema('$dataset', $text, staging => true)"), qr/ERROR/, "$name: staging");
 	for my $file (sort glob("$package/new_jobs/*"))
 	{
@@ -452,17 +457,8 @@ for my $case (['job mode', 'etl'], ['job mode, become by SET SESSION AUTHORIZATI
 		for qw(deleted upserted inserted captured dimension);
 	unlike($s->query("SELECT loader_complete_load('$dataset', $text, 'job.5')"), qr/ERROR/, "$name: complete");
 	$s->quit;
-	if ($user eq 'etl')
-	{
-		sprung($name, 'etl', grep { $_ ne 'statistics' } @all);
-	}
-	else
-	{
-		# this session is a superuser's, who has only put on another role: as PostgreSQL has it, what runs
-		# there may take it off; so nothing is asserted but who the loader has called it as
-		is(one($node, q{SELECT string_agg(DISTINCT who, ', ') FROM evil.log WHERE attempt = 'none'}), 'etl', "$name: called as etl");
-		one($node, 'TRUNCATE evil.log; ALTER ROLE mallory NOSUPERUSER');
-	}
+	# but for RESET ROLE and the like, which take off nothing where nothing was put on
+	sprung($name, 'etl', grep { $_ ne 'statistics' && ($_ ne 'commit' || $user eq 'etl') } @all);
 }
 
 done_testing();
