@@ -461,4 +461,284 @@ for my $case (['job mode', 'etl'], ['job mode, become by SET SESSION AUTHORIZATI
 	sprung($name, 'etl', grep { $_ ne 'statistics' && ($_ ne 'commit' || $user eq 'etl') } @all);
 }
 
+# Airbyte: the second sync of tables that have traps by then.
+{
+	my @kinds = (a => [qw(default check index triggers deferred policy)], o => [qw(default check index)], d => [qw(default check index triggers deferred)]);
+	my %kinds = @kinds;
+	my @of = sort keys %kinds;
+
+	for my $n (1, 2)
+	{
+		my $sync = open_sync($node, \@streams, {schema => 'air'}, source_name => "'crm'", user => 'etl');
+
+		$sync->write(map { my $s = $_->{name}; (started($s), record($s, 1), record($s, $n), state($s, $n), complete($s)) } @streams);
+		is($sync->close->{state}, 'loaded', "Airbyte, sync $n: loaded");
+		$sync->quit;
+		next if $n == 2;
+		trap('air', $_, 'etl', @{ $kinds{$_} }) for @of;
+		one($node, 'TRUNCATE evil.log');
+	}
+	sprung('Airbyte', 'etl', @on_rows, qw(default check index predicate policy));
+}
+
+# A superuser replaces a table of another: an index and its statistics are made as who owns the table.
+{
+	one($node, 'CREATE SCHEMA given AUTHORIZATION mallory');
+	one($node, 'CREATE TABLE given.items (id bigint, name text)', user => 'mallory');
+	trap('given', 'items', 'mallory', qw(index statistics));
+	one($node, 'TRUNCATE evil.log');
+	is(load($node, make_package(schema => 'given', tables => [{name => 'items', columns => \@item, rows => [[1, 'a'], [2, 'b']], disposition => 'replace'}]), 'given'),
+		'loaded', 'a superuser replaces a table of another');
+	is(one($node, q{SELECT strategy, stage FROM loader.tables WHERE dataset = 'given' AND table_name = 'items'}), 'truncate-and-insert|swap heap', 'by a swap');
+	is(one($node, q{SELECT string_agg(DISTINCT vector, ', ' ORDER BY vector) FROM evil.log}), 'index, predicate, statistics', 'code of its indexes has run');
+	is(one($node, q{SELECT string_agg(DISTINCT who, ', ') FROM evil.log}), 'mallory', 'as who owns the table');
+	is(one($node, q{SELECT string_agg(DISTINCT attempt, ', ') FROM evil.log WHERE done}), '', 'and nothing was done');
+	one($node, 'TRUNCATE evil.log');
+}
+
+# The same in parallel processes, if the server makes some: they say who they are in its log.
+{
+	one($node, q{CREATE FUNCTION evil.parallel(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS
+		$$BEGIN RAISE LOG 'parallel as % % %', current_user, session_user, current_setting('is_superuser'); RETURN t; END$$}, user => 'mallory');
+	one($node, q{CREATE SCHEMA wide AUTHORIZATION etl});
+	one($node, q{CREATE TABLE wide.items (id bigint, name text); CREATE INDEX ON wide.items (evil.parallel(name))}, user => 'etl');
+	is(load($node, make_package(schema => 'wide', tables => [{name => 'items', columns => \@item, rows => [map { [$_, 'x' x 100] } 1 .. 400], disposition => 'replace'}]), 'wide',
+		user => 'etl', settings => {min_parallel_table_scan_size => 0, maintenance_work_mem => '512MB', max_parallel_maintenance_workers => 4,
+			parallel_setup_cost => 0, parallel_tuple_cost => 0}), 'loaded', 'an index is built by several');
+	my %said = map { $_ => 1 } PostgreSQL::Test::Utils->can('slurp_file') ? PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /LOG:  parallel as (.*)/g
+		: TestLib::slurp_file($node->logfile) =~ /LOG:  parallel as (.*)/g;
+	is(join(', ', sort keys %said), 'etl etl off', 'each of them as etl');
+}
+
+# --- who only looks runs nobody's code ------------------------------------------------------------------
+
+for my $role (qw(postgres etl))
+{
+	one($node, 'SELECT * FROM loader_plan(' . quote_literal($_->[0]) . ", '$_->[1]')", user => $role)
+		for [ways(6), 'own1'], [ways(7, tables => []), 'own2'], [$two->(), 'theirs'];
+	one($node, "SELECT * FROM loader.$_", user => $role) for qw(packages jobs tables progress rejects events datasets loads schemas states streams);
+	sprung("loader_plan and the views, $role", $role);
+}
+
+# A table is looked at, found to be one, and is another one when it is read: while the look waits for a
+# lock its owner puts a view in its place.
+evil_dataset('swapped_out');
+my $package = quote_literal($two->());
+one($node, "INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, source, options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name,
+	system_identifier, database_oid, state) SELECT 'x', 'x', '', 'swapped_out', '/x', '{}', '{}', 0, 0, 0, 'mallory'::regrole, 'mallory', system_identifier,
+	(SELECT oid FROM pg_database WHERE datname = current_database()), 'loaded' FROM pg_control_system()");
+for my $sql ("SELECT * FROM loader_plan($package, 'swapped_out')", "SELECT loader_register($package, 'swapped_out')", 'SELECT * FROM loader.loads')
+{
+	my ($theirs, $look) = (LoaderCrash->new($node, user => 'mallory'), LoaderCrash->new($node));
+
+	$theirs->query('BEGIN; LOCK swapped_out._dlt_loads');
+	$look->send($sql);
+	wait_for($node, "SELECT state = 'active' AND wait_event_type IN ('Lock', 'Extension') FROM pg_stat_activity WHERE pid = $look->{pid}");
+	$theirs->query(q{ALTER TABLE swapped_out._dlt_loads RENAME TO _dlt_kept; CREATE VIEW swapped_out._dlt_loads AS SELECT evil.attack('replaced')::varchar AS load_id,
+		'x'::varchar AS schema_name, 0::bigint AS status, now() AS inserted_at, ''::varchar AS schema_version_hash; GRANT ALL ON swapped_out._dlt_loads TO PUBLIC; COMMIT});
+	$look->answer;
+	sprung("a view in place of a table that is looked at: $sql", 'postgres');
+	$theirs->query('DROP VIEW swapped_out._dlt_loads; ALTER TABLE swapped_out._dlt_kept RENAME TO _dlt_loads');
+	$_->quit for $theirs, $look;
+}
+
+# Staging tables that somebody has made first, with traps in them.
+one($node, 'CREATE SCHEMA prey; GRANT ALL ON SCHEMA prey TO etl; CREATE SCHEMA prey_staging AUTHORIZATION mallory');
+one($node, 'CREATE TABLE prey_staging.items (id bigint NOT NULL, name text); GRANT ALL ON SCHEMA prey_staging TO PUBLIC; GRANT ALL ON prey_staging.items TO PUBLIC', user => 'mallory');
+trap('prey_staging', 'items', 'mallory', qw(triggers));
+one($node, 'TRUNCATE evil.log');
+my $merge = {name => 'items', columns => [[id => 'bigint', {nullable => JSON::PP::false, primary_key => JSON::PP::true}], [name => 'text']], rows => [[1, 'a']], disposition => 'merge'};
+$id = start_package($node, make_package(schema => 'prey', tables => [$merge]), 'prey', user => 'etl');
+is(wait_package($node, $id), 'failed', 'a staging dataset of another is not used');
+is(one($node, "SELECT sqlstate, message FROM loader.packages WHERE package_id = $id"), '42501|staging dataset "prey_staging" belongs to another role', 'and it is said why');
+sprung('staging tables of another', 'etl');
+
+# --- those who sweep and start for others ---------------------------------------------------------------
+
+# A heap of mallory's is left behind, because somebody has it locked; a worker of etl's removes it.
+{
+	my $holder = LoaderCrash->new($node);
+	my $bad = make_package(schema => 'left', tables => [{name => 'items', columns => \@item, rows => [[1, 'a']], disposition => 'replace'},
+		{name => 'parts', columns => \@item, rows => [[1, 'a']]}], dir => $listed);
+
+	one($node, 'CREATE SCHEMA left_over AUTHORIZATION mallory');
+	one($node, q{CREATE TABLE left_over.items (id bigint, name text); CREATE TABLE left_over.parts (id bigint, name text CHECK (false));
+		CREATE FUNCTION left_over.waits() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(51); RETURN NEW; END';
+		CREATE TRIGGER w BEFORE INSERT ON left_over.parts EXECUTE FUNCTION left_over.waits()}, user => 'mallory');
+	trap('left_over', 'items', 'mallory', qw(generated default check index statistics));
+	$holder->query('SELECT pg_advisory_lock(51)');
+	$id = start_package($node, $bad, 'left_over', user => 'mallory', settings => {'loader.small_package' => 0});
+	wait_for($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 51 AND NOT granted}, 1);
+	my $heap = one($node, "SELECT relation FROM loader.stage WHERE package_id = $id");
+	my $reader = LoaderCrash->new($node);
+	$reader->query("BEGIN; LOCK TABLE loader_swap." . one($node, "SELECT quote_ident(relname) FROM pg_class WHERE oid = $heap") . ' IN ACCESS SHARE MODE');
+	$holder->query('SELECT pg_advisory_unlock(51)');
+	is(wait_package($node, $id), 'failed', 'a package of mallory fails');
+	is(one($node, "SELECT count(*) FROM pg_class WHERE oid = $heap"), 1, 'and leaves a heap, which somebody has locked');
+	one($node, 'TRUNCATE evil.log');
+	$reader->query('COMMIT');
+	is(load($node, make_package(schema => 'other', tables => [{name => 'items', columns => \@item, rows => [[1, 'a']]}]), 'other', user => 'etl'), 'loaded', 'a package of etl');
+	wait_for($node, "SELECT count(*) FROM pg_class WHERE oid = $heap", 0);
+	sprung('the sweep', 'etl');
+	$_->quit for $holder, $reader;
+}
+
+# The launcher's scout looks into every database, as a superuser. In one without the extension mallory
+# has made all that it could look for, with code in it; and where the extension is, objects that fit.
+one($node, 'CREATE DATABASE fake OWNER mallory');
+one($node, "$evil
+	CREATE SCHEMA loader;
+	CREATE VIEW loader.package AS SELECT 1::bigint AS package_id, evil.passes('scout') AS wanted, evil.attack('scout') AS state, 'x'::text AS role_name;
+	CREATE VIEW loader.stage AS SELECT 1::oid AS relation, 1::bigint AS package_id, evil.attack('scout') AS kind;
+	CREATE SCHEMA loader_swap;
+	CREATE TABLE loader_swap.swap_1_1 (id int DEFAULT evil.attack('scout')::int);", user => 'mallory', database => 'fake');
+my $visits = q{SELECT coalesce(sum(xact_commit + xact_rollback), 0) FROM pg_stat_database WHERE datname = 'fake'};
+wait_for($node, "SELECT ($visits) > " . (one($node, $visits) + 3));
+is(one($node, "SELECT count(*) FROM evil.log WHERE who <> 'mallory'", database => 'fake'), 0, 'the launcher: nothing of a database without the extension is called');
+is(one($node, 'SELECT count(*) FROM pg_class WHERE relname = $$swap_1_1$$', database => 'fake'), 1, 'nor taken for its own');
+
+# --- rows that a role may not see ------------------------------------------------------------------------
+
+{
+	my $rls = make_package(schema => 'rls', tables => [map { +{%$merge, name => $_->[0], rows => [[1, 'new'], [2, 'new']], hints => {'x-merge-strategy' => $_->[1]}} }
+		['u', 'upsert'], ['d', 'delete-insert']]);
+
+	one($node, 'CREATE SCHEMA rls; GRANT ALL ON SCHEMA rls TO etl');
+	for my $t (qw(u d))
+	{
+		one($node, "CREATE TABLE rls.$t (id bigint NOT NULL, name text); INSERT INTO rls.$t VALUES (1, 'mine'), (2, 'hidden'), (3, 'hidden'); GRANT ALL ON rls.$t TO etl;
+			ALTER TABLE rls.$t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON rls.$t USING (name <> 'hidden')");
+	}
+	is(load($node, $rls, 'rls', user => 'etl'), 'loaded', 'a merge into tables with row security');
+	is(one($node, "SELECT string_agg(id || ' ' || name, ', ' ORDER BY id, name) FROM rls.$_"), '1 new, 2 hidden, 2 new, 3 hidden', "rows that the role does not see stay as they are: $_") for qw(u d);
+}
+
+# --- names that are SQL -----------------------------------------------------------------------------------
+
+one($node, q{CREATE FUNCTION public.attack(text) RETURNS text LANGUAGE sql AS 'SELECT evil.attack($1)'}, user => 'mallory');
+my @odd = (q{t"; SELECT attack('name'); --}, q{t' || attack('name') || '}, 't%s%I$1', '(SELECT attack(1))', "t\n); SELECT attack('name'); --");
+my @odd_columns = map { s/^t/c/r } @odd;
+my $odd_row = [1, map { "v$_" } 1 .. @odd_columns];
+
+for my $n (1, 2)
+{
+	for my $strategy ('append', 'replace', 'delete-insert', 'upsert', 'insert-only', 'cdc')
+	{
+		my $is_merge = $strategy !~ /append|replace/;
+		my @tables = map { my $t = $_; {name => "$t $strategy", disposition => $is_merge ? 'merge' : $strategy, $is_merge ? (hints => {'x-merge-strategy' => $strategy}) : (),
+			columns => [['i"d' => 'bigint', {nullable => JSON::PP::false, primary_key => JSON::PP::true}], map { [$_ => 'text'] } @odd_columns],
+			file => 'INSERT INTO {}(' . join(',', map { '"' . s/"/""/gr . '"' } 'i"d', @odd_columns) . ")\nVALUES\n(" . join(',', 1, map { "E'v$_'" } 1 .. @odd_columns) . ');'} }
+			grep { !/\n/ } @odd;
+		my $names = make_package(schema => q{s"; SELECT attack('schema') --}, tables => \@tables, format => 'insert_values');
+
+		one($node, 'SELECT * FROM loader_plan(' . quote_literal($names) . ', ' . quote_literal($odd[0]) . ')', user => 'etl');
+		my $odd_id = start_package($node, $names, $odd[0], user => 'etl', arguments => {staging_dataset_name_layout => q{%s"; SELECT attack('layout') --}});
+		is(wait_package($node, $odd_id), 'loaded', "names that are SQL, $strategy, load $n") or diag(one($node, "SELECT message, detail FROM loader.packages WHERE package_id = $odd_id"));
+	}
+}
+sprung('names that are SQL', 'etl');
+is(one($node, 'SELECT count(*) FROM pg_tables WHERE schemaname = ' . quote_literal($odd[0]) . q{ AND tablename !~ '^_dlt'}), 4 * 6, 'they are names of tables');
+for my $case (['x-active-record-timestamp', q{9999-12-31'; SELECT attack('moment'); --}], ['x-boundary-timestamp', q{' || attack('moment') || '}])
+{
+	my ($hint, $value) = @$case;
+	my $e = error_of($node, 'SELECT loader_register(' . quote_literal(make_package(schema => 'moment', tables => [{name => 'dimension', disposition => 'merge',
+		hints => {'x-merge-strategy' => 'scd2', $hint =~ /bound/ ? ($hint => $value) : ()}, columns => [[id => 'bigint'],
+			[h => 'text', {nullable => JSON::PP::false, 'x-row-version' => JSON::PP::true}], [since => 'timestamp', {'x-valid-from' => JSON::PP::true}],
+			[till => 'timestamp', {'x-valid-to' => JSON::PP::true, $hint =~ /active/ ? ($hint => $value) : ()}]], rows => [[1, 'h', undef, undef]]}])) . ", 'moment')", user => 'etl');
+
+	like($e->{sqlstate}, qr/^22/, "$hint that is SQL is refused");
+}
+for my $sql (q{loader_airbyte_open('{"schema": "a\"; SELECT attack(1) --"}', '%s')}, q{loader_airbyte_open('{"schema": "a'' || attack(1) --"}', '%s')})
+{
+	my $s = LoaderCrash->new($node, user => 'etl');
+	my $opened = $s->query('SELECT ' . sprintf($sql, catalog({name => q{u"; SELECT attack('x') --}}) =~ s/'/''/gr));
+
+	like($opened, qr/^\d+$/, 'Airbyte: names that are SQL');
+	like($s->query("SELECT loader_airbyte_close($opened)"), qr/"state" *: *"loaded"/, 'Airbyte: loaded');
+	$s->quit;
+}
+sprung('hints and streams that are SQL', 'etl');
+
+# --- files that are exchanged while they are looked at ----------------------------------------------------
+
+# A process exchanges what is in a listed directory for links to what is outside, all the time. Whatever
+# a load meets, nothing from outside is ever in a table or in a message.
+one($node, 'REVOKE pg_read_server_files FROM etl');
+my %race = map {
+	my $text = $_;
+	$text => make_package(dir => $text eq 'inside' ? $listed : $closed, load_id => "1700000002.$text", schema => 'race', format => 'csv',
+		tables => [{name => 'items', columns => \@item, rows => [[1, $text eq 'inside' ? 'fine' : 'stolen']]}]) } 'inside', 'outside';
+my ($inside_file) = glob("$race{inside}/new_jobs/*");
+my ($outside_file) = glob("$race{outside}/new_jobs/*");
+my %exchange = (file => [$inside_file, $outside_file], folder => ["$race{inside}/new_jobs", "$race{outside}/new_jobs"], package => [$race{inside}, $race{outside}]);
+my $race_schema = do { local (@ARGV, $/) = "$race{inside}/schema.json"; quote_literal(<>) };
+one($node, q{CREATE SCHEMA race AUTHORIZATION etl});
+
+for my $what (sort keys %exchange)
+{
+	my ($real, $target) = @{ $exchange{$what} };
+	my $said = '';
+
+	symlink($target, "$real.link") or die $!;
+	my $pid = fork();
+	die "fork: $!" unless defined $pid;
+	if ($pid == 0)
+	{
+		for (;;)
+		{
+			rename($real, "$real.real") && rename("$real.link", $real) && rename($real, "$real.link") && rename("$real.real", $real);
+			exit 0 if getppid() == 1;
+		}
+	}
+	my $s = LoaderCrash->new($node, user => 'etl');
+	for my $n (1 .. 40)
+	{
+		$said .= $s->query("CALL loader_start_file_load('race', $race_schema, 'race.$what', 'items.$n.0.csv', " . quote_literal($inside_file) . ')');
+		$said .= $s->query('SELECT * FROM loader_plan(' . quote_literal($race{inside}) . ", 'race_plan')");
+	}
+	$said .= $s->query('CALL loader_run(' . quote_literal($race{inside}) . ", 'race_$what')") for 1 .. 5;
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	$s->quit;
+	# the process was stopped somewhere in between
+	unlink $real if -l $real;
+	unlink "$real.link";
+	rename("$real.real", $real) if -e "$real.real";
+	unlike($said, qr/stolen/, "exchanging the $what: no message has what is outside");
+	for my $table (split /\n/, one($node, q{SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname ~ '^race' AND tablename !~ '^_dlt'}))
+	{
+		is(one($node, "SELECT count(*) FROM $table WHERE name IS DISTINCT FROM 'fine'"), 0, "exchanging the $what: nor has $table");
+	}
+}
+is(one($node, q{SELECT count(*) FROM loader.jobs WHERE exception LIKE '%stolen%'}), 0, 'nor has the catalog');
+
+# --- an extension is installed -------------------------------------------------------------------------
+
+# What somebody has made before is not taken over, nor does the extension's own code end in it.
+for my $case (
+	['a schema loader', 'CREATE SCHEMA loader', '42P06'], ['a schema loader_swap', 'CREATE SCHEMA loader_swap', '42P06'],
+	['a function of ours', 'CREATE FUNCTION public.loader_start(bigint) RETURNS bigint LANGUAGE sql AS $$SELECT 1::bigint$$', '42723'],
+	['a function behind a grant', q{CREATE FUNCTION public.loader_airbyte_spec() RETURNS json LANGUAGE sql AS $$SELECT '{}'::json$$}, '42723'])
+{
+	my ($name, $sql, $sqlstate) = @$case;
+
+	one($node, 'CREATE DATABASE before OWNER mallory');
+	one($node, 'GRANT ALL ON SCHEMA public TO mallory', database => 'before');
+	one($node, $sql, user => 'mallory', database => 'before');
+	is(error_of($node, 'CREATE EXTENSION loader', database => 'before')->{sqlstate}, $sqlstate, "$name is there before the extension");
+	one($node, 'DROP DATABASE before');
+}
+one($node, 'CREATE DATABASE before OWNER mallory');
+for my $schema ('a"b', q{a'b}, 'a$b', 'a\\b')
+{
+	my $quoted = '"' . ($schema =~ s/"/""/gr) . '"';
+
+	one($node, "CREATE SCHEMA $quoted", user => 'mallory', database => 'before');
+	error_of($node, "CREATE EXTENSION loader SCHEMA $quoted; DROP EXTENSION loader", database => 'before');
+}
+is(error_of($node, 'CREATE EXTENSION loader', user => 'mallory', database => 'before')->{sqlstate}, '42501', 'it is a superuser who installs it');
+
+is(one($node, 'SELECT string_agg(rolname, $$ $$) FROM pg_roles WHERE rolsuper'), 'postgres', 'there is one superuser as before');
+is(one($node, 'SELECT count(*) FROM bystanders.own'), 1, 'and nobody has touched what is another\'s');
+
 done_testing();
