@@ -12,6 +12,7 @@ use LoaderAirbyte;
 use LoaderCrash;
 use LoaderStage;
 use LoaderTest;
+use POSIX ();
 use Test::More;
 
 my $top = packages_dir();
@@ -680,6 +681,7 @@ for my $what (sort keys %exchange)
 	my $said = '';
 
 	symlink($target, "$real.link") or die $!;
+	my $parent = $$;
 	my $pid = fork();
 	die "fork: $!" unless defined $pid;
 	if ($pid == 0)
@@ -687,7 +689,7 @@ for my $what (sort keys %exchange)
 		for (;;)
 		{
 			rename($real, "$real.real") && rename("$real.link", $real) && rename($real, "$real.link") && rename("$real.real", $real);
-			exit 0 if getppid() == 1;
+			POSIX::_exit(0) if getppid() != $parent;
 		}
 	}
 	my $s = LoaderCrash->new($node, user => 'etl');
@@ -704,6 +706,7 @@ for my $what (sort keys %exchange)
 	unlink $real if -l $real;
 	unlink "$real.link";
 	rename("$real.real", $real) if -e "$real.real";
+	note("exchanging the $what: ", scalar(() = $said =~ /completed/g), ' loaded, ', scalar(() = $said =~ /ERROR/g), ' refused');
 	unlike($said, qr/stolen/, "exchanging the $what: no message has what is outside");
 	for my $table (split /\n/, one($node, q{SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname ~ '^race' AND tablename !~ '^_dlt'}))
 	{
