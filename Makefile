@@ -25,6 +25,7 @@ REGRESS = \
 	basic \
 	refuse \
 	data \
+	text \
 	control \
 	replace \
 	merge \

@@ -54,9 +54,11 @@ ldr_printable(const char *text)
 	bool		as_it_is = GetDatabaseEncoding() == PG_UTF8 &&
 		pg_verify_mbstr(PG_UTF8, text, strlen(text), true);
 
-	for (char *p = copy; *p && !as_it_is; p++)
-		if (IS_HIGHBIT_SET(*p))
+	for (char *p = copy; *p; p++)
+		if (IS_HIGHBIT_SET(*p) ? !as_it_is : (unsigned char) *p < ' ' || *p == 0x7f)
 			*p = '?';
+		else if (*p == '\xc2' && (unsigned char) p[1] < 0xa0)
+			*p++ = '?', *p = '?';	/* the control characters beyond ASCII */
 	return copy;
 }
 
@@ -69,11 +71,11 @@ raise_place(const LdrError *err, char *place)
 		place = psprintf("%s, line %lld", place, (long long) err->line);
 	/* an unknown column is named by the message, and this says where it stands */
 	if (err->column[0] != '\0' && err->status != LDR_UNKNOWN_COLUMN)
-		place = psprintf("%s, column \"%s\"", place, ldr_printable(err->column));
+		place = psprintf("%s, column \"%s\"", place, err->column);
 	else if (err->column_no > 0)
 		place = psprintf("%s, field %d", place, err->column_no);
 	if (err->value[0] != '\0')
-		place = psprintf("%s, near \"%s\"", place, ldr_printable(err->value));
+		place = psprintf("%s, near \"%s\"", place, err->value);
 	return psprintf("%s.", place);
 }
 
@@ -86,7 +88,7 @@ raise_error(const LdrError *err, char *place)
 	ereport(ERROR,
 			(code ? errcode(code) : errcode_for_file_access(),
 			 errmsg("%s", ldr_printable(err->message)),
-			 errdetail("%s", raise_place(err, place)),
+			 errdetail("%s", ldr_printable(raise_place(err, place))),
 			 err->hint[0] != '\0' ? errhint("%s", err->hint) : 0));
 }
 
