@@ -9,6 +9,7 @@
 #	make unit [SAN=1]		unit tests of the parts without postgres.h
 #	make fuzz [SAN=1]		replay the corpus of the fuzzers
 #	make fuzz-long [TARGET=..] [MINUTES=20]	run them with libFuzzer, MINUTES of CPU each
+#	make mutate [N=5000] [SEED=1]	load damaged packages into a throw-away server
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
 
@@ -74,7 +75,7 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz fuzz-long oracle,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench unit fuzz fuzz-long mutate oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -138,6 +139,9 @@ fuzz:
 fuzz-long:
 	test/fuzz/long.sh
 
+mutate:
+	@test/mutate/run.sh
+
 oracle:
 	test/oracle/run.sh $(if $(DSN),--dsn '$(DSN)')
 
@@ -152,5 +156,5 @@ bench:
 
 FORCE:
 
-.PHONY: demo test unit fuzz fuzz-long oracle bench installcheck-isolation installcheck-tap FORCE \
+.PHONY: demo test unit fuzz fuzz-long mutate oracle bench installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing

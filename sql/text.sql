@@ -28,6 +28,7 @@ INSERT INTO test.odd (what, col, value, csv, jsonl, insert_values, airbyte, byte
 	('not UTF-8, in json', 'j', NULL, '"{""a"":""~""}"', '{"a":"~"}', 'E''{"a":"~"}''', '{"a":"~"}', '\xff'),
 	('not UTF-8, in a key of json', 'j', NULL, '"{""~"":1}"', '{"~":1}', 'E''{"~":1}''', '{"~":1}', '\xff'),
 	('control characters', 't', NULL, E'"a\t\x01\x1b"', '"a\t\u0001\u001b"', E'E''a\\t\x01\x1b''', '"a\t\u0001\u001b"', NULL),
+	('control characters, which no message repeats', 'i', E'1\x1b[31m', NULL, '"1\u001b[31m"', NULL, '"1\u001b[31m"', NULL),
 	('longer than varchar(3)', 't3', 'abcd', NULL, NULL, NULL, '-', NULL),
 	('the same, but for spaces', 't3', 'abc  ', NULL, NULL, NULL, '-', NULL),
 	('the greatest bigint', 'i', '9223372036854775807', NULL, NULL, NULL, NULL, NULL),

@@ -47,6 +47,17 @@ raise_sqlstate(const LdrError *err)
 	}
 }
 
+/* Make control characters question marks, in place; but for those that may stay. */
+static void
+raise_no_control(char *text, const char *but)
+{
+	for (char *p = text; *p; p++)
+		if (((unsigned char) *p < ' ' || *p == 0x7f) && strchr(but, *p) == NULL)
+			*p = '?';
+		else if (GetDatabaseEncoding() == PG_UTF8 && *p == '\xc2' && (unsigned char) p[1] < 0xa0)
+			*p++ = '?', *p = '?';	/* those beyond ASCII */
+}
+
 char *
 ldr_printable(const char *text)
 {
@@ -54,12 +65,22 @@ ldr_printable(const char *text)
 	bool		as_it_is = GetDatabaseEncoding() == PG_UTF8 &&
 		pg_verify_mbstr(PG_UTF8, text, strlen(text), true);
 
-	for (char *p = copy; *p; p++)
-		if (IS_HIGHBIT_SET(*p) ? !as_it_is : (unsigned char) *p < ' ' || *p == 0x7f)
+	for (char *p = copy; *p && !as_it_is; p++)
+		if (IS_HIGHBIT_SET(*p))
 			*p = '?';
-		else if (*p == '\xc2' && (unsigned char) p[1] < 0xa0)
-			*p++ = '?', *p = '?';	/* the control characters beyond ASCII */
+	raise_no_control(copy, "");
 	return copy;
+}
+
+ErrorData *
+ldr_error_printable(ErrorData *edata)
+{
+	char	   *texts[] = {edata->message, edata->detail, edata->hint};
+
+	for (int i = 0; i < lengthof(texts); i++)
+		if (texts[i] != NULL)
+			raise_no_control(texts[i], "\n\t");
+	return edata;
 }
 
 /* "<place>, line 3, column "id", value "abc"." as far as it is known; NULL if nothing is. */

@@ -48,10 +48,10 @@ LEFT = """SELECT 'relation ' || c.oid::regclass FROM pg_class c JOIN pg_namespac
         WHERE n.nspname = 'loader_swap'
     UNION ALL SELECT 'row of loader.stage: ' || kind FROM loader.stage WHERE kind <> 'staging'
     UNION ALL SELECT 'package ' || package_id FROM loader.package
-    UNION ALL SELECT 'worker ' || application_name FROM pg_stat_activity WHERE backend_type ~ '^loader' AND backend_type !~ 'launcher'
-    UNION ALL SELECT 'lock on ' || coalesce(relation::regclass::text, locktype) FROM pg_locks
-        WHERE pid <> pg_backend_pid() AND locktype IN ('relation', 'tuple') AND relation >= 16384
-            AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'autovacuum')"""
+    UNION ALL SELECT 'worker ' || backend_type FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type ~ '^loader'
+    UNION ALL SELECT 'lock of ' || backend_type || ' on ' || relation::regclass FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE pid <> pg_backend_pid() AND datname = current_database() AND relation >= 16384 AND backend_type !~ '^autovacuum'"""
 
 # loader.packages last: what a failed package left there must be readable, too
 VIEWS = ["jobs", "tables", "events", "progress", "rejects", "datasets", "packages"]
@@ -154,7 +154,7 @@ def contents(conn, dataset=DATASET, before=None):
 def check_text(what, text):
     if text is None:
         return
-    bad = re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]" if what != "message" else r"[\x00-\x1f\x7f-\x9f]", text)
+    bad = re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
     if bad:
         raise Failure(f"{what} with the control character {bad[0]!r}: {text!r}")
     if len(text) > 4000:
@@ -392,8 +392,17 @@ class Run:
         where = os.path.join(self.server.data, where)
         return [os.path.join(root, name) for root, _, names in os.walk(where) for name in names]
 
+    def check_log(self):
+        """What the server says of processes that died, and of its own mistakes."""
+        if not self.args.log:
+            return []
+        with open(self.args.log, encoding="utf-8", errors="replace") as file:
+            file.seek(self.log_from)
+            return [line.strip() for line in file if re.search(r"terminated by signal|PANIC|TRAP:|XX000", line)]
+
     def run(self):
         args = self.args
+        self.log_from = os.path.getsize(args.log) if args.log else 0
         indexes = args.only or range(args.count)
         print(f"seed {args.seed}, {len(indexes)} mutants, {len(changes.SPECIAL)} of them special,"
               f" {len(self.mutants.steps)} packages", flush=True)
@@ -408,6 +417,10 @@ class Run:
             if left:
                 self.counts["failed"] += 1
                 print(f"FAIL {len(left)} files are left in the spool, such as {os.path.basename(left[0])}")
+            said = self.check_log()
+            if said:
+                self.counts["failed"] += 1
+                print(f"FAIL the server's log: {said[:3]}")
         finally:
             self.server.restore()
         failed = self.counts.pop("failed", 0)
@@ -430,7 +443,8 @@ def arguments():
     p.add_argument("--base", default="append_nested", help="the scenario that special changes damage")
     p.add_argument("--scenarios", action="append", metavar="DIR")
     p.add_argument("--limit", type=int, default=10, metavar="SECONDS")
-    p.add_argument("--memory", type=int, default=256, metavar="MEGABYTES")
+    p.add_argument("--memory", type=int, default=384, metavar="MEGABYTES")
+    p.add_argument("--log", metavar="FILE", help="the server's: must not tell of a process that died")
     p.add_argument("--verbose", action="store_true")
     args = p.parse_args()
     args.scenarios = args.scenarios or [os.path.join(HERE, "..", "oracle", "scenarios")]
