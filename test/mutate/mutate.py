@@ -171,11 +171,14 @@ class Mutants:
             sys.exit("no scenarios found")
 
     def find_steps(self, directories):
+        seen = set()
         for directory in directories:
             for name in sorted(os.listdir(directory)):
                 file = os.path.join(directory, name, "scenario.json")
-                if not os.path.exists(file) or name.startswith(("geometry", "parquet", "large_values")):
-                    continue  # PostGIS may be missing; parquet is not a format of ours; the last is slow
+                # PostGIS may be missing; parquet is not a format of ours; the last are slow
+                if name in seen or re.search("geometry|parquet|large_values", name) or not os.path.exists(file):
+                    continue
+                seen.add(name)
                 with open(file, encoding="utf-8") as text:
                     scenario = json.load(text)
                 for i in range(len(scenario["steps"])):
