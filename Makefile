@@ -8,6 +8,8 @@
 #	make installcheck-tap		TAP tests; they start servers of their own
 #	make unit [SAN=1]		unit tests of the parts without postgres.h
 #	make fuzz [SAN=1]		replay the corpus of the fuzzers
+#	make fuzz-long [TARGET=..] [MINUTES=20]	run them with libFuzzer, MINUTES of CPU each
+#	make mutate [N=5000] [SEED=1]	load damaged packages into a throw-away server
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
 
@@ -24,6 +26,7 @@ REGRESS = \
 	basic \
 	refuse \
 	data \
+	text \
 	control \
 	replace \
 	merge \
@@ -72,7 +75,7 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench unit fuzz fuzz-long mutate oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -133,6 +136,12 @@ unit:
 fuzz:
 	$(MAKE) -C test/unit fuzz $(if $(SAN),SAN=$(SAN))
 
+fuzz-long:
+	test/fuzz/long.sh
+
+mutate:
+	@test/mutate/run.sh
+
 oracle:
 	test/oracle/run.sh $(if $(DSN),--dsn '$(DSN)')
 
@@ -147,5 +156,5 @@ bench:
 
 FORCE:
 
-.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE \
+.PHONY: demo test unit fuzz fuzz-long mutate oracle bench installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing
