@@ -7,6 +7,7 @@
 #
 #	ONLY=REGEX	only the steps whose name matches (the others are not counted)
 #	CI=true		warnings are errors
+#	SAN=0		unit tests without sanitizers
 #	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/count.sh"
@@ -60,13 +61,13 @@ step_symbols()
 step_unit()
 {
 	[ -f test/unit/Makefile ] || skip_step "no unit tests here"
-	limit=1800 make_here unit SAN=1
+	limit=1800 make_here unit SAN="${SAN:-1}"
 }
 
 step_fuzz_corpus()
 {
 	compgen -G 'test/fuzz/fuzz_*.c' >/dev/null || skip_step "no fuzz drivers here"
-	limit=1800 make_here fuzz SAN=1
+	limit=1800 make_here fuzz SAN="${SAN:-1}"
 }
 
 step_convert()
