@@ -10,7 +10,7 @@
 #	make fuzz [SAN=1]		replay the corpus of the fuzzers
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
-#	make coverage | valgrind | mutants	longer checks: docs/testing.md
+#	make coverage | sanitize | growth | mutants	longer checks: docs/testing.md
 
 MODULE_big = loader
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -73,7 +73,7 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz oracle coverage valgrind mutants,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench unit fuzz oracle coverage sanitize growth mutants,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -146,10 +146,10 @@ test:
 bench:
 	@bench/run.sh
 
-coverage valgrind mutants:
+coverage sanitize growth mutants:
 	@tools/$@.sh
 
 FORCE:
 
-.PHONY: demo test unit fuzz oracle bench coverage valgrind mutants installcheck-isolation installcheck-tap FORCE \
+.PHONY: demo test unit fuzz oracle bench coverage sanitize growth mutants installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing

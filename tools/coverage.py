@@ -3,9 +3,9 @@
 
     coverage.py DIR... -- OUT
 
-The first DIR is the tree; in all of them object files and counters are looked for. The same source may
-be built several times (module, unit tests, the extensions made for tests): a line or branch is covered
-if it was reached in one of them.
+The first DIR is the tree, others may be trees of the same sources; in all of them object files and
+counters are looked for. The same source may be built several times (module, unit tests, the
+extensions made for tests): a line or branch is covered if it was reached in one of them.
 
 Branches are counted as gcov sees them, but for those that are none in the source or that no test can
 take. These rules are all there are:
@@ -50,10 +50,11 @@ def gcov(dirs):
 
 def add_up(dirs):
     """{file below src/: {(line, function): [count, [branch counts]]}}"""
-    files, tree = defaultdict(dict), os.path.realpath(dirs[0])
+    files, trees = defaultdict(dict), [os.path.realpath(d) + '/' for d in dirs]
     for cwd, f in gcov(dirs):
-        name = os.path.relpath(os.path.realpath(os.path.join(cwd, f['file'])), tree)
-        if not name.startswith('src/'):
+        path = os.path.realpath(os.path.join(cwd, f['file']))
+        name = next((path[len(t):] for t in trees if path.startswith(t + 'src/')), None)
+        if name is None:
             continue
         for line in f['lines']:
             at = files[name].setdefault((line['line_number'], line.get('function_name')), [0, []])

@@ -22,7 +22,7 @@ copy_tree "$top" "$work/source"
 export COPT="--coverage -O0 -Wno-cpp -include $work/source/tools/coverage_dump.h"
 cc -shared -fPIC -o "$work/coverage_exit.so" "$top/tools/coverage_exit.c" -ldl || exit 1
 ONLY="^($(tr ' ' '|' <<<"${STEPS:-symbols unit fuzz_corpus convert sink merge names regress isolation tap}"))\$" \
-	as_user env LD_PRELOAD="$work/coverage_exit.so" KEEP=1 NO_INSTALL=1 SAN=0 PG_CONFIG="$pg_config" LOADER_TMP="$work/out" TMPDIR="$work/out" \
+	as_user env LD_PRELOAD="$work/coverage_exit.so" KEEP=1 NO_INSTALL=1 SAN=0 CONVERT_VALUES=20000 PG_CONFIG="$pg_config" LOADER_TMP="$work/out" TMPDIR="$work/out" \
 	bash "$work/source/test/run.sh" </dev/null
 rc=$?
 for data in "$work"/out/loader.*/data; do

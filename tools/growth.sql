@@ -1,9 +1,10 @@
--- tools/growth.sql: see growth.sh. Superuser; variables rounds, may_grow, packages.
+-- tools/growth.sql: see growth.sh. Superuser; variables rounds, may_grow, packages. No temporary tables:
+-- a session that writes to some has buffers for them.
 \set QUIET on
 SET client_min_messages = error;
 CREATE FUNCTION pg_temp.kb(pid int) RETURNS bigint LANGUAGE sql AS
 	$$ SELECT substring(pg_read_file('/proc/' || pid || '/status') FROM 'RssAnon:\s*(\d+)')::bigint $$;
-CREATE TEMP TABLE seen (who text, round int, kb bigint);
+CREATE UNLOGGED TABLE seen (who text, round int, kb bigint);
 CREATE PROCEDURE pg_temp.look(round int) LANGUAGE sql AS $$
 	INSERT INTO seen
 		SELECT 'session', round, pg_temp.kb(pg_backend_pid())
@@ -13,7 +14,7 @@ CREATE PROCEDURE pg_temp.look(round int) LANGUAGE sql AS $$
 
 -- What is done in each round of loads: packages that make tables, append, replace, merge; a plan, the
 -- views. A statement each, as CALL loader_run commits.
-CREATE TEMP TABLE statements (n bigint GENERATED ALWAYS AS IDENTITY, text text);
+CREATE UNLOGGED TABLE statements (n bigint GENERATED ALWAYS AS IDENTITY, text text);
 INSERT INTO statements (text) SELECT format('DROP SCHEMA IF EXISTS %I, %I CASCADE', kind, kind || '_staging') FROM pg_ls_dir(:'packages') kind;
 INSERT INTO statements (text) SELECT format('CALL loader_run(%L, dataset => %L)', :'packages' || '/' || kind || '/' || load, kind)
 FROM pg_ls_dir(:'packages') kind, LATERAL pg_ls_dir(:'packages' || '/' || kind) load
