@@ -323,6 +323,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	*is_new = false;
 	if (known == NULL)
 		return NULL;
+	ldr_api_check_registered(known);
 	if (strcmp(known->mode, "job") == 0 && !loaded && strcmp(known->state, "loaded") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -332,7 +333,6 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 						   known->state),
 				 errhint("Let the client end it, or call loader_forget(" INT64_FORMAT ").",
 						 known->package_id)));
-	ldr_api_check_registered(known);
 	if (strcmp(known->state, "loaded") == 0 && !loaded)
 	{
 		ldr_package_supersede(known->package_id);
@@ -411,6 +411,7 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("package \"%s\" was registered and forgotten by another session "
 							"meanwhile", package->load_id)));
+		ldr_api_check_registered(known);
 		*is_new = strcmp(known->state, "new") == 0;
 		return known;
 	}

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "loader.h"
 
 #define PACKAGE_COLUMNS \
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
@@ -428,15 +429,16 @@ ldr_package_hold(int64 package_id)
 void
 ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, ErrorData *edata)
 {
+	const ErrorData *shown = ldr_error_printable(edata);
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	const char *sqlstate = unpack_sql_state(edata->sqlerrcode);
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(state),
 		CStringGetTextDatum(sqlstate),
-		LDR_TEXT_ARG(edata->message), LDR_TEXT_ARG(edata->detail), LDR_TEXT_ARG(edata->hint),
+		LDR_TEXT_ARG(shown->message), LDR_TEXT_ARG(shown->detail), LDR_TEXT_ARG(shown->hint),
 	TimestampTzGetDatum(started_at)};
-	char		nulls[] = {' ', ' ', ' ', LDR_TEXT_NULL(edata->message),
-		LDR_TEXT_NULL(edata->detail),
-	LDR_TEXT_NULL(edata->hint), ' '};
+	char		nulls[] = {' ', ' ', ' ', LDR_TEXT_NULL(shown->message),
+		LDR_TEXT_NULL(shown->detail),
+	LDR_TEXT_NULL(shown->hint), ' '};
 
 	ldr_catalog_execute("UPDATE loader.package "
 						"SET state = $2, wanted = false, sqlstate = $3, message = $4, "
