@@ -90,25 +90,79 @@ worker_check_version(LdrWorkerArg *arg)
 				 errhint("Let sessions that began before the library was replaced reconnect.")));
 }
 
+/* Start what waits here, if there are slots. Returns whether some does and none runs. */
+static bool
+worker_start_here(void)
+{
+	bool		stands = false;
+
+	StartTransactionCommand();
+	if (ldr_catalog_exists())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		(void) ldr_start_waiting(false);
+		stands = ldr_start_stands();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	return stands;
+}
+
 /*
- * Start what waits in this database. The launcher waits for us, and after us are other databases:
- * where somebody has locked our catalog for long, leave.
+ * Have the next slot that anybody leaves, for one package of this database: who ends a package starts
+ * the next one of its own, so a long queue there would keep others waiting until it is done. While
+ * somebody is hungry it does not, and is hungry then, too, so that databases take turns. There is a
+ * bound, for the launcher waits for us.
+ */
+static void
+worker_hunger(void)
+{
+	TimestampTz until;
+	long		pause = 50;
+
+	pgstat_report_activity(STATE_RUNNING, "waiting for a place");
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	StartTransactionCommand();
+	ldr_hunger_begin();
+	CommitTransactionCommand();
+	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										ldr_launcher_naptime * INT64CONST(1000));
+	/* until it runs: a slot that is only free might be taken by somebody else */
+	while (worker_start_here() && GetCurrentTimestamp() < until)
+	{
+		pause = Min(pause * 2, 1000);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	ldr_hunger_end();
+}
+
+/*
+ * Start what waits in this database, with all that has to be looked after. The launcher waits for us,
+ * and after us are other databases: where somebody has locked our catalog for long, leave.
  */
 static void
 worker_scout(const LdrWorkerArg *arg)
 {
-	if (!TransactionIdIsValid(arg->caller_xid))
+	bool		is_of_launcher = !TransactionIdIsValid(arg->caller_xid);
+	bool		starved = false;
+
+	if (is_of_launcher)
 		SetConfigOption("lock_timeout", SCOUT_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
 	StartTransactionCommand();
 	if (ldr_catalog_exists())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		ldr_start_waiting(false);
+		starved = ldr_start_waiting(false) == 0 && ldr_start_stands();
 		ldr_stage_sweep();
 		PopActiveSnapshot();
 	}
 	ldr_spool_sweep();			/* without the extension nobody needs what it left */
 	CommitTransactionCommand();
+	if (starved && is_of_launcher)
+		worker_hunger();
 }
 
 /* The entry of every dynamic worker. */
@@ -631,12 +685,17 @@ coordinator_done_with(const LdrPackage *package)
 static void
 coordinator_leave(int64 package_id, const LdrPackage *package)
 {
+	bool		others;
+
 	ldr_package_unlock(package_id);
 	ldr_slot_release();
 	ldr_progress_end();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
-	ldr_start_waiting(false);
+	others = ldr_others_hunger();
+	if (!others)
+		ldr_start_waiting(false);
+	others = others && ldr_start_stands();
 	(void) ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
 	if (package)
@@ -644,6 +703,8 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	ldr_spool_sweep();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	if (others)
+		worker_hunger();
 }
 
 void

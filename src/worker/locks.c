@@ -29,7 +29,8 @@ enum
 	CLASS_JOB,					/* works on jobs of a package that commit one by one, shared */
 	CLASS_ENTER,				/* enters a job of a package in job mode */
 	CLASS_FEED,					/* the session that a sync's messages come from */
-	CLASS_STREAM				/* a sync has a stream's table */
+	CLASS_STREAM,				/* a sync has a stream's table */
+	CLASS_HUNGRY				/* a scout waits for a slot, for a database where nothing runs */
 };
 
 static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */
@@ -257,6 +258,35 @@ ldr_stream_lock(const char *dataset, const char *table)
 	streams_locked = lappend(streams_locked, copy);
 	MemoryContextSwitchTo(old);
 	return true;
+}
+
+/* For the session: packages wait here, none runs, and there is no slot. */
+void
+ldr_hunger_begin(void)
+{
+	LOCKTAG		tag = lock_tag(InvalidOid, 0, CLASS_HUNGRY);
+
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
+void
+ldr_hunger_end(void)
+{
+	LOCKTAG		tag = lock_tag(InvalidOid, 0, CLASS_HUNGRY);
+
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* Does another database wait for a slot? (One where a package runs does not.) Does not wait. */
+bool
+ldr_others_hunger(void)
+{
+	LOCKTAG		tag = lock_tag(InvalidOid, 0, CLASS_HUNGRY);
+
+	if (LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, ShareLock, true);
+	return false;
 }
 
 void

@@ -219,6 +219,21 @@ progress_is_alive(int64 package_id, LdrProgressRole as)
 	return false;
 }
 
+/* Is a coordinator of any package of this database alive? */
+bool
+ldr_progress_here(void)
+{
+	PgBackendStatus *be;
+	int			i = 0;
+
+	pgstat_clear_backend_activity_snapshot();
+	while ((be = progress_next(&i)) != NULL)
+		if (be->st_databaseid == MyDatabaseId &&
+			be->st_progress_param[PROGRESS_AS] == LDR_ROLE_COORDINATOR)
+			return true;
+	return false;
+}
+
 bool
 ldr_progress_is_running(int64 package_id)
 {

@@ -185,6 +185,14 @@ ldr_start_waiting(bool same_transaction)
 	return n;
 }
 
+/* Do packages wait here that nothing holds back, while none runs? Caller is in a transaction. */
+bool
+ldr_start_stands(void)
+{
+	return !ldr_progress_here() &&
+		ldr_package_startable((int64) GetSystemIdentifier(), MyDatabaseId, 1) != NIL;
+}
+
 /*
  * This transaction keeps a package's lock to its end: a worker that meets it leaves, and starts
  * nobody else. So somebody has to look for work when the transaction ends, whichever way. (One that

@@ -44,6 +44,7 @@ extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool
 												 bool asked);
 extern BackgroundWorkerHandle *ldr_sync_start(const LdrPackage *package, dsm_handle feed);
 extern int	ldr_start_waiting(bool same_transaction);
+extern bool ldr_start_stands(void);
 extern void ldr_scout_at_end(void);
 extern bool ldr_package_begin(LdrPackage *package, bool slots);
 
@@ -70,6 +71,9 @@ extern void ldr_feed_unlock(int64 package_id);
 extern bool ldr_feed_is_gone(int64 package_id);
 extern bool ldr_stream_lock(const char *dataset, const char *table);
 extern void ldr_streams_unlock(void);
+extern void ldr_hunger_begin(void);
+extern void ldr_hunger_end(void);
+extern bool ldr_others_hunger(void);
 
 /* environment.c: identity and settings */
 extern char *ldr_environment_collect(void);
@@ -109,6 +113,7 @@ extern void ldr_progress_show(void);
 extern void ldr_progress_end(void);
 extern int	ldr_progress_running(void);
 extern bool ldr_progress_is_running(int64 package_id);
+extern bool ldr_progress_here(void);
 extern bool ldr_progress_has_helpers(int64 package_id);
 extern bool ldr_progress_snapshot(int64 package_id, char *line, size_t size);
 

@@ -77,6 +77,34 @@ for my $database (qw(older locked closed))
 }
 is(nothing_runs($node), 0, 'nothing is left');
 
+# --- places ---------------------------------------------------------------------------------------------
+
+# One place, and a long queue in one database: another one gets its turn before that is done, and the
+# queue goes on then.
+{
+	my $queue = "SELECT string_agg(state, ' ' ORDER BY package_id) FROM loader.package WHERE package_id > $id{a}";
+
+	$node->append_conf('postgresql.conf', "loader.max_workers = 1\nloader.launcher_naptime = 1h");
+	$node->restart;    # a round, and no more for an hour but those that are asked for
+	my $holder = LoaderCrash->new($node, database => 'a');
+	$holder->query('BEGIN; LOCK d.items');
+	my @queue = map { start_package($node, items_package($_ * 10 + 1, $_ * 10 + 10), 'd', database => 'a') } 1 .. 6;
+	my $other = start_package($node, items_package(11, 20), 'd', database => 'b');
+	wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator'}, 1);
+	$node->reload;    # wakes the launcher
+	wait_for($node, q{SELECT datname FROM pg_stat_activity WHERE backend_type = 'loader scout' AND query = 'waiting for a place'}, 'b');
+	wait_for($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 19466 AND mode = 'ExclusiveLock' AND granted}, 1);
+	$holder->quit;
+	wait_for($node, "SELECT state FROM loader.package WHERE package_id = $other", 'loaded', database => 'b');
+	wait_for($node, $queue, join(' ', ('loaded') x 6), database => 'a');
+	my $when = one($node, "SELECT started_at FROM loader.package WHERE package_id = $other", database => 'b');
+	is(one($node, "SELECT count(*) FROM loader.package WHERE package_id > $id{a} AND started_at < '$when'", database => 'a'), 1, 'one place: another database has its turn after one package');
+	is(one($node, "SELECT count(*) FROM loader.package WHERE package_id > $id{a} AND started_at > '$when'", database => 'a'), 5, 'and then the queue goes on');
+	is(nothing_runs($node), 0, 'nothing is left');
+	$node->append_conf('postgresql.conf', "loader.max_workers = 12\nloader.launcher_naptime = 1");
+	$node->restart;
+}
+
 # --- a package that brings the server down ------------------------------------------------------------
 
 # The first time a user asks for it, the second time the launcher tries at once; then it waits.
