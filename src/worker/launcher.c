@@ -112,9 +112,11 @@ loader_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
 		next = launcher_round(next);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 ldr_launcher_naptime * 1000L,
-						 PG_WAIT_EXTENSION);
+		/* what has set the latch during the round was taken for the end of a scout */
+		if (!ConfigReloadPending)
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 ldr_launcher_naptime * 1000L,
+							 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

@@ -88,9 +88,14 @@ is(nothing_runs($node), 0, 'nothing is left');
 	$node->restart;    # a round, and no more for an hour but those that are asked for
 	my $holder = LoaderCrash->new($node, database => 'a');
 	$holder->query('BEGIN; LOCK d.items');
-	my @queue = map { start_package($node, items_package($_ * 10 + 1, $_ * 10 + 10), 'd', database => 'a') } 1 .. 6;
+	start_package($node, items_package(11, 20), 'd', database => 'a');
+	# who waits behind another one has no worker, which could come late and take the place
+	my $top = packages_dir() . '/turns';
+	mkdir $top;
+	items_package($_ * 10 + 1, $_ * 10 + 10, dir => $top) for 2 .. 6;
+	is(one($node, "SELECT count(*) FROM loader_scan('$top', 'd')", database => 'a'), 5, 'a queue');
 	my $other = start_package($node, items_package(11, 20), 'd', database => 'b');
-	wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator'}, 1);
+	wait_for($node, 'SELECT count(*) FROM loader.running()', 1, database => 'a');
 	$node->reload;    # wakes the launcher
 	wait_for($node, q{SELECT datname FROM pg_stat_activity WHERE backend_type = 'loader scout' AND query = 'waiting for a place'}, 'b');
 	wait_for($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 19466 AND mode = 'ExclusiveLock' AND granted}, 1);

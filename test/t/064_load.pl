@@ -123,31 +123,25 @@ for my $is_analyzed ('not analyzed', 'analyzed')
 
 # --- many to load --------------------------------------------------------------------------------------
 
-sub started
-{
-	my ($names) = @_;
-
-	return "SELECT string_agg(package_id::text, ' ' ORDER BY %s) FROM loader.package WHERE dataset IN ($names)";
-}
-
-# One place, and a queue over several datasets: in order of registration.
+# One place, and a queue for several tables: in order of registration.
 {
 	my $holder = LoaderCrash->new($node);
-	my @datasets = map { "fair$_" } 1 .. 4;
-	my $names = join(', ', map { "'$_'" } @datasets);
-	my $count = "SELECT count(*) FROM loader.package WHERE dataset IN ($names) AND state = 'loaded'";
+	my $started = q{SELECT string_agg(package_id::text, ' ' ORDER BY %s) FROM loader.package WHERE dataset = 'fair'};
+	my $top = packages_dir() . '/fair';
 
 	$node->append_conf('postgresql.conf', 'loader.max_workers = 1');
 	$node->reload;
 	wait_for($node, 'SHOW loader.max_workers', 1);
-	one($node, 'CREATE SCHEMA fair1; CREATE TABLE fair1.items (id bigint, name text, _dlt_id text)');
-	$holder->query('BEGIN; LOCK fair1.items');
-	start_package($node, small_package(), $datasets[$_ % 4]) for 0 .. 39;
-	# those that have found no place have gone
-	wait_for($node, q{SELECT count(*), count(*) FILTER (WHERE pid IN (SELECT pid FROM loader.running())) FROM pg_stat_activity WHERE backend_type = 'loader coordinator'}, '1|1');
+	one($node, 'CREATE SCHEMA fair; CREATE TABLE fair.items (id bigint, name text, _dlt_id text)');
+	$holder->query('BEGIN; LOCK fair.items');
+	my $id = start_package($node, small_package(), 'fair');
+	wait_for($node, "SELECT count(*) FROM loader.running() WHERE package_id = $id", 1);
+	make_path($top);
+	small_package(dir => $top, name => 't' . $_ % 4) for 1 .. 40;
+	is(one($node, "SELECT count(*) FROM loader_scan('$top', 'fair')"), 40, 'a queue');
 	$holder->quit;
-	wait_for($node, $count, 40);
-	is(one($node, sprintf(started($names), 'started_at')), one($node, sprintf(started($names), 'package_id')), 'one worker: in order of registration, over all datasets');
+	wait_for($node, q{SELECT count(*) FROM loader.package WHERE dataset = 'fair' AND state = 'loaded'}, 41);
+	is(one($node, sprintf $started, 'started_at'), one($node, sprintf $started, 'package_id'), 'one worker: in order of registration');
 	is(nothing_runs($node), 0, 'nothing is left');
 	$node->append_conf('postgresql.conf', 'loader.max_workers = 8');
 	$node->reload;
