@@ -34,7 +34,8 @@ CREATE TABLE loader.package (
 	cancel_requested	boolean NOT NULL DEFAULT false,
 	superseded			boolean NOT NULL DEFAULT false,	-- its dataset was dropped and it was loaded anew
 	dropped				boolean NOT NULL DEFAULT false,	-- what its refresh drops is gone, committed by itself (not atomic)
-	attempts			integer NOT NULL DEFAULT 0,
+	attempts			integer NOT NULL DEFAULT 0,		-- beginnings, each committed before the work
+	begun_at			timestamptz,					-- the last of them
 	options				jsonb NOT NULL,
 	settings			jsonb NOT NULL,					-- the caller's, for the workers
 	schema_size			bigint NOT NULL,				-- schema.json as it was registered
@@ -57,6 +58,9 @@ CREATE TABLE loader.package (
 );
 CREATE UNIQUE INDEX package_load_id ON loader.package (dataset, schema_name, load_id) WHERE NOT superseded;
 CREATE INDEX package_unfinished ON loader.package (dataset, package_id) WHERE state IN ('new', 'loading', 'failed');
+CREATE INDEX package_waiting ON loader.package (package_id) WHERE wanted AND state IN ('new', 'loading');
+CREATE INDEX package_finished ON loader.package (finished_at);
+CREATE INDEX package_dataset ON loader.package (role_oid, schema_name, dataset) WHERE state = 'loaded';
 CREATE INDEX package_source ON loader.package USING hash (source);	-- hash: a path may be too long for btree
 
 CREATE TABLE loader.job (
@@ -223,7 +227,7 @@ CREATE FUNCTION loader.running(OUT pid integer, OUT package_id bigint, OUT is_co
 	OUT rows_read bigint, OUT started_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'loader_running'
-LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION loader.running() IS 'the workers that load packages in this database now, one row each; those of the caller''s own roles, all for members of pg_monitor';
 
 /* The dlt tables of all datasets into which the caller's packages went, read with the caller's rights. */

@@ -29,24 +29,10 @@ PG_FUNCTION_INFO_V1(loader_register);
 PG_FUNCTION_INFO_V1(loader_start);
 PG_FUNCTION_INFO_V1(loader_start_package);
 
-/* The library and the SQL script carry the same version, or neither knows the other's tables. */
-static void
-api_check_version(void)
-{
-	char	   *version = ldr_catalog_version();
-
-	if (version && strcmp(version, LDR_VERSION) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("library loader has version %s, but extension \"loader\" has version %s",
-						LDR_VERSION, version),
-				 errhint("Run ALTER EXTENSION loader UPDATE.")));
-}
-
 void
 ldr_api_writes(const char *function)
 {
-	api_check_version();
+	ldr_catalog_check();
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 }

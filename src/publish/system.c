@@ -33,7 +33,8 @@ system_name(const LdrSchemaTable *table, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("table \"%s\" of the package's schema has no column \"%s\"", table->name,
-					name)));
+					name),
+			 errhint("dlt makes this table itself; make the package anew.")));
 }
 
 /* The same, quoted. */

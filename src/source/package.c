@@ -26,7 +26,6 @@
 #include "source/reference.h"
 #include "source/spool_name.h"
 
-#define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
 #define MAX_REFERENCE	8192	/* bytes of the address in a reference job */
 #define SCAN_DEPTH		8
 
@@ -109,8 +108,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp,
 	if (fd < 0)
 		ldr_path_error(path, errno);
 	status = ldr_file_stamp(fd, stamp, &err);
-	if (status == LDR_OK && stamp->size > MAX_DOCUMENT)
-		status = ldr_fail(&err, LDR_TOO_LONG, "document is larger than %d MB", MAX_DOCUMENT >> 20);
+	if (status == LDR_OK && stamp->size > LDR_MAX_DOCUMENT)
+		status = ldr_fail(&err, LDR_TOO_LONG, "document is larger than %d MB", LDR_MAX_DOCUMENT >> 20);
 	if (status != LDR_OK)
 	{
 		close(fd);
@@ -214,10 +213,10 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 static const char *
 package_document(const char *name, const char *text)
 {
-	if (strlen(text) > MAX_DOCUMENT)
+	if (strlen(text) > LDR_MAX_DOCUMENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("argument \"%s\" is larger than %d MB", name, MAX_DOCUMENT >> 20)));
+				 errmsg("argument \"%s\" is larger than %d MB", name, LDR_MAX_DOCUMENT >> 20)));
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
 	if (!pg_verify_mbstr(PG_UTF8, text, strlen(text), true))
 		ereport(ERROR,
