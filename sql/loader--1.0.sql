@@ -431,7 +431,7 @@ RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'loader_scan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
-'start every complete package under a directory, packed ones too, that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one scans the same directory returns nothing';
+'start every complete package under a directory, packed ones too, that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one of the same role scans the same directory returns nothing';
 
 CREATE FUNCTION loader_upload(upload_id text, file text, "offset" bigint, data bytea, size bigint DEFAULT NULL, sha256 bytea DEFAULT NULL)
 RETURNS bigint

@@ -306,6 +306,17 @@ is(one($node, q{
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'loader')) q(f)}),
 	join("\n", sort keys %seen), 'every function of the extension has a line here');
 
+# A member that does not inherit has nothing of it before SET ROLE.
+one($node, q{CREATE ROLE reserved LOGIN NOINHERIT IN ROLE etl, pg_read_server_files, loader_user; GRANT CREATE ON DATABASE postgres TO reserved});
+$session{reserved} = LoaderCrash->new($node, user => 'reserved');
+cell('a member that does not inherit', outcome('reserved', "SELECT loader_cancel($id{shop_new})"), 'execute');
+one($node, 'GRANT EXECUTE ON FUNCTION loader_cancel, loader_register TO reserved');
+cell('a member that does not inherit, with EXECUTE', outcome('reserved', "SELECT loader_cancel($id{shop_new})"), 'package');
+cell('a member of pg_read_server_files that does not inherit', outcome('reserved', "SELECT loader_register($o, 'mine')"), 'file');
+cell('its view of packages', outcome('reserved', "SELECT count(*) FROM loader.packages WHERE package_id IN ($ids)"), '=0');
+$session{reserved}->query('SET ROLE etl');
+cell('it has become the owner', outcome('reserved', "SELECT loader_cancel($id{shop_new})"), '=t');
+
 # --- what each sees: views, tables, sequences ------------------------------------------------------
 
 # Which of a view's rows are etl's, and whether each of @roles sees them; a member of pg_monitor does not

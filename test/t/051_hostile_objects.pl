@@ -358,6 +358,18 @@ sub trap
 	return;
 }
 
+# What code has said in the server's log, where an error does not take it back: each thing once.
+sub logged
+{
+	my ($what) = @_;
+	my %said;
+
+	open(my $log, '<', $node->logfile) or die "no log: $!";
+	/LOG:  \Q$what\E as (.*)/ and $said{$1} = 1 while <$log>;
+	close $log;
+	return join ', ', sort keys %said;
+}
+
 # sprung(NAME, WHO, vectors): all of these have run, as that role and in its session, and none of what they
 # tried was done
 sub sprung
@@ -506,9 +518,7 @@ for my $case (['job mode', 'etl'], ['job mode, become by SET SESSION AUTHORIZATI
 	is(load($node, make_package(schema => 'wide', tables => [{name => 'items', columns => \@item, rows => [map { [$_, 'x' x 100] } 1 .. 400], disposition => 'replace'}]), 'wide',
 		user => 'etl', settings => {min_parallel_table_scan_size => 0, maintenance_work_mem => '512MB', max_parallel_maintenance_workers => 4,
 			parallel_setup_cost => 0, parallel_tuple_cost => 0}), 'loaded', 'an index is built by several');
-	my %said = map { $_ => 1 } PostgreSQL::Test::Utils->can('slurp_file') ? PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /LOG:  parallel as (.*)/g
-		: TestLib::slurp_file($node->logfile) =~ /LOG:  parallel as (.*)/g;
-	is(join(', ', sort keys %said), 'etl etl off', 'each of them as etl');
+	is(logged('parallel'), 'etl etl off', 'each of them as etl');
 }
 
 # --- who only looks runs nobody's code ------------------------------------------------------------------
@@ -525,6 +535,7 @@ for my $role (qw(postgres etl))
 # lock its owner puts a view in its place.
 evil_dataset('swapped_out');
 my $package = quote_literal($two->());
+one($node, q{CREATE FUNCTION swapped_out.says() RETURNS varchar LANGUAGE plpgsql AS $$BEGIN RAISE LOG 'view as %', current_user; RETURN 'x'; END$$}, user => 'mallory');
 one($node, "INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, source, options, settings, schema_size, schema_inode, schema_mtime_ns, role_oid, role_name,
 	system_identifier, database_oid, state) SELECT 'x', 'x', '', 'swapped_out', '/x', '{}', '{}', 0, 0, 0, 'mallory'::regrole, 'mallory', system_identifier,
 	(SELECT oid FROM pg_database WHERE datname = current_database()), 'loaded' FROM pg_control_system()");
@@ -535,10 +546,10 @@ for my $sql ("SELECT * FROM loader_plan($package, 'swapped_out')", "SELECT loade
 	$theirs->query('BEGIN; LOCK swapped_out._dlt_loads');
 	$look->send($sql);
 	wait_for($node, "SELECT state = 'active' AND wait_event_type IN ('Lock', 'Extension') FROM pg_stat_activity WHERE pid = $look->{pid}");
-	$theirs->query(q{ALTER TABLE swapped_out._dlt_loads RENAME TO _dlt_kept; CREATE VIEW swapped_out._dlt_loads AS SELECT evil.attack('replaced')::varchar AS load_id,
-		'x'::varchar AS schema_name, 0::bigint AS status, now() AS inserted_at, ''::varchar AS schema_version_hash; GRANT ALL ON swapped_out._dlt_loads TO PUBLIC; COMMIT});
+	$theirs->query(q{ALTER TABLE swapped_out._dlt_loads RENAME TO _dlt_kept; CREATE VIEW swapped_out._dlt_loads AS SELECT swapped_out.says() AS load_id,
+		swapped_out.says() AS schema_name, 0::bigint AS status, now() AS inserted_at, ''::varchar AS schema_version_hash; GRANT ALL ON swapped_out._dlt_loads TO PUBLIC; COMMIT});
 	$look->answer;
-	sprung("a view in place of a table that is looked at: $sql", 'postgres');
+	is(logged('view'), '', "a view in place of a table that is looked at: $sql");
 	$theirs->query('DROP VIEW swapped_out._dlt_loads; ALTER TABLE swapped_out._dlt_kept RENAME TO _dlt_loads');
 	$_->quit for $theirs, $look;
 }
@@ -674,6 +685,8 @@ my ($outside_file) = glob("$race{outside}/new_jobs/*");
 my %exchange = (file => [$inside_file, $outside_file], folder => ["$race{inside}/new_jobs", "$race{outside}/new_jobs"], package => [$race{inside}, $race{outside}]);
 my $race_schema = do { local (@ARGV, $/) = "$race{inside}/schema.json"; quote_literal(<>) };
 one($node, q{CREATE SCHEMA race AUTHORIZATION etl});
+one($node, "SELECT loader_update_stored_schema('race', $race_schema)", user => 'etl');
+my $race_load = sub { return "CALL loader_start_file_load('race', $race_schema, 'race.$_[0]', 'items.$_[1].0.csv', " . quote_literal($inside_file) . ')' };
 
 for my $what (sort keys %exchange)
 {
@@ -695,18 +708,19 @@ for my $what (sort keys %exchange)
 	my $s = LoaderCrash->new($node, user => 'etl');
 	for my $n (1 .. 40)
 	{
-		$said .= $s->query("CALL loader_start_file_load('race', $race_schema, 'race.$what', 'items.$n.0.csv', " . quote_literal($inside_file) . ')');
+		$said .= $s->query($race_load->($what, $n));
 		$said .= $s->query('SELECT * FROM loader_plan(' . quote_literal($race{inside}) . ", 'race_plan')");
 	}
 	$said .= $s->query('CALL loader_run(' . quote_literal($race{inside}) . ", 'race_$what')") for 1 .. 5;
 	kill 'KILL', $pid;
 	waitpid $pid, 0;
-	$s->quit;
 	# the process was stopped somewhere in between
 	unlink $real if -l $real;
 	unlink "$real.link";
 	rename("$real.real", $real) if -e "$real.real";
-	note("exchanging the $what: ", scalar(() = $said =~ /completed/g), ' loaded, ', scalar(() = $said =~ /ERROR/g), ' refused');
+	like($s->query($race_load->($what, 'last')), qr/completed/, "exchanging the $what: when it is over the file loads");
+	$s->quit;
+	note("exchanging the $what: ", scalar(() = $said =~ /completed/g), ' loaded, ', scalar(() = $said =~ /ERROR/g), ' refused: ', join('; ', sort keys %{ { map { $_ => 1 } $said =~ /ERROR:  (\w{5}): (?:.*: )?([^:\n]*)$/mg } }));
 	unlike($said, qr/stolen/, "exchanging the $what: no message has what is outside");
 	for my $table (split /\n/, one($node, q{SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname ~ '^race' AND tablename !~ '^_dlt'}))
 	{
