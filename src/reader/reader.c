@@ -182,6 +182,46 @@ ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrPlace place, const
 }
 
 LdrStatus
+ldr_reader_pass(LdrReaderBase *b, LdrRow *row, const char *end, const char *next, int64_t line)
+{
+	b->pub.raw = b->w.cur;
+	b->pub.raw_len = (size_t) (end - b->w.cur);
+	row->fields = NULL;
+	row->line = b->line;
+	b->line = line;
+	b->w.cur = (char *) next;
+	return LDR_OK;
+}
+
+/* Is it about one row, in a file that goes on behind it as it should? */
+static bool
+reader_is_of_row(const LdrError *err)
+{
+	switch (err->status)
+	{
+		case LDR_UNEXPECTED:
+		case LDR_TOO_FEW_FIELDS:
+		case LDR_TOO_MANY_FIELDS:
+		case LDR_TOO_LONG:
+		case LDR_BAD_ESCAPE:
+		case LDR_NUL_CHARACTER:
+		case LDR_UNKNOWN_COLUMN:
+		case LDR_TOO_DEEP:
+			return true;
+		default:
+			return false;
+	}
+}
+
+LdrStatus
+ldr_reader_skip(LdrReader *r, LdrRow *row, LdrError *err)
+{
+	if (r->skip == NULL || !reader_is_of_row(err))
+		return err->status;
+	return r->skip(r, row, err);
+}
+
+LdrStatus
 ldr_reader_too_long(LdrReaderBase *b, LdrError *err, LdrPlace place)
 {
 	return ldr_reader_fail(b, err, LDR_TOO_LONG, place, "value is longer than %zu bytes",
