@@ -308,6 +308,7 @@ static void
 load_reject_unread(Load *load, LdrReject *reject, const LdrError *err)
 {
 	reject->row = load->rows;
+	ldr_pending_add(load->pending, load->rows, reject->line, "", 0);	/* they are counted */
 	reject->sqlstate = pstrdup(unpack_sql_state(ldr_error_sqlstate(err)));
 	reject->message = ldr_printable(err->message);
 	if (err->value[0] != '\0')
@@ -620,6 +621,7 @@ again_reject_cut(Load *load, const LdrReject *row)
 	LdrReject	reject = *row;
 
 	reject.row = load->rows;
+	ldr_pending_add(load->pending, load->rows, reject.line, "", 0);
 	reject.sqlstate = pstrdup(unpack_sql_state(ERRCODE_PROGRAM_LIMIT_EXCEEDED));
 	reject.message = psprintf("row of %zu bytes was not kept whole", row->raw_size);
 	load_reject(load, &reject);
