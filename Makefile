@@ -31,6 +31,7 @@ REGRESS = \
 	upload \
 	storage \
 	jobs \
+	reject \
 	airbyte \
 	readme \
 	clean

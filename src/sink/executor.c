@@ -412,7 +412,6 @@ executor_write(LdrSink *sink)
 	SPIPlanPtr	plan;
 	ErrorData  *error;
 	uint64		processed = 0;
-
 	int64		next = state->numbers[state->nrows - 1] + 1;
 
 	/* Each statement has a subtransaction of its own. */

@@ -11,6 +11,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteHandler.h"
@@ -394,6 +395,23 @@ ldr_sink_put(LdrSink *sink)
 	sink_check_domains(base);
 	sink->ops->put(sink);
 	sink->error_line = 0;
+}
+
+void
+ldr_sink_check_expressions(Relation rel)
+{
+	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader expressions",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext oldcxt = MemoryContextSwitchTo(cxt);
+
+	for (int i = 0; constr && i < constr->num_check; i++)
+		(void) expression_planner((Expr *) stringToNode(constr->check[i].ccbin));
+	for (int i = 0; constr && i < RelationGetNumberOfAttributes(rel); i++)
+		if (TupleDescAttr(RelationGetDescr(rel), i)->attgenerated)
+			(void) expression_planner((Expr *) build_column_default(rel, i + 1));
+	MemoryContextSwitchTo(oldcxt);
+	MemoryContextDelete(cxt);
 }
 
 void

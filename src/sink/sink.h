@@ -104,6 +104,12 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
 extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
 							  const AttrNumber *attnums, int nattrs);
 
+/*
+ * Can the expressions that a row of the table has to pass be prepared? Raises what is wrong with
+ * them: it would be no row's fault, and the server keeps what it has prepared by half.
+ */
+extern void ldr_sink_check_expressions(Relation rel);
+
 /* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
 

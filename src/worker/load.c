@@ -423,6 +423,7 @@ load_open_sink(Load *load, LdrLoadResult *result)
 	result->sink = load->sink->ops->name;
 	if (load->rejects == NULL)
 		return;
+	ldr_sink_check_expressions(load->rel);
 	if (kind == LDR_SINK_TRIAL)
 		ldr_swap_set_exclusion(load->rel, load->into, load->sink->indexes);
 	load->pending = ldr_pending_create();

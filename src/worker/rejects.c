@@ -187,7 +187,8 @@ rejects_add(LdrRejects *base, const LdrReject *reject)
 	}
 	if (self->options->max_rejected_rows >= 0 &&
 		self->before + base->count > self->options->max_rejected_rows)
-		rejects_raise(self->options, self->first);
+		rejects_raise(self->options, self->before > 0 ? ldr_reject_first(self->package_id)
+					  : self->first);
 	old = MemoryContextSwitchTo(self->cxt);
 	self->list = lappend(self->list, ldr_reject_copy(reject));
 	self->bytes += reject->raw_len;
