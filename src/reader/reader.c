@@ -94,8 +94,11 @@ ldr_reader_new(size_t size, LdrSource *source, const LdrReaderOptions *options, 
 LdrStatus
 ldr_reader_more(LdrReaderBase *b, LdrError *err)
 {
-	LdrStatus	status = ldr_window_fill(&b->w, err);
+	LdrStatus	status;
 
+	if (b->pub.forget != NULL)
+		b->pub.forget(b->pub.forget_arg);
+	status = ldr_window_fill(&b->w, err);
 	/* what it pointed to has moved */
 	b->pub.raw = b->w.cur;
 	b->pub.raw_len = (status == LDR_OK) ? 0 : (size_t) (b->w.end - b->w.cur);

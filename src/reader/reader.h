@@ -81,6 +81,12 @@ struct LdrReader
 	/* the raw text of the row that next returned or failed on, for error reports and rejects */
 	const char *raw;
 	size_t		raw_len;
+	/*
+	 * Called before the raw texts of earlier rows go away: until then they are where they were. The
+	 * caller may set it; NULL: nobody keeps them.
+	 */
+	void		(*forget) (void *arg);
+	void	   *forget_arg;
 };
 
 /*

@@ -39,6 +39,7 @@ typedef struct Load
 	Relation	into;			/* NULL: rel */
 	LdrRow		row;
 	int			field;			/* being converted, -1: none */
+	bool		in_row;			/* where rejects are: an error now may be of the row */
 	LdrRejects *rejects;		/* NULL: a bad row ends the load */
 	LdrPending *pending;
 	uint64		rows;
@@ -260,7 +261,7 @@ load_written(void *arg, int64 row)
 }
 
 /*
- * The row in hand has raised an error. Undo what it began, and set it aside, if that was of the row;
+ * An error was raised. Undo what the row in hand began, and set it aside, if that was of the row;
  * else raise it.
  */
 static void
@@ -273,34 +274,29 @@ load_catch_row(Load *load)
 	edata = CopyErrorData();
 	FlushErrorState();
 	ldr_guard_abort(&sink->guard);
-	if (sink->writing || !ldr_guard_is_of_row(edata, load->field >= 0))
+	if (!load->in_row || sink->writing || !ldr_guard_is_of_row(edata, load->field >= 0))
 		ReThrowError(edata);
+	load->in_row = false;
 	load_refuse(load, load->rows, edata);
 	load->field = -1;
 	ldr_sink_withdraw(sink);
 }
 
 /* Convert and put a row under the guard, which stays open until its batch is written. */
-static void
+static inline void
 load_put_guarded(Load *load)
 {
 	LdrSink    *sink = load->sink;
 
+	load->in_row = true;
 	ldr_pending_add(load->pending, load->rows, load->row.line, load->reader->raw,
 					load->reader->raw_len);
 	ldr_guard_begin(&sink->guard);
-	PG_TRY();
-	{
-		load_convert_row(load);
-		sink->line = load->row.line;
-		sink->row = load->rows;
-		ldr_sink_put(sink);
-	}
-	PG_CATCH();
-	{
-		load_catch_row(load);
-	}
-	PG_END_TRY();
+	load_convert_row(load);
+	sink->line = load->row.line;
+	sink->row = load->rows;
+	ldr_sink_put(sink);
+	load->in_row = false;
 }
 
 /* A row that the reader has failed on. */
@@ -335,19 +331,47 @@ load_skip_row(Load *load, LdrError *err)
 	MemSet(err, 0, sizeof(LdrError));
 }
 
-/* Between two rows. What is done outside the guard would be undone with the next bad row inside. */
+/* Between two rows, outside the guard: what is done inside is undone with the next bad row. */
 static void
 load_settle(Load *load)
 {
-	if (ldr_pending_is_full(load->pending))
+	if (unlikely(ldr_pending_is_full(load->pending)))
 		load->sink->ops->flush(load->sink);
 	if (load->sink->pending == 0)
 		ldr_pending_drop(load->pending, load->rows);
-	if (load->sink->guard.open)
-		return;
+	MemoryContextReset(load->row_cxt);
 	load->rejects->store(load->rejects);
 	if (load->rows - load->rows_seen >= CHECK_ROWS || load->bytes_unseen > CHECK_BYTES)
 		load_look_up(load);
+}
+
+/* Load rows until one of them is bad, or there is no other that can be read. */
+static LdrStatus
+load_run_guarded(Load *load, LdrError *err)
+{
+	volatile LdrStatus status = LDR_OK;
+
+	PG_TRY();
+	{
+		while ((status = ldr_reader_next(load->reader, &load->row, err)) == LDR_OK)
+		{
+			CHECK_FOR_INTERRUPTS();
+			load_put_guarded(load);
+			load->rows++;
+			if (unlikely(ldr_pending_is_full(load->pending)))
+				load->sink->ops->flush(load->sink);
+			if (!load->sink->guard.open)
+				load_settle(load);
+		}
+	}
+	PG_CATCH();
+	{
+		load_catch_row(load);
+		load->rows++;
+		status = LDR_OK;
+	}
+	PG_END_TRY();
+	return status;
 }
 
 static void
@@ -357,17 +381,18 @@ load_rows_guarded(Load *load)
 	LdrStatus	status;
 
 	load->row_cxt = AllocSetContextCreate(load->cxt, "loader row", ALLOCSET_SMALL_SIZES);
+	load->reader->forget = ldr_pending_save;
+	load->reader->forget_arg = load->pending;
 	MemoryContextSwitchTo(load->row_cxt);
-	while ((status = ldr_reader_next(load->reader, &load->row, &err)) != LDR_END)
+	while ((status = load_run_guarded(load, &err)) != LDR_END)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (status == LDR_OK)
-			load_put_guarded(load);
-		else
+		if (status != LDR_OK)
+		{
 			load_skip_row(load, &err);
-		load->rows++;
-		load_settle(load);
-		MemoryContextReset(load->row_cxt);
+			load->rows++;
+		}
+		if (!load->sink->guard.open)
+			load_settle(load);
 	}
 	load->sink->ops->flush(load->sink);
 	ldr_guard_commit(&load->sink->guard);
@@ -639,6 +664,7 @@ again_load(Load *load, Again *again, const LdrReject *row)
 		again_reject_cut(load, row);
 		return;
 	}
+	ldr_pending_save(load->pending);
 	ldr_reader_close(load->reader);
 	load->reader = NULL;
 	load->reader = again_open(load, again, row);
@@ -648,7 +674,15 @@ again_load(Load *load, Again *again, const LdrReject *row)
 		return;
 	}
 	load->row.line = row->line;
-	load_put_guarded(load);
+	PG_TRY();
+	{
+		load_put_guarded(load);
+	}
+	PG_CATCH();
+	{
+		load_catch_row(load);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -667,8 +701,8 @@ again_load_all(Load *load, Again *again, const List *rows)
 		CHECK_FOR_INTERRUPTS();
 		again_load(load, again, lfirst(lc));
 		load->rows++;
-		load_settle(load);
-		MemoryContextReset(load->row_cxt);
+		if (!load->sink->guard.open)
+			load_settle(load);
 	}
 	load->sink->ops->flush(load->sink);
 	ldr_guard_commit(&load->sink->guard);

@@ -14,6 +14,7 @@
 #include "worker/rejects.h"
 
 #define PENDING_BYTES	(8 * 1024 * 1024)
+#define PENDING_ROWS	10000
 #define STORE_ROWS		500		/* in one statement */
 #define STORE_BYTES		(1024 * 1024)
 
@@ -22,16 +23,16 @@
 typedef struct PendingRow
 {
 	int64		line;
-	size_t		offset;			/* in bytes */
-	size_t		len;
-	size_t		size;			/* before it was cut */
+	const char *raw;			/* until it is saved ... */
+	size_t		offset;			/* ... and then, in bytes */
+	size_t		size;
 } PendingRow;
 
 struct LdrPending
 {
-	MemoryContext cxt;
 	int64		first;			/* number of rows[0] */
 	int			n;
+	int			saved;			/* so many have their bytes here */
 	int			size;
 	PendingRow *rows;
 	size_t		used;
@@ -44,7 +45,6 @@ ldr_pending_create(void)
 {
 	LdrPending *p = palloc0(sizeof(LdrPending));
 
-	p->cxt = CurrentMemoryContext;
 	p->size = 1024;
 	p->rows = palloc(sizeof(PendingRow) * p->size);
 	p->allocated = 64 * 1024;
@@ -52,56 +52,67 @@ ldr_pending_create(void)
 	return p;
 }
 
-static void
-pending_grow(LdrPending *p, size_t len)
+/* As many bytes of a row as are kept. */
+static size_t
+pending_kept(const PendingRow *row)
 {
-	if (p->n == p->size)
-	{
-		p->size *= 2;
-		p->rows = repalloc_huge(p->rows, sizeof(PendingRow) * p->size);
-	}
-	if (p->used + len <= p->allocated)
-		return;
-	p->allocated = Max(p->allocated * 2, p->used + len);
-	p->bytes = repalloc_huge(p->bytes, p->allocated);
+	return Min(row->size, LDR_REJECT_RAW_MAX);
 }
 
 void
 ldr_pending_add(LdrPending *p, int64 row, int64 line, const char *raw, size_t len)
 {
-	size_t		kept = Min(len, LDR_REJECT_RAW_MAX);
-
 	if (p->n == 0)
 		p->first = row;
-	if (p->n == p->size || p->used + kept > p->allocated)
-		pending_grow(p, kept);
-	p->rows[p->n++] = (PendingRow) {line, p->used, kept, len};
-	memcpy(p->bytes + p->used, raw, kept);
-	p->used += kept;
+	if (p->n == p->size)
+	{
+		p->size *= 2;
+		p->rows = repalloc_huge(p->rows, sizeof(PendingRow) * p->size);
+	}
+	p->rows[p->n++] = (PendingRow) {.line = line, .raw = raw, .size = len};
+}
+
+void
+ldr_pending_save(void *arg)
+{
+	LdrPending *p = arg;
+
+	for (; p->saved < p->n; p->saved++)
+	{
+		PendingRow *row = &p->rows[p->saved];
+		size_t		kept = pending_kept(row);
+
+		if (p->used + kept > p->allocated)
+		{
+			p->allocated = Max(p->allocated * 2, p->used + kept);
+			p->bytes = repalloc_huge(p->bytes, p->allocated);
+		}
+		memcpy(p->bytes + p->used, row->raw, kept);
+		row->offset = p->used;
+		p->used += kept;
+	}
 }
 
 void
 ldr_pending_drop(LdrPending *p, int64 row)
 {
 	int64		n = row - p->first;
-	size_t		bytes;
 
-	if (n <= 0 || p->n == 0)
+	if (p->n == 0 || n <= 0)
 		return;
 	if (n >= p->n)
 	{
-		p->n = 0;
+		p->n = p->saved = 0;
 		p->used = 0;
 		return;
 	}
-	bytes = p->rows[n].offset;
-	memmove(p->bytes, p->bytes + bytes, p->used - bytes);
+	/* those that are left are few, and newer than what was saved */
 	memmove(p->rows, p->rows + n, sizeof(PendingRow) * (p->n - n));
-	p->used -= bytes;
 	p->n -= n;
+	p->saved = Max(p->saved - n, 0);
 	p->first = row;
-	for (int i = 0; i < p->n; i++)
-		p->rows[i].offset -= bytes;
+	if (p->saved == 0)
+		p->used = 0;
 }
 
 void
@@ -112,15 +123,15 @@ ldr_pending_fill(const LdrPending *p, int64 row, LdrReject *reject)
 	if (row < p->first || row >= p->first + p->n)
 		elog(ERROR, "row " INT64_FORMAT " is not among those that wait", row);
 	reject->line = r->line;
-	reject->raw = p->bytes + r->offset;
-	reject->raw_len = r->len;
+	reject->raw = row - p->first < p->saved ? p->bytes + r->offset : r->raw;
+	reject->raw_len = pending_kept(r);
 	reject->raw_size = r->size;
 }
 
 bool
 ldr_pending_is_full(const LdrPending *p)
 {
-	return p->used > PENDING_BYTES;
+	return p->used > PENDING_BYTES || p->n > PENDING_ROWS;
 }
 
 /* --- the rejects of a job ------------------------------------------------------------------- */

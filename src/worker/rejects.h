@@ -29,9 +29,12 @@ typedef struct LdrPending LdrPending;
 /* In the current context. */
 extern LdrPending *ldr_pending_create(void);
 
-/* Note a row, by its number, the next one. */
+/* Note a row, by its number, the next one. Its bytes stay where they are until they are saved. */
 extern void ldr_pending_add(LdrPending *pending, int64 row, int64 line, const char *raw,
 							size_t len);
+
+/* The bytes of all rows are about to go away: keep a copy. An LdrPending *, as a reader has it. */
+extern void ldr_pending_save(void *pending);
 
 /* All rows before that number are settled. */
 extern void ldr_pending_drop(LdrPending *pending, int64 row);
