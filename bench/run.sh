@@ -4,6 +4,7 @@
 #
 #	N=2000000	rows; RUNS=3 times each
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
+#	GROUP=reject	what on_error => 'reject' costs where no row is bad; or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
 #	GROUP=airbyte	messages of Airbyte (N=100000 of them), beside what else takes them to PostgreSQL

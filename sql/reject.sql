@@ -186,8 +186,34 @@ SELECT loader_start(test.path('3.3'), 'bad', atomic => false, workers => 1, on_e
 SELECT loader_wait(:id, '180s');
 SELECT job_id, state, sqlstate, exception, rows_rejected FROM loader.jobs WHERE package_id = :id ORDER BY job_id;
 SELECT job_id, line FROM loader.rejects WHERE package_id = :id;
-SELECT loader_cancel(:id);
-SELECT count(*) FROM bad.limited WHERE id >= 10;
+SELECT loader_start(test.path('3.3'), 'bad', atomic => false, workers => 1, on_error => 'reject', max_rejects => '3') = :id AS the_same;
+SELECT loader_wait(:id, '180s');
+SELECT job_id, line FROM loader.rejects WHERE package_id = :id ORDER BY 1, 2;
+SELECT * FROM test.counts();
+SELECT id FROM bad.limited WHERE id >= 10 ORDER BY id;
+-- a job that is tried again, after an error that no row is to blame for, has each reject once
+CREATE TABLE bad.shaky (id bigint);
+CREATE SEQUENCE bad.tries;
+CREATE FUNCTION bad.shake() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.id = 3 AND nextval('bad.tries') <= 2 THEN
+		RAISE 'try again' USING ERRCODE = 'serialization_failure';
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER shake BEFORE INSERT ON bad.shaky FOR EACH ROW EXECUTE FUNCTION bad.shake();
+SET loader.retry_delay = '10ms';
+CALL test.package('3.5', test.schema('a', 'shaky: id bigint; write_disposition="append"'), 'shaky.a.0.csv', E'id\n1\nx\n2\ny\n3\nz\n');
+CALL test.load('3.5', 'bad', $$, on_error => 'reject', max_rejects => '3'$$);
+SELECT * FROM test.counts();
+SELECT line FROM test.rejects();
+ALTER SEQUENCE bad.tries RESTART;
+CALL test.package('3.6', test.schema('a', 'shaky: id bigint; write_disposition="append"'), 'shaky.a.0.csv', E'id\n1\nx\n2\ny\n3\nz\n');
+CALL test.load('3.6', 'bad', $$, on_error => 'reject', max_rejects => '3', atomic => false$$);
+SELECT * FROM test.counts();
+SELECT line FROM test.rejects();
+SELECT id, count(*) FROM bad.shaky GROUP BY 1 ORDER BY 1;
+RESET loader.retry_delay;
 CALL test.package('3.4', test.schema('a', :limited), 'limited.a.0.csv', E'id\n20\nx\n', 'limited.b.0.csv', E'id\n21\ny\nz\n');
 CALL test.load('3.4', 'bad', $$, on_error => 'reject', atomic => false, max_rejects => '3'$$);
 SELECT * FROM test.counts();

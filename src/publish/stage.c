@@ -523,10 +523,10 @@ stage_try_heap(LdrRun *run, const char *table_name, Relation target)
 
 		MemoryContextSwitchTo(cxt);
 		edata = CopyErrorData();
-		if (!stage_is_of_row(edata))
-			PG_RE_THROW();
 		FlushErrorState();
 		ldr_guard_abort(&guard);
+		if (!stage_is_of_row(edata))
+			ReThrowError(edata);
 		*stats = before;
 		made = false;
 	}

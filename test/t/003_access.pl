@@ -65,7 +65,7 @@ is(one($node, q{
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND a.grantee = 0
 		AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'loader')}),
 	'dataset_rows loader_airbyte_check loader_airbyte_spec loader_airbyte_states loader_capabilities loader_fingerprint loader_get_storage_tables loader_get_stored_schema loader_get_stored_schema_by_hash loader_get_stored_state'
-		. ' loader_is_storage_initialized loader_job loader_location loader_normalize_dataset_name loader_restore_file_load may_see running', 'these functions are for everybody, all others are not');
+		. ' loader_is_storage_initialized loader_job loader_location loader_normalize_dataset_name loader_restore_file_load may_see raw_text running', 'these functions are for everybody, all others are not');
 is(one($node, q{
 	SELECT count(*) FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND p.prosecdef
