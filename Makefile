@@ -8,8 +8,11 @@
 #	make installcheck-tap		TAP tests; they start servers of their own
 #	make unit [SAN=1]		unit tests of the parts without postgres.h
 #	make fuzz [SAN=1]		replay the corpus of the fuzzers
+#	make fuzz-long [TARGET=..] [MINUTES=20]	run them with libFuzzer, MINUTES of CPU each
+#	make mutate [N=5000] [SEED=1]	load damaged packages into a throw-away server
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
+#	make coverage | sanitize | growth | mutants	longer checks: docs/testing.md
 
 MODULE_big = loader
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -24,6 +27,7 @@ REGRESS = \
 	basic \
 	refuse \
 	data \
+	text \
 	control \
 	replace \
 	merge \
@@ -73,7 +77,8 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
+all_in_one = demo test bench coverage fuzz-long growth mutants mutate sanitize
+ifneq ($(filter-out $(all_in_one) unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -134,6 +139,12 @@ unit:
 fuzz:
 	$(MAKE) -C test/unit fuzz $(if $(SAN),SAN=$(SAN))
 
+fuzz-long:
+	test/fuzz/long.sh
+
+mutate:
+	@test/mutate/run.sh
+
 oracle:
 	test/oracle/run.sh $(if $(DSN),--dsn '$(DSN)')
 
@@ -146,7 +157,10 @@ test:
 bench:
 	@bench/run.sh
 
+coverage sanitize growth mutants:
+	@tools/$@.sh
+
 FORCE:
 
-.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE \
+.PHONY: $(all_in_one) unit fuzz oracle installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing

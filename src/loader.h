@@ -6,8 +6,6 @@
 
 #include "status.h"
 
-#define LDR_VERSION "1.0"		/* of this library; the SQL script must carry the same */
-
 /* Settings, see loader.c */
 extern int	ldr_workers;
 extern int	ldr_max_workers;
@@ -36,7 +34,13 @@ extern void ldr_raise_in(const LdrError *err, const char *what) __attribute__((n
 /* The SQLSTATE of what such a part reported; 0: that of a file that could not be read. */
 extern int	ldr_error_sqlstate(const LdrError *err);
 
-/* Foreign text for a message: what the database's encoding cannot hold becomes '?'. */
+/* Foreign text for a message: control characters, and what the encoding cannot hold, become '?'. */
 extern char *ldr_printable(const char *text);
+
+/*
+ * The same for a copied error that is kept and shown, in place: the server quotes names and rows as
+ * they are, and whoever brings a package chooses both. Lines stay. Returns edata.
+ */
+extern struct ErrorData *ldr_error_printable(struct ErrorData *edata);
 
 #endif							/* LOADER_H */

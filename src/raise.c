@@ -47,6 +47,17 @@ ldr_error_sqlstate(const LdrError *err)
 	}
 }
 
+/* Make control characters question marks, in place; but for those that may stay. */
+static void
+raise_no_control(char *text, const char *but)
+{
+	for (char *p = text; *p; p++)
+		if (((unsigned char) *p < ' ' || *p == 0x7f) && strchr(but, *p) == NULL)
+			*p = '?';
+		else if (GetDatabaseEncoding() == PG_UTF8 && *p == '\xc2' && (unsigned char) p[1] < 0xa0)
+			*p++ = '?', *p = '?';	/* those beyond ASCII */
+}
+
 char *
 ldr_printable(const char *text)
 {
@@ -57,7 +68,19 @@ ldr_printable(const char *text)
 	for (char *p = copy; *p && !as_it_is; p++)
 		if (IS_HIGHBIT_SET(*p))
 			*p = '?';
+	raise_no_control(copy, "");
 	return copy;
+}
+
+ErrorData *
+ldr_error_printable(ErrorData *edata)
+{
+	char	   *texts[] = {edata->message, edata->detail, edata->hint};
+
+	for (int i = 0; i < lengthof(texts); i++)
+		if (texts[i] != NULL)
+			raise_no_control(texts[i], "\n\t");
+	return edata;
 }
 
 /* "<place>, line 3, column "id", value "abc"." as far as it is known; NULL if nothing is. */
@@ -69,11 +92,11 @@ raise_place(const LdrError *err, char *place)
 		place = psprintf("%s, line %lld", place, (long long) err->line);
 	/* an unknown column is named by the message, and this says where it stands */
 	if (err->column[0] != '\0' && err->status != LDR_UNKNOWN_COLUMN)
-		place = psprintf("%s, column \"%s\"", place, ldr_printable(err->column));
+		place = psprintf("%s, column \"%s\"", place, err->column);
 	else if (err->column_no > 0)
 		place = psprintf("%s, field %d", place, err->column_no);
 	if (err->value[0] != '\0')
-		place = psprintf("%s, near \"%s\"", place, ldr_printable(err->value));
+		place = psprintf("%s, near \"%s\"", place, err->value);
 	return psprintf("%s.", place);
 }
 
@@ -86,7 +109,7 @@ raise_error(const LdrError *err, char *place)
 	ereport(ERROR,
 			(code ? errcode(code) : errcode_for_file_access(),
 			 errmsg("%s", ldr_printable(err->message)),
-			 errdetail("%s", raise_place(err, place)),
+			 errdetail("%s", ldr_printable(raise_place(err, place))),
 			 err->hint[0] != '\0' ? errhint("%s", err->hint) : 0));
 }
 

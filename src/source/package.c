@@ -26,7 +26,6 @@
 #include "source/reference.h"
 #include "source/spool_name.h"
 
-#define MAX_DOCUMENT	(512 * 1024 * 1024) /* bytes of schema.json; a hostile one ends here */
 #define MAX_REFERENCE	8192	/* bytes of the address in a reference job */
 #define SCAN_DEPTH		8
 
@@ -109,8 +108,8 @@ package_slurp(LdrPackageDir *dir, const char *name, LdrFileStamp *stamp,
 	if (fd < 0)
 		ldr_path_error(path, errno);
 	status = ldr_file_stamp(fd, stamp, &err);
-	if (status == LDR_OK && stamp->size > MAX_DOCUMENT)
-		status = ldr_fail(&err, LDR_TOO_LONG, "document is larger than %d MB", MAX_DOCUMENT >> 20);
+	if (status == LDR_OK && stamp->size > LDR_MAX_DOCUMENT)
+		status = ldr_fail(&err, LDR_TOO_LONG, "document is larger than %d MB", LDR_MAX_DOCUMENT >> 20);
 	if (status != LDR_OK)
 	{
 		close(fd);
@@ -214,10 +213,10 @@ ldr_package_open(const char *source, const LdrPackageStamps *expect)
 static const char *
 package_document(const char *name, const char *text)
 {
-	if (strlen(text) > MAX_DOCUMENT)
+	if (strlen(text) > LDR_MAX_DOCUMENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("argument \"%s\" is larger than %d MB", name, MAX_DOCUMENT >> 20)));
+				 errmsg("argument \"%s\" is larger than %d MB", name, LDR_MAX_DOCUMENT >> 20)));
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
 	if (!pg_verify_mbstr(PG_UTF8, text, strlen(text), true))
 		ereport(ERROR,
@@ -649,6 +648,15 @@ package_is_complete(int fd)
 
 static void package_search(int fd, const char *path, int depth, List **found);
 
+/* Is there something of that name? Nobody is to learn from a scan what a link in it leads to. */
+static bool
+package_has(int fd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* A directory on the way: a package, or a place to search, or neither. Closes fd. */
 static pg_noinline void
 package_visit(int fd, const char *path, int depth, List **found)
@@ -657,7 +665,7 @@ package_visit(int fd, const char *path, int depth, List **found)
 	{
 		if (package_is_complete(fd))
 			*found = lappend(*found, pstrdup(path));
-		else if (depth < SCAN_DEPTH && faccessat(fd, "new_jobs", F_OK, 0) != 0)
+		else if (depth < SCAN_DEPTH && !package_has(fd, "new_jobs"))
 			package_search(fd, path, depth + 1, found);
 	}
 	PG_FINALLY();
@@ -691,9 +699,9 @@ static void
 package_search(int fd, const char *path, int depth, List **found)
 {
 	struct stat st;
-	bool		is_load_volume = fstatat(fd, "normalized", &st, 0) == 0 && S_ISDIR(st.st_mode);
-	bool		is_pipeline = fstatat(fd, "load", &st, 0) == 0 && fstatat(fd, "normalize", &st,
-																		  0) == 0;
+	bool		is_load_volume = fstatat(fd, "normalized", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		(S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode));
+	bool		is_pipeline = package_has(fd, "load") && package_has(fd, "normalize");
 	ListCell   *lc;
 
 	foreach(lc, ldr_directory_list(fd, path))

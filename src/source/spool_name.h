@@ -13,6 +13,7 @@
 #define LDR_MAX_UPLOAD_ID	64
 #define LDR_MAX_LOAD_ID		64
 #define LDR_MAX_SPOOL_NAME	512 /* load_id, new_jobs and a file name fit */
+#define LDR_MAX_DOCUMENT	(128 * 1024 * 1024) /* bytes of schema.json, far beyond any real one */
 
 typedef enum LdrSpoolKind
 {

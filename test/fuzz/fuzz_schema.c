@@ -1,5 +1,5 @@
 /*
- * test/fuzz/fuzz_schema.c: any bytes as schema.json and as load_package_state.json.
+ * test/fuzz/fuzz_schema.c: any bytes as schema.json.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,20 +52,6 @@ fuzz_update(const char *json, size_t len, const LdrSchema *schema)
 	free(changes);
 }
 
-/* The lists of a package state: usable names, each once. */
-static void
-fuzz_use_names(char **names, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		if (names[i][0] == '\0' || strlen(names[i]) > LDR_MAX_NAME)
-			abort();
-		for (int k = 0; k < i; k++)
-			if (strcmp(names[i], names[k]) == 0)
-				abort();
-	}
-}
-
 static bool
 fuzz_keep(const char *table, void *arg)
 {
@@ -107,7 +93,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	LdrError	err = {0};
 	LdrSchema  *schema;
-	LdrPackageState *state;
 
 	if (ldr_schema_parse((const char *) data, size, &schema, &err) == LDR_OK)
 	{
@@ -119,16 +104,5 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_trim((const char *) data, size, NULL, schema != NULL);
 	fuzz_trim((const char *) data, size, &err, schema != NULL);
 	ldr_schema_free(schema);
-
-	memset(&err, 0, sizeof(err));
-	if (ldr_package_state_parse((const char *) data, size, &state, &err) != LDR_OK &&
-		(state != NULL || err.message[0] == '\0'))
-		abort();
-	if (state != NULL)
-	{
-		fuzz_use_names(state->dropped_tables, state->ndropped);
-		fuzz_use_names(state->truncated_tables, state->ntruncated);
-	}
-	ldr_package_state_free(state);
 	return 0;
 }

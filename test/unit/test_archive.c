@@ -132,6 +132,30 @@ check_members(void)
 	check_member("", '0', "", LDR_CORRUPT, "without a name");
 }
 
+/* A member that is too large for what it is: told by its header, before a byte of it is unpacked. */
+static void
+check_size(const char *name, char type, size_t size, LdrStatus want)
+{
+	Tar			t = {.len = 0};
+	char		list[1000];
+	LdrError	err;
+
+	tar_header(&t, name, type, size, "");
+	CHECK_INT(tar_read(t.data, t.len, t.len, list, &err), want);
+	CHECK_MSG((strstr(err.message, "too large for what it is") != NULL) == (want == LDR_BAD_ARCHIVE),
+			  "\"%s\" of %zu bytes: %s", name, size, err.message);
+}
+
+static void
+check_sizes(void)
+{
+	check_size("1/schema.json", '0', LDR_MAX_DOCUMENT, LDR_CORRUPT);	/* it has no bytes at all */
+	check_size("1/schema.json", '0', LDR_MAX_DOCUMENT + 1, LDR_BAD_ARCHIVE);
+	check_size("1/load_package_state.json", '0', LDR_MAX_DOCUMENT + 1, LDR_BAD_ARCHIVE);
+	check_size("1/schema_updates.json", '0', LDR_MAX_DOCUMENT, LDR_BAD_ARCHIVE);
+	check_size("1/new_jobs/t.a.0.csv", '0', 0xffffffff, LDR_CORRUPT);
+}
+
 static const char *const whole = "1/schema.json:{} 1/load_package_state.json:{\"a\": 1} "
 	"1/new_jobs/t.a.0.csv:id ";
 
@@ -298,6 +322,7 @@ int
 main(void)
 {
 	check_members();
+	check_sizes();
 	check_cuts();
 	check_end();
 	check_pax();

@@ -76,6 +76,12 @@ static const DocumentCase documents[] = {
 	{"{\"version\":1,\"version_hash\":\"h\",\"engine_version\":11,\"name\":\"\","
 		"\"tables\":{" OWN "}}",
 	LDR_BAD_SCHEMA, "\"name\" of the schema"},
+	{"{\"version\":1,\"version_hash\":\"h\",\"engine_version\":11,\"name\":\"ä" NAME63 "\","
+		"\"tables\":{" OWN "}}",
+	LDR_OK, NULL},
+	{"{\"version\":1,\"version_hash\":\"h\",\"engine_version\":11,\"name\":\"ab" NAME63 "\","
+		"\"tables\":{" OWN "}}",
+	LDR_BAD_SCHEMA, "\"name\" of the schema must be of at most 64 characters"},
 	{"{\"version\":1,\"version_hash\":7,\"engine_version\":11,\"name\":\"n\",\"tables\":{" OWN "}}",
 	LDR_BAD_SCHEMA, "version_hash"},
 	{"{\"version\":true,\"version_hash\":\"h\",\"engine_version\":11,\"name\":\"n\","
