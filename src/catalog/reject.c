@@ -189,7 +189,8 @@ ldr_reject_discard(int64 package_id, const char *table_name)
 
 	return ldr_catalog_execute("DELETE FROM loader.reject r USING loader.job j "
 							   "WHERE r.package_id = $1 AND j.package_id = r.package_id "
-							   "AND j.job_id = r.job_id AND j.table_name = coalesce($2, j.table_name)",
+							   "AND j.job_id = r.job_id "
+							   "AND j.table_name = coalesce($2, j.table_name)",
 							   2, types, values, nulls, SPI_OK_DELETE, false, NULL, NULL);
 }
 

@@ -49,8 +49,8 @@ extern Oid	ldr_swap_make(Relation target, int64 package_id);
 /*
  * A table like a swap heap, in which rows are tried out before they go into one: not frozen, and
  * with indexes, still empty, like the target's. ldr_swap_set_exclusion lets them check what the
- * target's exclusion constraints demand, once they are open; ldr_swap_rename says an error of theirs
- * as if it were the target's.
+ * target's exclusion constraints demand, once they are open; ldr_swap_rename says an error of
+ * theirs as if it were the target's.
  */
 extern Oid	ldr_swap_make_trial(Relation target, int64 package_id);
 extern void ldr_swap_set_exclusion(Relation target, Relation trial,

@@ -403,12 +403,11 @@ ldr_swap_set_exclusion(Relation target, Relation trial, ResultRelInfo *indexes)
 	for (int i = 0; i < indexes->ri_NumIndices; i++)
 	{
 		IndexInfo  *info = indexes->ri_IndexRelationInfo[i];
-		Relation	index = heap_original(target, trial,
-										  RelationGetRelationName(indexes->ri_IndexRelationDescs[i]));
+		const char *copy = RelationGetRelationName(indexes->ri_IndexRelationDescs[i]);
+		Relation	index = heap_original(target, trial, copy);
 
 		if (index == NULL)
-			elog(ERROR, "index \"%s\" is a copy of none",
-				 RelationGetRelationName(indexes->ri_IndexRelationDescs[i]));
+			elog(ERROR, "index \"%s\" is a copy of none", copy);
 		if (index->rd_index->indisexclusion)
 			RelationGetExclusionInfo(index, &info->ii_ExclusionOps, &info->ii_ExclusionProcs,
 									 &info->ii_ExclusionStrats);

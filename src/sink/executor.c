@@ -12,8 +12,8 @@
  *
  * Each batch runs in a subtransaction. If it fails, it is rolled back and its rows are inserted
  * one by one, until the one that is to blame raises its error. That error is the one that leaves
- * this file: rows that went in before it go with the caller's transaction. Where rows may be refused,
- * all of them are inserted one by one, but for those that cannot be.
+ * this file: rows that went in before it go with the caller's transaction. Where rows may be
+ * refused, all of them are inserted one by one, but for those that cannot be.
  */
 #include "postgres.h"
 

@@ -29,8 +29,8 @@ extern void ldr_guard_abort(LdrGuard *guard);
 
 /*
  * Is the error one of the row in hand: bad data, a constraint, what a trigger says? Not a cancel, a
- * deadlock, a full disk, a missing privilege or a missing function, which would hit any row. An input
- * function (converting) may say of a value that it is no such name or has no such syntax.
+ * deadlock, a full disk, a missing privilege or a missing function, which would hit any row. An
+ * input function (converting) may say of a value that it is no such name or has no such syntax.
  */
 extern bool ldr_guard_is_of_row(const ErrorData *edata, bool converting);
 

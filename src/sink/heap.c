@@ -14,8 +14,8 @@
  * puts them, not frozen, into a table that has the indexes already.
  *
  * Where rows may be refused, a batch is written under the guard. If that fails, it is undone, and
- * the rows are written in smaller pieces, down to single ones, until those that cannot be are found.
- * Frozen rows outlive an abort, so those of a swap heap are written outside it, and an error is for
+ * the rows are written in smaller pieces, down to single ones, until those that cannot be are
+ * found. Frozen rows outlive an abort, so those of a swap heap are written outside it, and an error is for
  * the one who made the heap.
  */
 #include "postgres.h"

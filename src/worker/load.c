@@ -240,6 +240,7 @@ load_refuse(void *arg, int64 row, ErrorData *edata)
 	if (load->into && load->sink->indexes)
 		ldr_swap_rename(load->rel, load->into, edata);
 	strlcpy(sqlstate, unpack_sql_state(edata->sqlerrcode), sizeof(sqlstate));
+	ldr_error_printable(edata);
 	ldr_pending_fill(load->pending, row, &reject);
 	reject.row = row;
 	reject.sqlstate = sqlstate;

@@ -34,9 +34,9 @@ extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFi
 						  LdrLoadResult *result);
 
 /*
- * Load rows of a job's file that were set aside (List of LdrReject) once more, into rel, on which the
- * caller holds RowExclusiveLock. columns are those of the file (of char *), which its rows do not
- * name but in jsonl. What is refused goes to rejects, by the row's position in the list.
+ * Load rows of a job's file that were set aside (List of LdrReject) once more, into rel, on which
+ * the caller holds RowExclusiveLock. columns are those of the file (of char *), which its rows do
+ * not name but in jsonl. What is refused goes to rejects, by the row's position in the list.
  */
 extern void ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns,
 							 Relation rel, const LdrOptions *options, const List *rows,

@@ -56,8 +56,8 @@ extern LdrRejects *ldr_rejects_of_job(int64 package_id, const LdrJob *job,
 									  const LdrOptions *options);
 
 /*
- * The job's rows are all read: write what is left. columns: names of the file's, in their order; NIL
- * for a format whose rows name them.
+ * The job's rows are all read: write what is left. columns: names of the file's, in their order;
+ * NIL for a format whose rows name them.
  */
 extern void ldr_rejects_end(LdrRejects *rejects, List *columns);
 

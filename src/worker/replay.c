@@ -108,7 +108,7 @@ replay_settle(const Replay *replay, const List *rows)
 	return list_length(loaded);
 }
 
-/* Some rows of a job, after the reject of that id. Returns how many were loaded; *after moves on. */
+/* Rows of a job, after the reject of that id, which moves on. Returns how many were loaded. */
 static int64
 replay_some(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions *options,
 			LdrFormat format, Relation rel, int64 *after, int64 *inserted)
