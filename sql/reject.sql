@@ -310,6 +310,15 @@ SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AN
 SELECT loader_discard(test.last());
 SELECT * FROM loader_replay(test.last());
 SELECT * FROM test.counts();
+-- a file without a header, in another encoding
+CREATE TABLE bad.plain (id int, name text, note text);
+CALL test.package('6.3', test.schema('a', 'plain: id bigint, name text, note text; write_disposition="append"'));
+CALL test.file('6.3/new_jobs/plain.a.0.csv', convert_to(E'1;a;b\n3000000000;', 'UTF8') || '\xe9' || convert_to(E'; ""\n3;c\n', 'UTF8'));
+CALL test.load('6.3', 'bad', $$, on_error => 'reject', csv_format => '{"header": false, "delimiter": ";", "encoding": "latin1"}'$$);
+SELECT * FROM test.rejects();
+ALTER TABLE bad.plain ALTER id TYPE bigint;
+SELECT * FROM loader_replay(test.last());
+SELECT * FROM bad.plain ORDER BY id;
 -- a later package has replaced the rows
 CALL test.load('4.2', 'bad', $$, on_error => 'reject'$$);
 CALL test.package('6.2', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note\n1,n1\n1,n2\n');

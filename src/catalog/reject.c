@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "catalog/loader_catalog.h"
 
@@ -72,12 +73,13 @@ reject_array(const RejectArrays *a, int column, Oid type)
 {
 	int			dims[1] = {a->n};
 	int			lower[1] = {1};
-	bool		is_int = type == INT8OID;
+	int16		len;
+	bool		byval;
+	char		align;
 
+	get_typlenbyvalalign(type, &len, &byval, &align);
 	return PointerGetDatum(construct_md_array(a->values[column], a->nulls[column], 1, dims, lower,
-											  type, is_int ? sizeof(int64) : -1,
-											  is_int && FLOAT8PASSBYVAL,
-											  is_int ? TYPALIGN_DOUBLE : TYPALIGN_INT));
+											  type, len, byval, align));
 }
 
 /* Some of a job's, a List of LdrReject; part of the transaction that holds the job's rows. */
@@ -280,14 +282,17 @@ ldr_reject_delete(const List *rejects)
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[1];
 	const ListCell *lc;
+	int16		len;
+	bool		byval;
+	char		align;
 	int			n = 0;
 
 	if (rejects == NIL)
 		return;
 	foreach(lc, rejects)
 		ids[n++] = Int64GetDatum(((LdrReject *) lfirst(lc))->id);
-	values[0] = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
+	get_typlenbyvalalign(INT8OID, &len, &byval, &align);
+	values[0] = PointerGetDatum(construct_array(ids, n, INT8OID, len, byval, align));
 	ldr_catalog_execute("DELETE FROM loader.reject WHERE reject_id = ANY ($1)",
 						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }

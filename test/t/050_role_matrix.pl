@@ -174,8 +174,8 @@ my @matrix = (
 		qw(=t =t =t package package package package execute package)],
 	['loader_forget(bigint)', "etl's, loaded", "SELECT loader_forget($id{shop})",
 		qw(=t =t =t package package package package execute package)],
-	['loader_replay(bigint,text)', "of a package of etl's", "SELECT loader_replay($id{shop}, 'none')",
-		qw{=(0,0) =(0,0) =(0,0) package package package package execute package}],
+	['loader_replay(bigint,text)', "of a package of etl's", "SELECT loaded FROM loader_replay($id{shop}, 'none')",
+		qw(=0 =0 =0 package package package package execute package)],
 	['loader_discard(bigint,text)', "of a package of etl's", "SELECT loader_discard($id{shop})",
 		qw(=1 =1 =1 package package package package execute package)],
 	['loader_job(bigint,text)', "of a package of etl's", "SELECT count(*) FROM loader_job($id{shop_jobs}, " . quote_literal($job) . ')',
@@ -291,7 +291,7 @@ sub cell
 	return;
 }
 
-my $long = 'text,text,text,text,text,boolean,jsonb,boolean,integer,boolean,text,bigint,boolean,text';
+my $long = 'text,text,text,text,text,boolean,jsonb,boolean,integer,boolean,text,text,boolean,text';
 for my $line (@matrix)
 {
 	my ($function, $what, $sql, @cells) = @$line;
