@@ -35,6 +35,7 @@ REGRESS = \
 	upload \
 	storage \
 	jobs \
+	reject \
 	airbyte \
 	readme \
 	clean

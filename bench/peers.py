@@ -41,9 +41,11 @@ PEERS = [
 ]
 # the same packages through dlt and through us; "load" is the short comparison that run.sh makes
 LOADER = SQL + "\"call loader_run('{pkdir[append_FORMAT]}', dataset => 'dlt_bench')\""
+REJECT = LOADER.replace("'dlt_bench')", "'dlt_bench', on_error => 'reject')")
 for f in ("insert_values", "csv", "csv_plain", "jsonl", "jsonl_plain"):
     label = f.removesuffix("_plain") if f.endswith("_plain") else f + ".gz"
-    PEERS.append((f"loader {label}, 1 file", "append load", LOADER.replace("FORMAT", f), f"append_{f}"))
+    PEERS += [(f"loader {label}, 1 file", "append load reject", LOADER.replace("FORMAT", f), f"append_{f}"),
+              (f"loader {label}, on_error reject", "reject", REJECT.replace("FORMAT", f), f"append_{f}")]
 PEERS.append(("dlt csv not gzipped, 1 file", "load", DLT + 'append_csv_plain "{dsn}"', "append_csv_plain"))
 for f in ("insert_values", "csv", "parquet"):
     PEERS += [(f"dlt {f}, 1 file", "dlt" if f == "parquet" else "dlt load", DLT + f'append_{f} "{{dsn}}"', f"append_{f}"),

@@ -4,6 +4,7 @@
 #
 #	N=2000000	rows; RUNS=3 times each
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
+#	GROUP=reject	what on_error => 'reject' costs where no row is bad; or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
 #	GROUP=queue	1,000 packages queued, 50 sessions that poll the views, 10,000 finished packages

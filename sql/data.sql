@@ -292,7 +292,7 @@ SELECT code, message, replace(detail, format('Role "%s"', current_user), 'Role "
 
 -- Row-level security, as a role that it binds, and privileges on columns.
 CREATE ROLE regress_loader_etl;
-GRANT EXECUTE ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text), loader_wait, loader_forget
+GRANT EXECUTE ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text), loader_wait, loader_forget
 	TO regress_loader_etl;
 GRANT pg_read_server_files TO regress_loader_etl;
 GRANT ALL ON SCHEMA test, kinds TO regress_loader_etl;

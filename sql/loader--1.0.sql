@@ -81,6 +81,8 @@ CREATE TABLE loader.job (
 	relation	oid,									-- the table that got the rows
 	rows_read	bigint,
 	rows_inserted	bigint,
+	rows_rejected	bigint,
+	columns		text[],									-- of the file in their order, if rows of it were rejected
 	started_at	timestamptz,
 	finished_at	timestamptz,
 	sqlstate	text,
@@ -181,16 +183,18 @@ CREATE TABLE loader.stream_state (
 );
 
 CREATE TABLE loader.reject (
+	reject_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	package_id	bigint NOT NULL REFERENCES loader.package ON DELETE CASCADE,
 	job_id		text NOT NULL,
-	line		bigint NOT NULL,
+	line		bigint NOT NULL,						-- where the row begins
 	column_name	text,
 	sqlstate	text NOT NULL,
-	reason		text NOT NULL,
-	raw			text
+	message		text NOT NULL,
+	detail		text,
+	raw			bytea NOT NULL,							-- bytes of the file: the row, or the start of a long one ...
+	raw_size	bigint NOT NULL							-- ... of so many
 );
-CREATE INDEX reject_package ON loader.reject (package_id, job_id, line);
-ALTER TABLE loader.reject REPLICA IDENTITY FULL;	-- it has no key, and a publication of all tables would forbid to delete
+CREATE INDEX reject_package ON loader.reject (package_id, job_id);
 
 CREATE TABLE loader.event (
 	event_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -215,6 +219,7 @@ SELECT pg_catalog.pg_extension_config_dump('loader.package_stream', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.stream_state', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.reject', '');
+SELECT pg_catalog.pg_extension_config_dump('loader.reject_reject_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.event', '');
 SELECT pg_catalog.pg_extension_config_dump('loader.event_event_id_seq', '');
 
@@ -244,6 +249,13 @@ AS 'MODULE_PATHNAME', 'loader_may_see'
 LANGUAGE C STRICT STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION loader.may_see(oid, text, bigint) IS 'whether the current role sees packages of this role: in the server that registered them the OID decides, in another one the name';
 
+/* Bytes of a file as text, if they are text of its encoding (NULL: UTF8) and of the database's; else NULL. */
+CREATE FUNCTION loader.raw_text(raw bytea, encoding text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'loader_raw_text'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION loader.raw_text(bytea, text) IS 'bytes of a file as text of the database, if they are valid in the file''s encoding (NULL: UTF8) and the database''s has all their characters; else NULL';
+
 CREATE VIEW loader.packages WITH (security_barrier) AS
 SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.source,
 	CASE WHEN p.state = 'new' AND r.package_id IS NOT NULL THEN 'loading' ELSE p.state END AS state,
@@ -262,7 +274,8 @@ SELECT j.package_id, j.job_id, j.file_name, j.table_name, j.format,
 	CASE WHEN j.state = 'new' AND p.state IN ('new', 'loading') AND EXISTS (SELECT FROM loader.running() r WHERE r.package_id = j.package_id
 			AND CASE WHEN r.is_coordinator THEN j.ordinal <= r.job_ordinal ELSE j.ordinal = r.job_ordinal END)
 		THEN 'running' ELSE j.state END AS state,
-	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception, j.kind
+	j.retry_count, j.size AS bytes, j.rows_read, j.rows_inserted, j.started_at, j.finished_at, j.sqlstate, j.exception, j.kind,
+	j.rows_rejected
 FROM loader.job j JOIN loader.package p USING (package_id)
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.jobs IS 'jobs of packages, one row per file (kind load) and one per chain of tables that is merged or replaced (kind merge, replace)';
@@ -291,10 +304,11 @@ FROM (SELECT p.package_id, p.load_id, p.dataset, max(r.phase) FILTER (WHERE r.is
 COMMENT ON VIEW loader.progress IS 'packages that are loading now: bytes as read from the files, rows, rate, estimated time left, a bar';
 
 CREATE VIEW loader.rejects WITH (security_barrier) AS
-SELECT r.package_id, r.job_id, r.line, r.column_name, r.sqlstate, r.reason, r.raw
-FROM loader.reject r JOIN loader.package p USING (package_id)
+SELECT r.package_id, r.job_id, j.table_name, j.file_name, r.line, r.column_name, r.sqlstate, r.message, r.detail,
+	loader.raw_text(r.raw, CASE WHEN j.format = 'csv' THEN p.options ->> 'csv_encoding' END) AS raw_text, r.raw, r.raw_size, r.reject_id
+FROM loader.reject r JOIN loader.package p USING (package_id) JOIN loader.job j USING (package_id, job_id)
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
-COMMENT ON VIEW loader.rejects IS 'rows that were refused';
+COMMENT ON VIEW loader.rejects IS 'rows that were refused (on_error => ''reject''): where they stand, why, and the bytes of the file, which raw_text shows as text if they are such';
 
 CREATE VIEW loader.events WITH (security_barrier) AS
 SELECT e.event_id, e.package_id, e.happened_at, e.kind, e.object, e.detail
@@ -351,23 +365,23 @@ SET LOCAL search_path = @extschema@, pg_temp;
 CREATE FUNCTION loader_register(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
-	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects text DEFAULT NULL,
 	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_register'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
+COMMENT ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) IS
 'read and check the dlt load package at source (a directory or an archive on the server, or upload:<upload_id>) and enter it in the catalog; nothing runs yet. Returns its package_id; NULL with a NOTICE if the dataset has loaded it and the catalog no longer knows it. Errors: 58P01 no such directory, 42501 not permitted or not readable, 22023 not a package, bad argument, or a hint for replace or merge that cannot be followed, 42602 or 42939 a name that cannot be used, 0A000 not supported';
 
 CREATE FUNCTION loader_start(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
-	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects text DEFAULT NULL,
 	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'loader_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
+COMMENT ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) IS
 'loader_register, and load the package in the background as soon as the calling transaction commits. Returns its package_id. Imitates the load step of a dlt pipeline (dlt.Pipeline.load)';
 
 CREATE FUNCTION loader_start(package_id bigint)
@@ -379,11 +393,11 @@ COMMENT ON FUNCTION loader_start(bigint) IS 'start a registered package. Errors:
 CREATE PROCEDURE loader_run(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
-	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects text DEFAULT NULL,
 	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL, INOUT package_id bigint DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'loader_run'
 LANGUAGE C;
-COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) IS
+COMMENT ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text, bigint) IS
 'loader_start and wait for the end, with progress as NOTICE; raises the package''s error if it fails, such as 21000 several rows would change the same one, 55P03 locks could not be had in time, 22xxx and 23xxx bad data. Commits inside, so not in a transaction block (25001)';
 
 CREATE FUNCTION loader_wait(package_id bigint, timeout interval DEFAULT NULL)
@@ -411,26 +425,40 @@ AS 'MODULE_PATHNAME', 'loader_forget'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_forget(bigint) IS 'remove a package that does not run from the catalog; what it loaded stays, and still counts as loaded, but for a file of messages, which the catalog alone knows. False if there is no such package';
 
+CREATE FUNCTION loader_replay(package_id bigint, table_name text DEFAULT NULL, OUT loaded bigint, OUT "left" bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'loader_replay'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_replay(bigint, text) IS
+'load the rejected rows of a package (of one of its tables) again, after what refused them was mended, into the tables that it appended to or replaced; in the calling transaction, with the caller''s rights. Rows that are refused again stay, with the new reason. Returns how many were loaded, and how many rejected rows the package (the table) still has. Errors: 42704 no such package, 42P01 no such table, 55000 it has not ended, 0A000 a table that is merged, or that a later package has replaced';
+
+CREATE FUNCTION loader_discard(package_id bigint, table_name text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'loader_discard'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION loader_discard(bigint, text) IS
+'remove the rejected rows of a package (of one of its tables) from the catalog. Returns how many. Errors: 42704 no such package, 55000 it has not ended';
+
 CREATE FUNCTION loader_plan(source text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
-	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects text DEFAULT NULL,
 	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS TABLE (step integer, action text, object text, detail text)
 AS 'MODULE_PATHNAME', 'loader_plan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
+COMMENT ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) IS
 'what loading the package would do, step by step: DDL, locks and who holds them, bytes and rows per job, how each chain of tables is replaced (and why not by a swap) or merged, with the statements; changes nothing';
 
 CREATE FUNCTION loader_scan(directory text, dataset text DEFAULT NULL, replace_strategy text DEFAULT NULL,
 	default_schema_name text DEFAULT NULL, staging_dataset_name_layout text DEFAULT NULL, create_indexes boolean DEFAULT true,
 	csv_format jsonb DEFAULT NULL, truncate_staging_dataset boolean DEFAULT false, workers integer DEFAULT NULL,
-	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects bigint DEFAULT NULL,
+	atomic boolean DEFAULT true, on_error text DEFAULT 'abort', max_rejects text DEFAULT NULL,
 	complete_with_failed_jobs boolean DEFAULT false, destination_name text DEFAULT NULL)
 RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'loader_scan'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) IS
+COMMENT ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) IS
 'start every complete package under a directory, packed ones too, that was not loaded before, by load_id, and resume interrupted ones; returns the package_ids started. A call while another one of the same role scans the same directory returns nothing';
 
 CREATE FUNCTION loader_upload(upload_id text, file text, "offset" bigint, data bytea, size bigint DEFAULT NULL, sha256 bytea DEFAULT NULL)
@@ -694,16 +722,18 @@ COMMENT ON FUNCTION loader_start(text, json, jsonb, text, text[], text, boolean,
 'enter a file of messages of the Airbyte protocol (.jsonl, .gz, .zst) on the server as a package, and load it in the background as soon as the calling transaction commits. Returns its package_id, that of before for a file that is known. The arguments are those of loader_airbyte_open';
 
 /* What starts work, reads files of the server or changes what is stored is for those who are given it. */
-REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_register(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_start(bigint) FROM PUBLIC;
-REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE loader_run(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_plan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_scan(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_resume(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_forget(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_replay(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION loader_discard(bigint, text) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION loader_create_table_chain_completed_followup_jobs(text, json, text, text, text, text, json) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE loader_run_followup_job(bigint, text) FROM PUBLIC;

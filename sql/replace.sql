@@ -156,7 +156,7 @@ CREATE ROLE regress_loader_writer;
 GRANT pg_read_server_files TO regress_loader_writer;
 SELECT current_database() AS database \gset
 GRANT CREATE ON DATABASE :"database" TO regress_loader_writer;
-GRANT EXECUTE ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text), loader_wait TO regress_loader_writer;
+GRANT EXECUTE ON FUNCTION loader_start(text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text), loader_wait TO regress_loader_writer;
 GRANT USAGE ON SCHEMA test, odd TO regress_loader_writer;
 GRANT SELECT ON test.directory TO regress_loader_writer;
 GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA odd TO regress_loader_writer;

@@ -10,7 +10,7 @@ GRANT USAGE ON SCHEMA test TO regress_loader_up, regress_loader_other;
 GRANT SELECT ON test.directory TO regress_loader_up, regress_loader_other;
 SELECT has_function_privilege('regress_loader_up', oid, 'EXECUTE') FROM pg_proc WHERE proname IN ('loader_upload', 'loader_upload_drop');
 GRANT EXECUTE ON FUNCTION loader_upload, loader_upload_drop, loader_register, loader_plan, loader_wait, loader_forget, loader_cancel TO regress_loader_up, regress_loader_other;
-SELECT format('GRANT EXECUTE ON FUNCTION %s TO regress_loader_up', oid::regprocedure) FROM pg_proc WHERE proname = 'loader_start' \gexec
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO regress_loader_up', oid::regprocedure) FROM pg_proc WHERE proname = 'loader_start' ORDER BY 1 \gexec
 
 -- A real package: its files as rows, read by somebody who may.
 \pset tuples_only off

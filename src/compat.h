@@ -49,6 +49,20 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/*
+ * What an access method keeps from one insert to the next may hold pins of the subtransaction: let
+ * it go before that ends; forget it after it was undone. (17 made them keep such things.)
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_index_forget_inserts(index, info) \
+	((index)->rd_indam->aminsertcleanup != NULL ? (void) ((info)->ii_AmCache = NULL) : (void) 0)
+#define ldr_index_end_inserts(index, info) \
+	(index_insert_cleanup(index, info), ldr_index_forget_inserts(index, info))
+#else
+#define ldr_index_forget_inserts(index, info) ((void) (index), (void) (info))
+#define ldr_index_end_inserts(index, info) ((void) (index), (void) (info))
+#endif
+
 /* Send the parts as one message, without waiting, and at once. (15 may hold it back.) */
 #if PG_VERSION_NUM >= 150000
 #define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true, true)

@@ -31,6 +31,9 @@ extern void ldr_raise(const LdrError *err, const char *file) __attribute__((nore
 /* The same for something that is no file, such as an argument. */
 extern void ldr_raise_in(const LdrError *err, const char *what) __attribute__((noreturn));
 
+/* The SQLSTATE of what such a part reported; 0: that of a file that could not be read. */
+extern int	ldr_error_sqlstate(const LdrError *err);
+
 /* Foreign text for a message: control characters, and what the encoding cannot hold, become '?'. */
 extern char *ldr_printable(const char *text);
 

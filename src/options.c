@@ -3,6 +3,8 @@
  */
 #include "postgres.h"
 
+#include <errno.h>
+
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -136,6 +138,8 @@ options_default(void)
 
 	options->create_indexes = options->atomic = options->csv_header = true;
 	options->csv_delimiter = ',';
+	options->max_rejected_rows = -1;
+	options->max_rejected_share = -1;
 	return options;
 }
 
@@ -183,9 +187,34 @@ ldr_options_staging(const LdrOptions *options, const char *dataset)
 	return staging;
 }
 
+/* max_rejects => '100' or '0.5%'. A share without its sign is refused: '1' would be either. */
+static void
+options_read_max_rejects(LdrOptions *o)
+{
+	const char *text = o->max_rejects;
+	size_t		digits = strspn(text, "0123456789");
+	char	   *end;
+
+	errno = 0;
+	if (digits > 0 && text[digits] == '\0')
+	{
+		o->max_rejected_rows = strtoll(text, NULL, 10);
+		if (errno == 0)
+			return;
+	}
+	else if (digits > 0 && strspn(text, "0123456789.%") == strlen(text))
+	{
+		o->max_rejected_share = strtod(text, &end) / 100;
+		if (errno == 0 && strcmp(end, "%") == 0 && o->max_rejected_share <= 1)
+			return;
+	}
+	options_refuse("max_rejects", text, "It is a number of rows, such as '100', or a share of "
+				   "the rows that the package has, such as '0.5%'.");
+}
+
 /* What must hold between arguments. */
 static void
-options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
+options_check(const LdrOptions *o, const char *on_error)
 {
 	if (o->replace_strategy && !ldr_options_is_replace_strategy(o->replace_strategy))
 		options_refuse("replace_strategy", o->replace_strategy,
@@ -193,13 +222,12 @@ options_check(const LdrOptions *o, const char *on_error, bool has_max_rejects)
 	if (o->workers < 0)
 		options_refuse("workers", psprintf("%d", o->workers), "It is a positive number.");
 	if (on_error && strcmp(on_error, "abort") != 0 && strcmp(on_error, "reject") != 0)
-		options_refuse("on_error", on_error, "It is abort.");
-	if ((on_error && strcmp(on_error, "reject") == 0) || has_max_rejects)
+		options_refuse("on_error", on_error, "It is abort or reject.");
+	if (o->max_rejects && !o->reject)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("rejecting bad rows is not supported yet"),
-				 errhint("Leave on_error at abort and max_rejects out: a bad row then fails its "
-						 "package.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rejects needs on_error => 'reject'"),
+				 errdetail("The first bad row fails the package.")));
 	if (o->complete_with_failed_jobs && o->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -212,6 +240,7 @@ LdrOptions *
 ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 {
 	LdrOptions *o = options_default();
+	char	   *on_error;
 
 	o->replace_strategy = options_text(fcinfo, first + ARG_REPLACE_STRATEGY);
 	o->default_schema_name = options_text(fcinfo, first + ARG_DEFAULT_SCHEMA_NAME);
@@ -226,8 +255,12 @@ ldr_options_from_args(FunctionCallInfo fcinfo, int first)
 	if (!PG_ARGISNULL(first + ARG_CSV_FORMAT))
 		options_read_jsonb(o, PG_GETARG_JSONB_P(first + ARG_CSV_FORMAT));
 	o->destination_name = options_text(fcinfo, first + ARG_DESTINATION_NAME);
-	options_check(o, options_text(fcinfo, first + ARG_ON_ERROR),
-				  !PG_ARGISNULL(first + ARG_MAX_REJECTS));
+	on_error = options_text(fcinfo, first + ARG_ON_ERROR);
+	o->reject = on_error && strcmp(on_error, "reject") == 0;
+	o->max_rejects = options_text(fcinfo, first + ARG_MAX_REJECTS);
+	if (o->max_rejects)
+		options_read_max_rejects(o);
+	options_check(o, on_error);
 	return o;
 }
 
@@ -243,7 +276,7 @@ ldr_options_of_jobs(Jsonb *csv_format, char *replace_strategy, char *staging_dat
 	o->destination_name = destination_name;
 	if (csv_format)
 		options_read_jsonb(o, csv_format);
-	options_check(o, NULL, false);
+	options_check(o, NULL);
 	return o;
 }
 
@@ -286,6 +319,10 @@ ldr_options_to_json(const LdrOptions *o)
 		options_put(object, "atomic", json_false());
 	if (o->complete_with_failed_jobs)
 		options_put(object, "complete_with_failed_jobs", json_true());
+	if (o->reject)
+		options_put(object, "on_error", json_string_nocheck("reject"));
+	if (o->max_rejects)
+		options_put(object, "max_rejects", options_string(o->max_rejects));
 	if (o->csv_delimiter != ',')
 		options_put(object, "csv_delimiter", json_string_nocheck(delimiter));
 	if (!o->csv_header)
@@ -332,6 +369,10 @@ ldr_options_from_json(const char *json)
 	o->workers = (int) json_integer_value(json_object_get(object, "workers"));
 	o->atomic = options_get_bool(object, "atomic", true);
 	o->complete_with_failed_jobs = options_get_bool(object, "complete_with_failed_jobs", false);
+	o->reject = options_get_text(object, "on_error") != NULL;
+	o->max_rejects = options_get_text(object, "max_rejects");
+	if (o->max_rejects)
+		options_read_max_rejects(o);
 	o->csv_delimiter = delimiter ? delimiter[0] : ',';
 	o->csv_header = options_get_bool(object, "csv_header", true);
 	o->csv_encoding = options_get_text(object, "csv_encoding");

@@ -18,6 +18,10 @@ typedef struct LdrOptions
 	int			workers;		/* 0: loader.workers */
 	bool		atomic;
 	bool		complete_with_failed_jobs;
+	bool		reject;			/* on_error: bad rows are set aside, and the load goes on */
+	char	   *max_rejects;	/* as it was given; NULL: no limit. One of: */
+	int64		max_rejected_rows;	/* -1: not by number */
+	double		max_rejected_share; /* of the rows read, 0 to 1; -1: not by share */
 	char	   *destination_name;	/* stored with the package, not among these; NULL: not said */
 	/* csv_format */
 	char		csv_delimiter;

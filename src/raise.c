@@ -9,8 +9,8 @@
 
 #include "loader.h"
 
-static int
-raise_sqlstate(const LdrError *err)
+int
+ldr_error_sqlstate(const LdrError *err)
 {
 	switch (err->status)
 	{
@@ -104,7 +104,7 @@ static void
 __attribute__((noreturn))
 raise_error(const LdrError *err, char *place)
 {
-	int			code = raise_sqlstate(err);
+	int			code = ldr_error_sqlstate(err);
 
 	ereport(ERROR,
 			(code ? errcode(code) : errcode_for_file_access(),

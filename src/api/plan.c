@@ -106,8 +106,12 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 		if (table->columns[i].type != LDR_TYPE_NONE)
 			names[n++].name = table->columns[i].name;
 	reader = ldr_load_reader(dir, file->file_name, &file->stamp, file->format, names, n, options);
-	while (rows < SAMPLE_ROWS && (status = ldr_reader_next(reader, &row, &err)) == LDR_OK)
+	while (rows < SAMPLE_ROWS &&
+		   ((status = ldr_reader_next(reader, &row, &err)) == LDR_OK || options->reject))
 	{
+		if (status == LDR_END ||
+			(status != LDR_OK && (status = ldr_reader_skip(reader, &row, &err)) != LDR_OK))
+			break;
 		CHECK_FOR_INTERRUPTS();
 		rows++;
 	}
@@ -375,6 +379,17 @@ plan_put_jobs(PlanOutput *out, LdrPackageDir *dir, const LdrPlan *plan, const Ld
 	}
 }
 
+static void
+plan_put_rejects(PlanOutput *out, const char *dataset, const LdrOptions *options)
+{
+	plan_put(out, "on error", quote_identifier(dataset),
+			 options->max_rejects
+			 ? psprintf("bad rows are set aside in loader.rejects; more than %s%s fail the package",
+						options->max_rejects,
+						options->max_rejected_rows >= 0 ? "" : " of all rows")
+			 : "bad rows are set aside in loader.rejects, however many there are");
+}
+
 /*
  * loader_plan(source, dataset, ...): what loading the package would do.
  */
@@ -420,6 +435,8 @@ loader_plan(PG_FUNCTION_ARGS)
 	plan_put_changes(&out, plan, options, false);
 	plan_put_differences(&out, plan);
 	plan_put_locks(&out, plan);
+	if (options->reject)
+		plan_put_rejects(&out, dataset, options);
 	plan_put_jobs(&out, dir, plan, options, staging);
 	plan_put_chains(&out, plan, dir, staging);
 	plan_put(&out, options->atomic ? "publish" : "record", quote_identifier(dataset),

@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -59,6 +60,12 @@ job_append(HeapTuple t, TupleDesc d, void *arg)
 	j->definition = ldr_catalog_text(t, d, 12);
 	j->source = ldr_catalog_text(t, d, 13);
 	*(List **) arg = lappend(*(List **) arg, j);
+}
+
+static void
+job_append_text(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
 }
 
 /* A copy in the current context. */
@@ -155,12 +162,6 @@ ldr_job_list_chain(int64 package_id, const char *chain)
 	return jobs;
 }
 
-static void
-job_append_source(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(List **) arg = lappend(*(List **) arg, ldr_catalog_text(t, d, 1));
-}
-
 List *
 ldr_job_sources(int64 package_id)
 {
@@ -170,7 +171,7 @@ ldr_job_sources(int64 package_id)
 
 	ldr_catalog_execute("SELECT source FROM loader.job "
 						"WHERE package_id = $1 AND source IS NOT NULL",
-						1, types, values, NULL, SPI_OK_SELECT, false, job_append_source, &sources);
+						1, types, values, NULL, SPI_OK_SELECT, false, job_append_text, &sources);
 	return sources;
 }
 
@@ -231,6 +232,7 @@ ldr_job_delete(int64 package_id, const char *dataset)
 	ldr_catalog_execute("DELETE FROM loader.job j "
 						"WHERE package_id = $1 AND (kind <> 'load' OR NOT " JOB_HAS_ROWS ")",
 						2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	ldr_reject_delete_unfinished(package_id);
 	ldr_catalog_execute("DELETE FROM loader.package_table "
 						"WHERE package_id = $1 AND NOT EXISTS (SELECT FROM loader.job "
 						"WHERE package_id = $1)",
@@ -269,22 +271,52 @@ ldr_job_claim(int64 package_id, bool staged_only)
 /* In the transaction that holds the job's rows. */
 void
 ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read, int64 rows_inserted,
-				  TimestampTz started_at)
+				  int64 rows_rejected, TimestampTz started_at)
 {
-	Oid			types[] = {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, TIMESTAMPTZOID};
+	Oid			types[] = {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
 		ObjectIdGetDatum(relid), Int64GetDatum(rows_read), Int64GetDatum(rows_inserted),
-	TimestampTzGetDatum(started_at)};
+	TimestampTzGetDatum(started_at), Int64GetDatum(rows_rejected)};
 
 	if (ldr_catalog_execute("UPDATE loader.job "
 							"SET state = 'completed', relation = $3, rows_read = $4, "
-							"rows_inserted = $5, started_at = $6, "
+							"rows_inserted = $5, rows_rejected = $7, started_at = $6, "
 							"finished_at = clock_timestamp(), sqlstate = NULL, exception = NULL "
 							"WHERE package_id = $1 AND ordinal = $2",
-							6, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
+							7, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("package " INT64_FORMAT " has been forgotten", package_id)));
+}
+
+List *
+ldr_job_columns(int64 package_id, int ordinal)
+{
+	List	   *columns = NIL;
+	Oid			types[] = {INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal)};
+
+	ldr_catalog_execute("SELECT unnest(columns) FROM loader.job "
+						"WHERE package_id = $1 AND ordinal = $2",
+						2, types, values, NULL, SPI_OK_SELECT, false, job_append_text, &columns);
+	return columns;
+}
+
+/* The columns of a job's file: its rejected rows do not tell. A List of char *. */
+void
+ldr_job_set_columns(int64 package_id, int ordinal, const List *columns)
+{
+	Datum	   *names = palloc(sizeof(Datum) * Max(list_length(columns), 1));
+	Oid			types[] = {INT8OID, INT4OID, TEXTARRAYOID};
+	Datum		values[3] = {Int64GetDatum(package_id), Int32GetDatum(ordinal)};
+	const ListCell *lc;
+	int			n = 0;
+
+	foreach(lc, columns)
+		names[n++] = CStringGetTextDatum(lfirst(lc));
+	values[2] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+	ldr_catalog_execute("UPDATE loader.job SET columns = $3 WHERE package_id = $1 AND ordinal = $2",
+						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 /* Record the error of a job, state failed or retry, in a transaction of its own. */
@@ -321,14 +353,15 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
-						"WHERE package_id = $1 AND state = 'completed' "
-						"AND NOT " JOB_HAS_ROWS " "
-						"AND NOT EXISTS (SELECT FROM loader.stage s "
-						"JOIN pg_class c ON c.oid = s.relation "
-						"WHERE s.package_id = j.package_id AND s.relation = j.relation) "
-						"AND NOT " LDR_JOB_IS_FOLLOWED,
-						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+	if (ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
+							"WHERE package_id = $1 AND state = 'completed' "
+							"AND NOT " JOB_HAS_ROWS " "
+							"AND NOT EXISTS (SELECT FROM loader.stage s "
+							"JOIN pg_class c ON c.oid = s.relation "
+							"WHERE s.package_id = j.package_id AND s.relation = j.relation) "
+							"AND NOT " LDR_JOB_IS_FOLLOWED,
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		ldr_reject_delete_unfinished(package_id);
 }
 
 /*
@@ -343,9 +376,24 @@ ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
 	ObjectIdGetDatum(relation)};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
-						"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
-						"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'new', relation = NULL, finished_at = NULL "
+							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
+							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
+							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		ldr_reject_delete_unfinished(package_id);
+}
+
+/* The rows of all jobs that were in one relation are in another one now. */
+void
+ldr_job_restage_trial(int64 package_id, Oid from, Oid to)
+{
+	Oid			types[] = {INT8OID, OIDOID, OIDOID};
+	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(from),
+	ObjectIdGetDatum(to)};
+
+	ldr_catalog_execute("UPDATE loader.job SET relation = $3 "
+						"WHERE package_id = $1 AND relation = $2 AND kind = 'load'",
 						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
@@ -356,10 +404,12 @@ ldr_job_lost(int64 package_id, Oid relid)
 	Oid			types[] = {INT8OID, OIDOID};
 	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
 
-	ldr_catalog_execute("UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL "
-						"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
-						"AND state = 'completed'",
-						2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+	if (ldr_catalog_execute("UPDATE loader.job "
+							"SET state = 'new', relation = NULL, finished_at = NULL "
+							"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
+							"AND state = 'completed'",
+							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		ldr_reject_delete_unfinished(package_id);
 }
 
 typedef struct JobFailure

@@ -78,6 +78,7 @@ typedef struct LdrTableStats
 	int64		rows_inserted;
 	int64		rows_updated;
 	int64		rows_deleted;
+	int64		rows_rejected;
 	int64		bytes;
 	int64		lock_wait_us;	/* -1: no strong lock was taken */
 	int64		lock_hold_us;
@@ -202,12 +203,15 @@ extern int	ldr_job_last(int64 package_id);
 extern void ldr_job_delete(int64 package_id, const char *dataset);
 extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
 extern void ldr_job_restage(int64 package_id, const char *table_name, Oid relation);
+extern void ldr_job_restage_trial(int64 package_id, Oid from, Oid to);
 extern void ldr_job_lost(int64 package_id, Oid relid);
 extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
 extern void ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read,
-							  int64 rows_inserted, TimestampTz started_at);
+							  int64 rows_inserted, int64 rows_rejected, TimestampTz started_at);
+extern List *ldr_job_columns(int64 package_id, int ordinal);	/* of char * */
+extern void ldr_job_set_columns(int64 package_id, int ordinal, const List *columns);
 extern void ldr_job_failed(int64 package_id, int ordinal, const char *state,
 						   TimestampTz started_at, ErrorData *edata);
 extern void ldr_job_reset(int64 package_id);
@@ -228,6 +232,44 @@ extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, 
 	"ON f.package_id = t.package_id AND f.table_name = t.chain AND f.kind <> 'load' " \
 	"WHERE t.package_id = j.package_id AND t.table_name = j.table_name " \
 	"AND f.state = 'completed')"
+
+/* reject.c */
+typedef struct LdrReject
+{
+	int64		id;				/* of one that is stored */
+	int64		row;			/* its number among those that are loaded; not stored */
+	int64		line;			/* where the row begins */
+	const char *column;			/* NULL: it is not about one */
+	const char *sqlstate;
+	const char *message;
+	const char *detail;			/* NULL: none */
+	const char *raw;			/* bytes of the file */
+	size_t		raw_len;		/* as many as are kept ... */
+	size_t		raw_size;		/* ... of so many */
+} LdrReject;
+
+extern LdrReject *ldr_reject_copy(const LdrReject *reject);
+extern void ldr_reject_insert(int64 package_id, const char *job_id, List *rejects);
+extern void ldr_reject_delete_job(int64 package_id, const char *job_id);
+extern void ldr_reject_delete_unfinished(int64 package_id);
+extern int64 ldr_reject_total(int64 package_id, int but, int64 *read);
+extern char *ldr_reject_first(int64 package_id);
+/* A job that has rejects, for who loads them again. */
+typedef struct LdrRejectJob
+{
+	LdrJob	   *job;
+	List	   *columns;		/* of char *; NIL: the rows name them */
+	char	   *disposition;	/* of the table */
+	int64		replaced_by;	/* a later package that has replaced the table's rows; 0: none */
+} LdrRejectJob;
+
+extern List *ldr_reject_jobs(int64 package_id, const char *table_name); /* of LdrRejectJob */
+extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit);
+extern void ldr_reject_delete(const List *rejects);
+extern void ldr_reject_renew(const LdrReject *reject);
+extern void ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted);
+extern int64 ldr_reject_count(int64 package_id, const char *table_name);
+extern int64 ldr_reject_discard(int64 package_id, const char *table_name);
 
 /* package_table.c */
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);

@@ -14,24 +14,24 @@ void
 ldr_package_table_insert(int64 package_id, const LdrTableStats *s)
 {
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID,
-	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID};
+	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(s->table_name),
 		CStringGetTextDatum(s->chain),
 		CStringGetTextDatum(s->disposition), LDR_TEXT_ARG(s->sink), LDR_TEXT_ARG(s->reason),
 		Int64GetDatum(s->rows_read), Int64GetDatum(s->rows_inserted), Int64GetDatum(s->bytes),
 		Int64GetDatum(s->lock_wait_us), Int64GetDatum(s->lock_hold_us),
 		LDR_TEXT_ARG(s->strategy), LDR_TEXT_ARG(s->stage), Int64GetDatum(s->rows_updated),
-	Int64GetDatum(s->rows_deleted)};
+	Int64GetDatum(s->rows_deleted), Int64GetDatum(s->rows_rejected)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(s->sink), LDR_TEXT_NULL(s->reason),
 		' ', ' ', ' ',
 		s->lock_wait_us < 0 ? 'n' : ' ', s->lock_hold_us < 0 ? 'n' : ' ',
-	LDR_TEXT_NULL(s->strategy), LDR_TEXT_NULL(s->stage), ' ', ' '};
+	LDR_TEXT_NULL(s->strategy), LDR_TEXT_NULL(s->stage), ' ', ' ', ' '};
 
 	ldr_catalog_execute("INSERT INTO loader.package_table AS t (package_id, table_name, chain, "
 						"disposition, sink, reason, rows_read, rows_inserted, bytes, lock_wait, "
-						"lock_hold, strategy, stage, rows_updated, rows_deleted) "
+						"lock_hold, strategy, stage, rows_updated, rows_deleted, rows_rejected) "
 						"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10 * interval '1 us', "
-						"$11 * interval '1 us', $12, $13, $14, $15) "
+						"$11 * interval '1 us', $12, $13, $14, $15, $16) "
 						"ON CONFLICT (package_id, table_name) "
 						"DO UPDATE SET sink = coalesce(excluded.sink, t.sink), "
 						"reason = coalesce(excluded.reason, t.reason), "
@@ -41,11 +41,12 @@ ldr_package_table_insert(int64 package_id, const LdrTableStats *s)
 						"rows_inserted = t.rows_inserted + excluded.rows_inserted, "
 						"rows_updated = t.rows_updated + excluded.rows_updated, "
 						"rows_deleted = t.rows_deleted + excluded.rows_deleted, "
+						"rows_rejected = t.rows_rejected + excluded.rows_rejected, "
 						"bytes = t.bytes + excluded.bytes, "
 						"lock_wait = coalesce(t.lock_wait + excluded.lock_wait, t.lock_wait, "
 						"excluded.lock_wait), lock_hold = coalesce(t.lock_hold + "
 						"excluded.lock_hold, t.lock_hold, excluded.lock_hold)",
-						15, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
+						16, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
 /*
@@ -59,10 +60,10 @@ ldr_package_table_recount(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("UPDATE loader.package_table t SET rows_read = 0, rows_inserted = 0, "
-						"rows_updated = 0, rows_deleted = 0, bytes = 0 "
+						"rows_updated = 0, rows_deleted = 0, rows_rejected = 0, bytes = 0 "
 						"WHERE package_id = $1 AND EXISTS (SELECT FROM loader.package p "
 						"WHERE p.package_id = $1 AND p.catalog IS NULL) AND (rows_read, rows_inserted, rows_updated, "
-						"rows_deleted, bytes) <> (0, 0, 0, 0, 0) "
+						"rows_deleted, rows_rejected, bytes) <> (0, 0, 0, 0, 0, 0) "
 						"AND NOT EXISTS (SELECT FROM loader.job j WHERE j.package_id = $1 "
 						"AND j.table_name = t.table_name AND j.kind = 'load' "
 						"AND j.state = 'completed')",

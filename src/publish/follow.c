@@ -280,7 +280,7 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 		follow_chain(run, plan, root);
 		follow_count_rows(run, root, &read, &inserted);
 		ldr_job_completed(run->package->package_id, job->ordinal, t ? t->relid : InvalidOid,
-						  read, inserted, run->job_started_at);
+						  read, inserted, 0, run->job_started_at);
 		run->job = NULL;
 	}
 	AtEOXact_GUC(true, nest);

@@ -101,14 +101,16 @@ publish_undefined(const LdrRun *run, const LdrJob *job)
 
 /*
  * relid is what defines the rows: the table, its staging table, or the target of the swap heap
- * into. Caller holds RowExclusiveLock on where they go.
+ * into, or (trial) of a table in which they are tried out. Caller holds RowExclusiveLock on where
+ * they go.
  */
 void
-ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
+ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 {
 	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
 	LdrTableStats *stats = ldr_run_stats(run, table);
 	LdrLoadResult result = {0};
+	LdrRejects *rejects = NULL;
 	LdrFormat	format;
 	Relation	rel;
 	Relation	heap = NULL;
@@ -118,11 +120,16 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
 	if (!OidIsValid(relid))
 		publish_undefined(run, job);
+	if (run->options->reject)
+	{
+		rejects = ldr_rejects_of_job(run->package->package_id, job, run->options);
+		rejects->trial = trial;
+	}
 	rel = table_open(relid, NoLock);
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
 	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap, run->options,
-				  &result);
+				  rejects, &result);
 	if (heap)
 		table_close(heap, NoLock);
 	table_close(rel, NoLock);
@@ -130,12 +137,21 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into)
 	/* rows of a staging table are not in the table yet; who puts them there counts them */
 	if (stats->stage == NULL || strcmp(stats->stage, LDR_STAGE_STAGING) != 0)
 		stats->rows_inserted += result.rows_inserted;
+	stats->rows_rejected += result.rows_rejected;
 	stats->bytes += result.bytes;
 	stats->sink = result.sink;
 	if (result.reason && stats->reason == NULL)
 		stats->reason = MemoryContextStrdup(run->cxt, result.reason);
 	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
-					  result.rows_read, result.rows_inserted, run->job_started_at);
+					  result.rows_read, result.rows_inserted, result.rows_rejected,
+					  run->job_started_at);
+	if (result.rows_rejected > 0)
+	{
+		ldr_rejects_end(rejects, result.columns);
+		ldr_event(run->package->package_id, "rejected", job->job_id,
+				  UINT64_FORMAT " of " UINT64_FORMAT " rows.", result.rows_rejected,
+				  result.rows_read);
+	}
 	ldr_progress_job_done(result.rows_read, result.bytes);
 	run->job = NULL;
 }
@@ -158,7 +174,7 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 		if (strcmp(job->state, "completed") == 0)
 			continue;
 		if (stage == NULL)
-			ldr_run_job(run, job, t->relid, InvalidOid);
+			ldr_run_job(run, job, t->relid, InvalidOid, false);
 		else if (t->way != LDR_WAY_SWAP || strcmp(filled, job->table_name) != 0)
 			ldr_stage_job(run, job, stage);
 		filled = job->table_name;
@@ -230,6 +246,7 @@ publish_report(LdrRun *run, int64 wait_us, int64 hold_us)
 			continue;
 		/* the rest was added by publish */
 		stats.rows_read = stats.rows_inserted = stats.rows_updated = stats.rows_deleted = 0;
+		stats.rows_rejected = 0;
 		stats.bytes = 0;
 		stats.lock_wait_us = wait_us;
 		stats.lock_hold_us = hold_us;
@@ -261,6 +278,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 				hold_us;
 	TimestampTz locked_at;
 
+	ldr_rejects_check(run->package->package_id, run->options, true);
 	ldr_stage_lock(run);
 	ldr_follow(run, plan);
 	if (run->options->truncate_staging_dataset)
@@ -384,8 +402,10 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		if (stats->stage)
 			ldr_stage_job(run, job, stats->stage);
 		else
-			ldr_run_job(run, job, publish_hold(run, job), InvalidOid);
+			ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
 		publish_count(run);
+		/* who holds the package sees what other jobs have committed, and waits for no other */
+		ldr_rejects_check(run->package->package_id, run->options, false);
 		run->stats = NIL;
 	}
 	ldr_xact_commit();
@@ -407,7 +427,7 @@ publish_statement(LdrRun *run, LdrJob *job, LdrTableStats *stats, const char *st
 	stats->rows_read += rows;
 	if (stats->stage == NULL)
 		stats->rows_inserted += rows;
-	ldr_job_completed(run->package->package_id, job->ordinal, relid, rows, rows,
+	ldr_job_completed(run->package->package_id, job->ordinal, relid, rows, rows, 0,
 					  run->job_started_at);
 	run->job = NULL;
 }
@@ -426,7 +446,7 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 	else if (staging)
 		ldr_stage_job(run, job, stats->stage);
 	else
-		ldr_run_job(run, job, publish_hold(run, job), InvalidOid);
+		ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
 	/* deferred triggers fire here, where the error still becomes the job's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	publish_count(run);

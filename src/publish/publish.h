@@ -169,7 +169,7 @@ extern LdrJob *ldr_follow_job(const char *load_id, const LdrSchemaTable *root);
 extern List *ldr_follow_truncated(const LdrPlan *plan, List *followed);
 
 /* load one job's file into its table in the current transaction, and mark it completed */
-extern void ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into);
+extern void ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial);
 extern void ldr_run_job_begin(LdrRun *run, LdrJob *job);
 
 /* system.c: dlt's own tables, as the current role */

@@ -29,6 +29,7 @@
 #include "locks.h"
 #include "publish/publish.h"
 #include "publish/swap.h"
+#include "sink/guard.h"
 #include "worker/worker.h"
 
 bool
@@ -434,38 +435,121 @@ ldr_stage_claim(LdrRun *run, const char *table_name)
 }
 
 /*
- * All jobs of a table into a swap heap of its own: made, filled, indexed, analyzed. A package that
- * is not atomic may go on without those that have failed.
+ * All jobs of a table into a new table. A package that is not atomic may go on without those that
+ * have failed. The last one is left in hand: whose rows an index may refuse.
  */
 static void
-stage_fill_heap(LdrRun *run, const char *table_name)
+stage_run_jobs(LdrRun *run, const char *table_name, Oid target, Oid into, bool trial)
 {
-	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
-									AccessShareLock);
-	LdrStage	stage = {0};
 	LdrJob	   *last = NULL;
 	ListCell   *lc;
 
-	stage.package_id = run->package->package_id;
-	stage.table_name = (char *) table_name;
-	stage.kind = LDR_STAGE_SWAP;
-	stage.target = RelationGetRelid(target);
-	stage.fingerprint = ldr_swap_fingerprint(target);
-	stage.relation = ldr_swap_make(target, stage.package_id);
-	ldr_stage_insert(&stage);
-	foreach(lc, ldr_job_list(stage.package_id, false))
+	foreach(lc, ldr_job_list(run->package->package_id, false))
 	{
 		LdrJob	   *job = lfirst(lc);
 
 		if (strcmp(job->table_name, table_name) == 0 &&
 			(run->options->atomic || strcmp(job->state, "failed") != 0))
 		{
-			ldr_run_job(run, job, stage.target, stage.relation);
+			ldr_run_job(run, job, target, into, trial);
 			last = job;
 		}
 	}
-	run->job = last;			/* whose rows an index may refuse */
+	run->job = last;
+}
+
+/* The swap heap of a table: made, filled, indexed, analyzed. */
+static void
+stage_make_heap(LdrRun *run, const char *table_name, Relation target, bool trial)
+{
+	Oid			target_id = RelationGetRelid(target);
+	LdrStage	stage = {0};
+	Oid			tried = InvalidOid;
+
+	stage.package_id = run->package->package_id;
+	stage.table_name = (char *) table_name;
+	stage.kind = LDR_STAGE_SWAP;
+	stage.target = target_id;
+	stage.fingerprint = ldr_swap_fingerprint(target);
+	if (trial)
+	{
+		tried = ldr_swap_make_trial(target, stage.package_id);
+		stage_run_jobs(run, table_name, target_id, tried, true);
+	}
+	stage.relation = ldr_swap_make(target, stage.package_id);
+	ldr_stage_insert(&stage);
+	if (trial)
+	{
+		ldr_swap_fill(target, stage.relation, tried);
+		ldr_swap_drop(tried);
+		ldr_job_restage_trial(stage.package_id, tried, stage.relation);
+	}
+	else
+		stage_run_jobs(run, table_name, target_id, stage.relation, false);
 	ldr_swap_complete(target, stage.relation);
+}
+
+/* Would it have been a row of the heap's that was refused, had the indexes been there? */
+static bool
+stage_is_of_row(const ErrorData *edata)
+{
+	/* of the file, or too many rejects: that stays */
+	return edata->sqlerrcode != ERRCODE_BAD_COPY_FILE_FORMAT &&
+		edata->sqlerrcode != ERRCODE_DATA_EXCEPTION && ldr_guard_is_of_row(edata, false);
+}
+
+/*
+ * Make the heap in a subtransaction. False if that was undone, because a row could not be written
+ * or an index could not be built.
+ */
+static bool
+stage_try_heap(LdrRun *run, const char *table_name, Relation target)
+{
+	LdrTableStats *stats = ldr_run_stats(run, ldr_schema_table(run->dir->schema, table_name));
+	LdrTableStats before = *stats;
+	MemoryContext cxt = CurrentMemoryContext;
+	LdrGuard	guard = {0};
+	volatile bool made = true;
+
+	ldr_guard_begin(&guard);
+	PG_TRY();
+	{
+		stage_make_heap(run, table_name, target, false);
+		ldr_guard_commit(&guard);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		ldr_guard_abort(&guard);
+		if (!stage_is_of_row(edata))
+			ReThrowError(edata);
+		*stats = before;
+		made = false;
+	}
+	PG_END_TRY();
+	return made;
+}
+
+/*
+ * All jobs of a table into a swap heap of its own. Its rows are frozen, so none of them could be
+ * taken back, and what an index refuses shows when all of them are there. If one is refused that
+ * the package may do without, all is done again in another way: first into a table with indexes,
+ * where single rows can be undone, and then from there into the heap.
+ */
+static void
+stage_fill_heap(LdrRun *run, const char *table_name)
+{
+	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
+									AccessShareLock);
+
+	if (!run->options->reject)
+		stage_make_heap(run, table_name, target, false);
+	else if (!stage_try_heap(run, table_name, target))
+		stage_make_heap(run, table_name, target, true);
 	ldr_progress_show();		/* building indexes has counters of its own */
 	run->job = NULL;
 	table_close(target, NoLock);
@@ -500,7 +584,7 @@ ldr_stage_job(LdrRun *run, LdrJob *job, const char *stage)
 		run->job = NULL;
 		return;
 	}
-	ldr_run_job(run, job, ldr_stage_hold(run, job->table_name), InvalidOid);
+	ldr_run_job(run, job, ldr_stage_hold(run, job->table_name), InvalidOid, false);
 }
 
 static bool

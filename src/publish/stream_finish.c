@@ -433,7 +433,7 @@ finish_record(LdrRun *run, LdrSyncStream *s, const LdrPackageStream *counts,
 	ldr_stream_record_stats(run, s);
 	ldr_package_stream_update(run->package->package_id, counts);
 	ldr_job_completed(run->package->package_id, s->ordinal, s->relid, counts->records,
-					  s->inserted, started_at);
+					  s->inserted, 0, started_at);
 }
 
 /* After the commit of a swap. The rows are in: what cannot be told about them is for the log. */

@@ -11,7 +11,7 @@
 #ifndef LDR_SWAP_H
 #define LDR_SWAP_H
 
-#include "nodes/pg_list.h"
+#include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 /* What can be done to replace the contents of a table. */
@@ -45,6 +45,23 @@ extern bool ldr_swap_forbids_delete(Relation target);
  * rollback to a savepoint after it.
  */
 extern Oid	ldr_swap_make(Relation target, int64 package_id);
+
+/*
+ * A table like a swap heap, in which rows are tried out before they go into one: not frozen, and
+ * with indexes, still empty, like the target's. ldr_swap_set_exclusion lets them check what the
+ * target's exclusion constraints demand, once they are open; ldr_swap_rename says an error of
+ * theirs as if it were the target's.
+ */
+extern Oid	ldr_swap_make_trial(Relation target, int64 package_id);
+extern void ldr_swap_set_exclusion(Relation target, Relation trial,
+								   ResultRelInfo *indexes);
+extern void ldr_swap_rename(Relation target, Relation heap, ErrorData *edata);
+
+/*
+ * Put the rows of a trial into a swap heap, which the same subtransaction has made. Before
+ * ldr_swap_complete.
+ */
+extern void ldr_swap_fill(Relation target, Oid heap, Oid trial);
 
 /*
  * The heap is filled: make indexes like the target's, and statistics. Same transaction as

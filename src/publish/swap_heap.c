@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
@@ -27,6 +28,8 @@
 #include "catalog/pg_index.h"
 #include "catalog/toasting.h"
 #include "commands/vacuum.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "storage/bufmgr.h"
@@ -43,6 +46,7 @@
 #include "compat.h"
 #include "publish/swap.h"
 #include "publish/swap_internal.h"
+#include "sink/sink.h"
 
 /* The reloptions of a relation, as its row in pg_class has them; a copy, or 0. */
 static Datum
@@ -125,13 +129,12 @@ heap_namespace(void)
  * relrewrite is set as for a rewrite by the server: should a logical slot appear while the heap
  * is being filled, its rows are not decoded.
  */
-Oid
-ldr_swap_make(Relation target, int64 package_id)
+static Oid
+heap_make(Relation target, char *name)
 {
 	Oid			relid = RelationGetRelid(target);
 	Oid			nsp = heap_namespace();
 	Oid			toast = target->rd_rel->reltoastrelid;
-	char	   *name = psprintf("swap_" INT64_FORMAT "_%u", package_id, relid);
 	Oid			heap = get_relname_relid(name, nsp);
 
 	if (OidIsValid(heap))		/* left over from an earlier attempt */
@@ -148,6 +151,13 @@ ldr_swap_make(Relation target, int64 package_id)
 		NewHeapCreateToastTable(heap, heap_options(toast), AccessExclusiveLock, toast);
 	heap_copy_column_settings(relid, heap, RelationGetNumberOfAttributes(target));
 	return heap;
+}
+
+Oid
+ldr_swap_make(Relation target, int64 package_id)
+{
+	return heap_make(target, psprintf("swap_" INT64_FORMAT "_%u", package_id,
+									  RelationGetRelid(target)));
 }
 
 /* What an index like this one is made of. Exclusion operators are left for the build. */
@@ -177,6 +187,12 @@ heap_class_options(Relation index)
 	return any ? options : NULL;
 }
 
+static char *
+heap_index_name(Relation heap, Oid index)
+{
+	return psprintf("swap_%u_%u", RelationGetRelid(heap), index);
+}
+
 /* Make an empty copy of the target's index on the heap. *info is what to build it with. */
 static Oid
 heap_create_index(Relation heap, Relation index, IndexInfo *info)
@@ -200,7 +216,7 @@ heap_create_index(Relation heap, Relation index, IndexInfo *info)
 	bare.ii_ExclusionOps = NULL;
 	bare.ii_ExclusionProcs = NULL;
 	bare.ii_ExclusionStrats = NULL;
-	name = psprintf("swap_%u_%u", RelationGetRelid(heap), RelationGetRelid(index));
+	name = heap_index_name(heap, RelationGetRelid(index));
 	copy = ldr_index_create(heap, name, &bare, columns, index->rd_rel->relam,
 							index->rd_rel->reltablespace, index->rd_indcollation, classes->values,
 							heap_class_options(index), options->values,
@@ -246,10 +262,9 @@ heap_rename(const char *message, const HeapNames *names)
 						names->table);
 }
 
-/* Say the error of a copy as if the rows had been put into the target. Does not return. */
+/* Say the error of a copy as if the rows had been put into the target. */
 static void
-__attribute__((noreturn))
-heap_blame(const HeapNames *names, ErrorData *edata)
+heap_say(const HeapNames *names, ErrorData *edata)
 {
 	if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
 		edata->message = psprintf("duplicate key value violates unique constraint \"%s\"",
@@ -269,7 +284,6 @@ heap_blame(const HeapNames *names, ErrorData *edata)
 	}
 	if (edata->constraint_name)
 		edata->constraint_name = pstrdup(names->index);
-	ReThrowError(edata);
 }
 
 /* Sort all rows of the heap into the copy, and check what the original demands. */
@@ -298,7 +312,8 @@ heap_build_index(Relation target, Relation heap, Relation index, Oid copy_id, In
 		MemoryContextSwitchTo(cxt);
 		edata = CopyErrorData();
 		FlushErrorState();
-		heap_blame(&names, edata);
+		heap_say(&names, edata);
+		ReThrowError(edata);
 	}
 	PG_END_TRY();
 	index_close(copy, NoLock);
@@ -350,6 +365,130 @@ ldr_swap_complete(Relation target, Oid heap)
 	table_close(rel, NoLock);
 	list_free(indexes);
 	ldr_swap_analyze(heap);
+}
+
+Oid
+ldr_swap_make_trial(Relation target, int64 package_id)
+{
+	Oid			trial = heap_make(target, psprintf("trial_" INT64_FORMAT "_%u", package_id,
+												   RelationGetRelid(target)));
+	Relation	rel = table_open(trial, AccessExclusiveLock);
+	List	   *indexes = RelationGetIndexList(target);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+		heap_copy_index(target, rel, lfirst_oid(lc));
+	table_close(rel, NoLock);
+	list_free(indexes);
+	CommandCounterIncrement();
+	return trial;
+}
+
+/* The target's index that an index of the trial is a copy of; NULL: none. Opened. */
+static Relation
+heap_original(Relation target, Relation trial, const char *copy)
+{
+	List	   *indexes = RelationGetIndexList(target);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+		if (strcmp(heap_index_name(trial, lfirst_oid(lc)), copy) == 0)
+			return index_open(lfirst_oid(lc), AccessShareLock);
+	return NULL;
+}
+
+void
+ldr_swap_set_exclusion(Relation target, Relation trial, ResultRelInfo *indexes)
+{
+	for (int i = 0; i < indexes->ri_NumIndices; i++)
+	{
+		IndexInfo  *info = indexes->ri_IndexRelationInfo[i];
+		const char *copy = RelationGetRelationName(indexes->ri_IndexRelationDescs[i]);
+		Relation	index = heap_original(target, trial, copy);
+
+		if (index == NULL)
+			elog(ERROR, "index \"%s\" is a copy of none", copy);
+		if (index->rd_index->indisexclusion)
+			RelationGetExclusionInfo(index, &info->ii_ExclusionOps, &info->ii_ExclusionProcs,
+									 &info->ii_ExclusionStrats);
+		index_close(index, NoLock);
+	}
+}
+
+void
+ldr_swap_rename(Relation target, Relation heap, ErrorData *edata)
+{
+	List	   *indexes = RelationGetIndexList(target);
+	HeapNames	names = {
+		.schema = get_namespace_name(RelationGetNamespace(target)),
+		.table = RelationGetRelationName(target),
+		.heap = RelationGetRelationName(heap)
+	};
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		names.index = get_rel_name(lfirst_oid(lc));
+		names.copy = heap_index_name(heap, lfirst_oid(lc));
+		if (names.index && strstr(edata->message, names.copy))
+		{
+			heap_say(&names, edata);
+			return;
+		}
+	}
+}
+
+/* All columns of a row, for a sink that fills all that are not generated. */
+static void
+heap_put_row(LdrSink *sink, TupleTableSlot *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+
+	slot_getallattrs(row);
+	for (int i = 0; i < sink->nattrs; i++)
+	{
+		AttrNumber	n = sink->attnums[i] - 1;
+		Form_pg_attribute att = TupleDescAttr(row->tts_tupleDescriptor, n);
+
+		sink->slot->tts_isnull[n] = row->tts_isnull[n];
+		if (row->tts_isnull[n])
+			continue;
+		sink->slot->tts_values[n] = datumCopy(row->tts_values[n], att->attbyval, att->attlen);
+		if (!att->attbyval)
+			sink->batch_bytes += datumGetSize(row->tts_values[n], false, att->attlen);
+	}
+	MemoryContextSwitchTo(old);
+	ldr_sink_put(sink);
+}
+
+void
+ldr_swap_fill(Relation target, Oid heap, Oid trial)
+{
+	Relation	into = table_open(heap, AccessExclusiveLock);
+	Relation	from = table_open(trial, AccessExclusiveLock);
+	TupleDesc	desc = RelationGetDescr(target);
+	AttrNumber *attnums = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(from, snapshot, 0, NULL);
+	TupleTableSlot *row = table_slot_create(from, NULL);
+	LdrSink    *sink;
+	int			n = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped && !TupleDescAttr(desc, i)->attgenerated)
+			attnums[n++] = i + 1;
+	sink = ldr_sink_open(target, into, LDR_SINK_SWAP, attnums, n);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		heap_put_row(sink, row);
+	}
+	ldr_sink_close(sink);
+	ExecDropSingleTupleTableSlot(row);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(from, NoLock);
+	table_close(into, NoLock);
 }
 
 /*

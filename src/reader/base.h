@@ -86,6 +86,13 @@ extern LdrStatus ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrP
 /* Fill the name of a column in: whole if it fits, as a name of PostgreSQL does. */
 extern void ldr_reader_name(LdrError *err, const char *name, size_t len);
 
+/*
+ * The row at w.cur ends at end, the next one begins at next, on the line given: for skip. w.cur
+ * must not have moved since end was found.
+ */
+extern LdrStatus ldr_reader_pass(LdrReaderBase *b, LdrRow *row, const char *end, const char *next,
+								 int64_t line);
+
 /* A value of more bytes than LDR_MAX_FIELD. */
 extern LdrStatus ldr_reader_too_long(LdrReaderBase *b, LdrError *err, LdrPlace place);
 

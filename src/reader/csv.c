@@ -307,6 +307,58 @@ csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	return LDR_OK;
 }
 
+/*
+ * The end of the row at w.cur, as far as quotes tell it: row->p is on the end of line behind it, or
+ * at the end of the file; row->line is counted on. LDR_MORE, or LDR_UNTERMINATED_QUOTE: not known.
+ */
+static LdrStatus
+csv_find_end(CsvReader *r, CsvRow *row)
+{
+	const LdrWindow *w = &r->base.w;
+	bool		quoted = false;
+
+	row->line = r->base.line;
+	for (row->p = w->cur; row->p < w->end; row->p++)
+	{
+		char		c = *row->p;
+
+		if (c == '"')
+			quoted = !quoted;
+		else if (c == '\n' || c == '\r')
+		{
+			if (c == '\r' && row->p + 1 == w->end && !w->eof)
+				return LDR_MORE;	/* LF may follow */
+			if (!quoted)
+				return LDR_OK;
+			if (c == '\n' || row->p[1] != '\n')
+				row->line++;
+		}
+	}
+	if (!w->eof)
+		return LDR_MORE;
+	return quoted ? LDR_UNTERMINATED_QUOTE : LDR_OK;
+}
+
+static LdrStatus
+csv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
+{
+	CsvReader  *r = (CsvReader *) pub;
+	LdrReaderBase *b = &r->base;
+	CsvRow		row = {.header = false};
+	const char *end;
+	LdrStatus	status;
+
+	while ((status = csv_find_end(r, &row)) == LDR_MORE)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	if (status != LDR_OK)
+		return err->status;
+	end = row.p;
+	if (row.p < b->w.end)
+		row.p += (row.p[0] == '\r' && row.p[1] == '\n') ? 2 : 1;
+	return ldr_reader_pass(b, out, end, row.p, row.line + 1);
+}
+
 /* Check the names of a header and note the order of the columns. */
 static LdrStatus
 csv_take_header(CsvReader *r, CsvRow *row, LdrError *err)
@@ -409,6 +461,7 @@ ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 	if (r == NULL)
 		return NULL;
 	r->base.pub.next = csv_next;
+	r->base.pub.skip = csv_skip;
 	r->delimiter = options->delimiter != '\0' ? options->delimiter : ',';
 	r->delimiter8 = ldr_scan_repeat(r->delimiter);
 	r->quote8 = ldr_scan_repeat('"');

@@ -304,6 +304,107 @@ iv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	}
 }
 
+/*
+ * Pass over a literal's characters, whatever they mean: a string, or a bare word. False at the end
+ * of the window, or where none can begin.
+ */
+static bool
+iv_skip_literal(LdrLiteralScan *s)
+{
+	const char *end = s->base->w.end;
+	bool		escapes = (*s->p == 'E' || *s->p == 'e') && s->p[1] == '\'';
+
+	if (*s->p != '\'' && !escapes)
+	{
+		const char *begin = s->p;
+
+		while ((*s->p >= '0' && *s->p <= '9') || (*s->p >= 'a' && *s->p <= 'z') ||
+			   (*s->p >= 'A' && *s->p <= 'Z') || *s->p == '+' || *s->p == '-' || *s->p == '.')
+			s->p++;
+		return s->p > begin && s->p < end;
+	}
+	for (s->p += escapes ? 2 : 1; s->p < end; s->p++)
+	{
+		if (*s->p == '\n')
+			s->line++;
+		if (*s->p == '\\' && escapes)
+		{
+			s->p++;
+			s->line += (s->p < end && *s->p == '\n');
+		}
+		else if (*s->p == '\'' && s->p[1] == '\'')
+			s->p++;
+		else if (*s->p == '\'')
+		{
+			s->p++;
+			return s->p < end;
+		}
+	}
+	return false;
+}
+
+/*
+ * Find the end of the row at w.cur, whose literals are such by their outlines: p is behind its
+ * parenthesis then, and *next on the comma or semicolon. Anything else may be the rest of a string
+ * whose quote was not doubled, and then nobody knows where the next row begins.
+ */
+static LdrStatus
+iv_find_end(LdrLiteralScan *s, const char **next)
+{
+	const char *end = s->base->w.end;
+	LdrLiteralScan behind;
+
+	if (*s->p != '(')
+		return LDR_UNEXPECTED;
+	do
+	{
+		s->p++;
+		ldr_literal_space(s);
+		if (!iv_skip_literal(s))
+			return s->p >= end ? LDR_MORE : LDR_UNEXPECTED;
+		ldr_literal_space(s);
+	} while (*s->p == ',');
+	if (*s->p != ')')
+		return s->p >= end ? LDR_MORE : LDR_UNEXPECTED;
+	s->p++;
+	behind = *s;
+	ldr_literal_space(&behind);
+	*next = behind.p;
+	s->line = behind.line;
+	if (behind.p >= end)
+		return LDR_MORE;
+	return *behind.p == ',' || *behind.p == ';' ? LDR_OK : LDR_UNEXPECTED;
+}
+
+static LdrStatus
+iv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
+{
+	IvReader   *r = (IvReader *) pub;
+	LdrReaderBase *b = &r->base;
+	LdrLiteralScan s;
+	const char *next = NULL;
+	LdrStatus	status;
+
+	if (r->state == IV_STATEMENT || err->status == LDR_UNEXPECTED)
+		return err->status;
+	for (;;)
+	{
+		s = (LdrLiteralScan) {b, err, b->w.cur, b->line, 0};
+		status = iv_find_end(&s, &next);
+		if (status != LDR_MORE)
+			break;
+		if (b->w.eof)
+			return err->status;
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	}
+	if (status != LDR_OK)
+		return err->status;
+	r->state = (*next == ',') ? IV_ROW : IV_STATEMENT;
+	r->first = false;
+	return ldr_reader_pass(b, out, s.p, next + 1, s.line);
+}
+
 LdrReader *
 ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
@@ -313,6 +414,7 @@ ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrEr
 	if (r == NULL)
 		return NULL;
 	r->base.pub.next = iv_next;
+	r->base.pub.skip = iv_skip;
 	r->state = IV_STATEMENT;
 	r->first = true;
 	while ((status = iv_statement(r, err)) == LDR_MORE)

@@ -224,6 +224,22 @@ jsonl_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	return LDR_OK;
 }
 
+/* A row is one line, whatever is in it: JSON escapes an end of line within a string. */
+static LdrStatus
+jsonl_skip(LdrReader *pub, LdrRow *out, LdrError *err)
+{
+	LdrReaderBase *b = (LdrReaderBase *) pub;
+	const char *eol;
+	LdrStatus	status;
+
+	while ((eol = memchr(b->w.cur, '\n', (size_t) (b->w.end - b->w.cur))) == NULL && !b->w.eof)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
+			return status;
+	if (eol == NULL)
+		return ldr_reader_pass(b, out, b->w.end, b->w.end, b->line + 1);
+	return ldr_reader_pass(b, out, eol, eol + 1, b->line + 1);
+}
+
 static void
 jsonl_close(LdrReader *pub)
 {
@@ -243,6 +259,7 @@ ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err
 		return NULL;
 	w = &r->base.w;
 	r->base.pub.next = jsonl_next;
+	r->base.pub.skip = jsonl_skip;
 	r->base.pub.close = jsonl_close;
 	r->base.pub.ncolumns = options->ncolumns;
 	r->expected = malloc(sizeof(int) * ((size_t) options->ncolumns + 1));

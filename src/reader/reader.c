@@ -94,8 +94,11 @@ ldr_reader_new(size_t size, LdrSource *source, const LdrReaderOptions *options, 
 LdrStatus
 ldr_reader_more(LdrReaderBase *b, LdrError *err)
 {
-	LdrStatus	status = ldr_window_fill(&b->w, err);
+	LdrStatus	status;
 
+	if (b->pub.forget != NULL)
+		b->pub.forget(b->pub.forget_arg);
+	status = ldr_window_fill(&b->w, err);
 	/* what it pointed to has moved */
 	b->pub.raw = b->w.cur;
 	b->pub.raw_len = (status == LDR_OK) ? 0 : (size_t) (b->w.end - b->w.cur);
@@ -179,6 +182,46 @@ ldr_reader_unknown_column(LdrReaderBase *b, LdrError *err, LdrPlace place, const
 					"the file names column \"%s\", which the table does not have", shown);
 	ldr_reader_name(err, name, len);
 	return LDR_UNKNOWN_COLUMN;
+}
+
+LdrStatus
+ldr_reader_pass(LdrReaderBase *b, LdrRow *row, const char *end, const char *next, int64_t line)
+{
+	b->pub.raw = b->w.cur;
+	b->pub.raw_len = (size_t) (end - b->w.cur);
+	row->fields = NULL;
+	row->line = b->line;
+	b->line = line;
+	b->w.cur = (char *) next;
+	return LDR_OK;
+}
+
+/* Is it about one row, in a file that goes on behind it as it should? */
+static bool
+reader_is_of_row(const LdrError *err)
+{
+	switch (err->status)
+	{
+		case LDR_UNEXPECTED:
+		case LDR_TOO_FEW_FIELDS:
+		case LDR_TOO_MANY_FIELDS:
+		case LDR_TOO_LONG:
+		case LDR_BAD_ESCAPE:
+		case LDR_NUL_CHARACTER:
+		case LDR_UNKNOWN_COLUMN:
+		case LDR_TOO_DEEP:
+			return true;
+		default:
+			return false;
+	}
+}
+
+LdrStatus
+ldr_reader_skip(LdrReader *r, LdrRow *row, LdrError *err)
+{
+	if (r->skip == NULL || !reader_is_of_row(err))
+		return err->status;
+	return r->skip(r, row, err);
 }
 
 LdrStatus

@@ -68,6 +68,8 @@ typedef struct LdrReader LdrReader;
 struct LdrReader
 {
 	LdrStatus	(*next) (LdrReader *r, LdrRow *row, LdrError *err);
+	/* NULL: this format has no rows that can be passed over */
+	LdrStatus	(*skip) (LdrReader *r, LdrRow *row, LdrError *err);
 	void		(*close) (LdrReader *r);	/* closes the source too */
 	LdrSource  *source;
 	/*
@@ -79,6 +81,12 @@ struct LdrReader
 	/* the raw text of the row that next returned or failed on, for error reports and rejects */
 	const char *raw;
 	size_t		raw_len;
+	/*
+	 * Called before the raw texts of earlier rows go away: until then they are where they were. The
+	 * caller may set it; NULL: nobody keeps them.
+	 */
+	void		(*forget) (void *arg);
+	void	   *forget_arg;
 };
 
 /*
@@ -89,12 +97,21 @@ struct LdrReader
 extern LdrReader *ldr_reader_open(LdrFormat format, LdrSource *source,
 								  const LdrReaderOptions *options, LdrError *err);
 
-/* The next row. LDR_OK, LDR_END, or an error with line and column filled; then only close. */
+/*
+ * The next row. LDR_OK, LDR_END, or an error with line and column filled; then only skip or close.
+ */
 static inline LdrStatus
 ldr_reader_next(LdrReader *r, LdrRow *row, LdrError *err)
 {
 	return r->next(r, row, err);
 }
+
+/*
+ * Go on behind the row that next has just failed on with *err: LDR_OK if it is known where that row
+ * ends. Then raw is the whole of it, row->line its first line, and next reads the row behind it.
+ * Else the status of *err, which stays, or of an error on the way, which takes its place.
+ */
+extern LdrStatus ldr_reader_skip(LdrReader *r, LdrRow *row, LdrError *err);
 
 /* Close the reader, its window and its source. NULL is allowed. */
 extern void ldr_reader_close(LdrReader *r);

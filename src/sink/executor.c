@@ -12,7 +12,8 @@
  *
  * Each batch runs in a subtransaction. If it fails, it is rolled back and its rows are inserted
  * one by one, until the one that is to blame raises its error. That error is the one that leaves
- * this file: rows that went in before it go with the caller's transaction.
+ * this file: rows that went in before it go with the caller's transaction. Where rows may be
+ * refused, all of them are inserted one by one, but for those that cannot be.
  */
 #include "postgres.h"
 
@@ -50,6 +51,7 @@ typedef struct ExecutorSinkState
 	Tuplestorestate *rows;		/* the batch; NULL: none yet */
 	int			nrows;
 	int64		lines[LDR_BATCH_ROWS];
+	int64		numbers[LDR_BATCH_ROWS];	/* of the rows, as the caller counts them */
 	bool	   *null_if_absent; /* in the order of attnums: has no default that NULL is not */
 	bool	   *absent;			/* what the rows of the batch do not bring and default */
 	bool	   *row_absent;		/* the same of the row being put */
@@ -304,6 +306,35 @@ executor_is_of_row(const ErrorData *error)
 	}
 }
 
+/* Before the rows of the batch are read again, one by one. Returns a slot for them. */
+static TupleTableSlot *
+executor_rescan(ExecutorSinkState *state)
+{
+	/* The scan that failed had a read pointer of its own; ours still stands at the beginning. */
+	tuplestore_select_read_pointer(state->rows, 0);
+	return MakeSingleTupleTableSlot(state->desc, &TTSOpsMinimalTuple);
+}
+
+/* Insert the next row, the i-th, alone. As executor_try; error_line is the row's. */
+static ErrorData *
+executor_try_row(LdrSink *sink, SPIPlanPtr plan, TupleTableSlot *slot, int i, uint64 *processed)
+{
+	ExecutorSinkState *state = sink->state;
+	Tuplestorestate *one;
+	ErrorData  *error;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!tuplestore_gettupleslot(state->rows, true, false, slot))
+		elog(ERROR, "row %d of %d is missing from its batch", i + 1, state->nrows);
+	one = tuplestore_begin_heap(true, false, MAX_KILOBYTES);
+	tuplestore_puttupleslot(one, slot);
+	/* Set before, for error context callbacks of the caller. */
+	sink->error_line = state->lines[i];
+	error = executor_try(sink, plan, one, 1, processed);
+	tuplestore_end(one);
+	return error;
+}
+
 /*
  * The batch failed with error: find the row by inserting them one by one, and raise its error. If
  * none fails alone, error itself is raised, with error_line 0. Does not return.
@@ -316,6 +347,7 @@ executor_blame(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
 {
 	ExecutorSinkState *state = sink->state;
 	TupleTableSlot *slot;
+	uint64		processed;
 
 	if (!executor_is_of_row(error))
 		ReThrowError(error);
@@ -325,24 +357,11 @@ executor_blame(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
 		ReThrowError(error);
 	}
 
-	slot = MakeSingleTupleTableSlot(state->desc, &TTSOpsMinimalTuple);
-	/* The scan that failed had a read pointer of its own; ours still stands at the beginning. */
-	tuplestore_select_read_pointer(state->rows, 0);
+	slot = executor_rescan(state);
 	for (int i = 0; i < state->nrows; i++)
 	{
-		Tuplestorestate *one;
-		ErrorData  *row_error;
-		uint64		processed;
+		ErrorData  *row_error = executor_try_row(sink, plan, slot, i, &processed);
 
-		CHECK_FOR_INTERRUPTS();
-		if (!tuplestore_gettupleslot(state->rows, true, false, slot))
-			elog(ERROR, "row %d of %d is missing from its batch", i + 1, state->nrows);
-		one = tuplestore_begin_heap(true, false, MAX_KILOBYTES);
-		tuplestore_puttupleslot(one, slot);
-		/* Set before, for error context callbacks of the caller. */
-		sink->error_line = state->lines[i];
-		row_error = executor_try(sink, plan, one, 1, &processed);
-		tuplestore_end(one);
 		if (row_error != NULL)
 		{
 			if (!executor_is_of_row(row_error))
@@ -354,6 +373,37 @@ executor_blame(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
 	ReThrowError(error);
 }
 
+/* The batch failed with error: insert the rows one by one, and refuse those that cannot be. */
+static uint64
+executor_sift(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
+{
+	ExecutorSinkState *state = sink->state;
+	TupleTableSlot *slot;
+	uint64		inserted = 0;
+
+	if (!ldr_guard_is_of_row(error, false))
+		ReThrowError(error);
+	slot = executor_rescan(state);
+	for (int i = 0; i < state->nrows; i++)
+	{
+		uint64		processed = 0;
+		ErrorData  *row_error = executor_try_row(sink, plan, slot, i, &processed);
+
+		if (row_error == NULL)
+		{
+			inserted += processed;
+			continue;
+		}
+		if (!ldr_guard_is_of_row(row_error, false))
+			ReThrowError(row_error);
+		sink->refuse(sink->refuse_arg, state->numbers[i], row_error);
+		FreeErrorData(row_error);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	FreeErrorData(error);
+	return inserted;
+}
+
 /* Insert the rows of the batch, and forget them. */
 static void
 executor_write(LdrSink *sink)
@@ -362,19 +412,29 @@ executor_write(LdrSink *sink)
 	SPIPlanPtr	plan;
 	ErrorData  *error;
 	uint64		processed = 0;
+	int64		next = state->numbers[state->nrows - 1] + 1;
 
+	/* Each statement has a subtransaction of its own. */
+	ldr_guard_commit(&sink->guard);
+	sink->writing = true;
 	sink->error_line = 0;
 	plan = executor_plan(sink, state->absent);
 	error = executor_try(sink, plan, state->rows, state->nrows, &processed);
-	if (error != NULL)
+	if (error != NULL && sink->refuse == NULL)
 		executor_blame(sink, plan, error);
+	if (error != NULL)
+		processed = executor_sift(sink, plan, error);
+	sink->error_line = 0;
+	sink->writing = false;
 	sink->inserted += processed;
 
 	/* A new store for each batch: every scan leaves a read pointer behind in the old one. */
 	tuplestore_end(state->rows);
 	state->rows = NULL;
-	state->nrows = 0;
+	state->nrows = sink->pending = 0;
 	state->seen_bytes = 0;
+	if (sink->written)
+		sink->written(sink->refuse_arg, next);
 }
 
 static void
@@ -421,7 +481,9 @@ executor_put(LdrSink *sink)
 
 	ExecStoreVirtualTuple(sink->slot);
 	tuplestore_puttupleslot(state->rows, sink->slot);
-	state->lines[state->nrows++] = sink->line;
+	state->lines[state->nrows] = sink->line;
+	state->numbers[state->nrows++] = sink->row;
+	sink->pending = state->nrows;
 	/* The store has its own copy of the row. */
 	ldr_sink_clear_slot(sink->slot);
 	MemoryContextReset(sink->batch_cxt);

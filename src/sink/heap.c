@@ -10,11 +10,20 @@
  * was current when it was opened.
  *
  * The swap heap sink is the same for rows that the table asks for, but that go into another, new
- * one, frozen; indexes are made afterwards, and generated columns are filled here.
+ * one, frozen; indexes are made afterwards, and generated columns are filled here. The trial sink
+ * puts them, not frozen, into a table that has the indexes already.
+ *
+ * Where rows may be refused, a batch is written under the guard. If that fails, it is undone, and
+ * the rows are written in smaller pieces, down to single ones, until those that cannot be are
+ * found. Frozen rows outlive an abort, so those of a swap heap are written outside it, and an error is for
+ * the one who made the heap.
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
+#include "access/genam.h"
 #include "access/heapam.h"
+#include "access/hio.h"
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -38,6 +47,7 @@ typedef struct HeapSinkState
 	Relation	into;			/* what the rows are written into */
 	EState	   *estate;
 	ResultRelInfo *rri;			/* of the table that checks them */
+	ResultRelInfo *index_rri;	/* of the table whose indexes they go into; may be the same */
 	BulkInsertState bistate;
 	int			options;		/* TABLE_INSERT_* */
 	LdrDefaults *defaults;
@@ -48,7 +58,11 @@ typedef struct HeapSinkState
 	int			nslots;			/* made so far; slots are made when a batch first needs them */
 	TupleTableSlot *slots[LDR_BATCH_ROWS];
 	int64		lines[LDR_BATCH_ROWS];
+	int64		rows[LDR_BATCH_ROWS];	/* their numbers */
+	int			piece;			/* rows to write at once, fewer after one was refused */
 } HeapSinkState;
+
+#define PIECE_GROWS 2			/* times, with each piece that goes well */
 
 /* Make an EState whose range table holds the table, with the columns that the file fills. */
 static EState *
@@ -115,6 +129,23 @@ heap_next_slot(LdrSink *sink)
 }
 
 static void
+heap_open_indexes(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	state->index_rri = state->rri;
+	if (sink->ops == &ldr_trial_sink)
+	{
+		state->index_rri = makeNode(ResultRelInfo);
+		InitResultRelInfo(state->index_rri, sink->into, 1, NULL, 0);
+	}
+	if (sink->ops == &ldr_swap_sink)
+		return;
+	ExecOpenIndices(state->index_rri, false);
+	sink->indexes = state->index_rri;
+}
+
+static void
 heap_open(LdrSink *sink)
 {
 	HeapSinkState *state = palloc0(sizeof(HeapSinkState));
@@ -125,10 +156,10 @@ heap_open(LdrSink *sink)
 	state->estate = heap_make_estate(sink);
 	state->rri = makeNode(ResultRelInfo);
 	ExecInitResultRelation(state->estate, state->rri, 1);
-	if (sink->into == NULL)
-		ExecOpenIndices(state->rri, false);
-	else
+	heap_open_indexes(sink);
+	if (sink->ops == &ldr_swap_sink)
 		state->options |= TABLE_INSERT_FROZEN;
+	state->piece = LDR_BATCH_ROWS;
 	state->into = sink->into ? sink->into : sink->rel;
 	state->bistate = GetBulkInsertState();
 	/* A table that this transaction made has no free space worth a look. */
@@ -174,15 +205,152 @@ heap_set_default(LdrSink *sink, AttrNumber attnum)
 	return is_volatile;
 }
 
-/* Write the batch and make its index entries. */
+/* Index entries of a row that is in the table. An error is of its line. */
 static void
-heap_flush(LdrSink *sink)
+heap_insert_indexes(LdrSink *sink, int row)
+{
+	HeapSinkState *state = sink->state;
+
+	if (state->index_rri->ri_NumIndices == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	sink->error_line = state->lines[row];
+	ResetPerTupleExprContext(state->estate);
+	(void) ldr_insert_index_tuples(state->index_rri, state->slots[row], state->estate);
+}
+
+/* Nothing is left in the batch. */
+static void
+heap_end_batch(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	ResetPerTupleExprContext(state->estate);
+	sink->error_line = 0;
+	state->nrows = sink->pending = 0;
+	sink->batch_bytes = 0;
+	MemoryContextReset(sink->batch_cxt);
+	sink->slot = heap_next_slot(sink);
+}
+
+/* Write rows of the batch under the guard. */
+static void
+heap_write_piece(LdrSink *sink, int from, int n)
 {
 	HeapSinkState *state = sink->state;
 	MemoryContext oldcxt;
 
-	if (state->nrows == 0)
-		return;
+	ldr_guard_begin(&sink->guard);
+	sink->error_line = 0;
+	ResetPerTupleExprContext(state->estate);
+	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	table_multi_insert(state->into, state->slots + from, n, GetCurrentCommandId(true),
+					   state->options, state->bistate);
+	for (int i = from; i < from + n; i++)
+		heap_insert_indexes(sink, i);
+	MemoryContextSwitchTo(oldcxt);
+	/* pins are the guard's, which ends now */
+	ReleaseBulkInsertStatePin(state->bistate);
+	for (int i = 0; i < state->index_rri->ri_NumIndices; i++)
+		ldr_index_end_inserts(state->index_rri->ri_IndexRelationDescs[i],
+							  state->index_rri->ri_IndexRelationInfo[i]);
+	ldr_guard_commit(&sink->guard);
+	sink->inserted += n;
+}
+
+/* The guard was undone, and with it the pins. */
+static void
+heap_forget_pins(HeapSinkState *state)
+{
+	state->bistate->current_buf = InvalidBuffer;
+	for (int i = 0; i < state->index_rri->ri_NumIndices; i++)
+		ldr_index_forget_inserts(state->index_rri->ri_IndexRelationDescs[i],
+								 state->index_rri->ri_IndexRelationInfo[i]);
+}
+
+/* The same; if it fails, it is undone, and the error is returned, in the sink's context. */
+static ErrorData *
+heap_try_piece(LdrSink *sink, int from, int n)
+{
+	HeapSinkState *state = sink->state;
+	MemoryContext oldcxt = CurrentMemoryContext;
+	ErrorData  *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		heap_write_piece(sink, from, n);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(state->cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		ldr_guard_abort(&sink->guard);
+		heap_forget_pins(state);
+		MemoryContextSwitchTo(oldcxt);
+		if (!ldr_guard_is_of_row(edata, false))
+			ReThrowError(edata);
+	}
+	PG_END_TRY();
+	return edata;
+}
+
+/* The row that an index refused, between from and from + n; -1: it was something else. */
+static int
+heap_blamed(const LdrSink *sink, int from, int n)
+{
+	const HeapSinkState *state = sink->state;
+
+	for (int i = from; sink->error_line != 0 && i < from + n; i++)
+		if (state->lines[i] == sink->error_line)
+			return i;
+	return -1;
+}
+
+/*
+ * Write the batch, but for the rows that are refused. Those before one that an index has refused
+ * went well and are written as one piece; then comes that one alone. Each piece that fails leaves
+ * dead rows in the table, so after it pieces begin small and grow.
+ */
+static void
+heap_write_guarded(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	int			good = 0;		/* rows up to here will go well */
+
+	sink->writing = true;
+	for (int from = 0; from < state->nrows;)
+	{
+		int			n = good > from ? good - from : Min(state->piece, state->nrows - from);
+		ErrorData  *edata = heap_try_piece(sink, from, n);
+
+		if (edata == NULL)
+		{
+			if (good <= from)
+				state->piece = Min(state->piece * PIECE_GROWS, LDR_BATCH_ROWS);
+			from += n;
+			continue;
+		}
+		if (n == 1)
+			sink->refuse(sink->refuse_arg, state->rows[from++], edata);
+		else
+			good = heap_blamed(sink, from, n);
+		state->piece = good > from || n <= 2 ? 1 : n / 4 + 1;
+		FreeErrorData(edata);
+	}
+	sink->writing = false;
+	for (int i = 0; i < state->nrows; i++)
+		ExecClearTuple(state->slots[i]);
+	sink->written(sink->refuse_arg, state->rows[state->nrows - 1] + 1);
+	heap_end_batch(sink);
+}
+
+/* Write the batch and make its index entries. */
+static void
+heap_write(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	MemoryContext oldcxt;
 
 	/* Which of the rows it was, if it fails, table_multi_insert does not say. */
 	sink->error_line = 0;
@@ -193,24 +361,35 @@ heap_flush(LdrSink *sink)
 
 	for (int i = 0; i < state->nrows; i++)
 	{
-		if (state->rri->ri_NumIndices > 0)
-		{
-			CHECK_FOR_INTERRUPTS();
-			sink->error_line = state->lines[i];
-			ResetPerTupleExprContext(state->estate);
-			(void) ldr_insert_index_tuples(state->rri, state->slots[i], state->estate);
-		}
+		heap_insert_indexes(sink, i);
 		ExecClearTuple(state->slots[i]);
 	}
 	MemoryContextSwitchTo(oldcxt);
-	ResetPerTupleExprContext(state->estate);
-
-	sink->error_line = 0;
 	sink->inserted += state->nrows;
-	state->nrows = 0;
-	sink->batch_bytes = 0;
-	MemoryContextReset(sink->batch_cxt);
-	sink->slot = heap_next_slot(sink);
+	heap_end_batch(sink);
+}
+
+static void
+heap_flush(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	int64		next;
+
+	if (state->nrows == 0)
+		return;
+	if (sink->refuse == NULL)
+		heap_write(sink);
+	else if (sink->ops != &ldr_swap_sink)
+		heap_write_guarded(sink);
+	else
+	{
+		next = state->rows[state->nrows - 1] + 1;
+		ldr_guard_commit(&sink->guard);
+		sink->writing = true;
+		heap_write(sink);
+		sink->writing = false;
+		sink->written(sink->refuse_arg, next);
+	}
 }
 
 static void
@@ -240,7 +419,9 @@ heap_put(LdrSink *sink)
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
-	state->lines[state->nrows++] = sink->line;
+	state->lines[state->nrows] = sink->line;
+	state->rows[state->nrows++] = sink->row;
+	sink->pending = state->nrows;
 
 	/*
 	 * As in COPY: a volatile default may look for the rows before its own in the table. It would
@@ -290,6 +471,8 @@ heap_close(LdrSink *sink)
 		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)
 		ExecClearTuple(state->slots[i]);
+	if (state->index_rri != state->rri)
+		ExecCloseIndices(state->index_rri);
 	ExecCloseResultRelations(state->estate);
 	ExecCloseRangeTableRelations(state->estate);
 	FreeExecutorState(state->estate);
@@ -304,6 +487,14 @@ const LdrSinkOps ldr_heap_sink = {
 };
 
 const LdrSinkOps ldr_swap_sink = {
+	.name = "swap heap",
+	.open = heap_open,
+	.put = heap_put,
+	.flush = heap_flush,
+	.close = heap_close
+};
+
+const LdrSinkOps ldr_trial_sink = {
 	.name = "swap heap",
 	.open = heap_open,
 	.put = heap_put,

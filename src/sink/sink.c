@@ -11,6 +11,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteHandler.h"
@@ -297,7 +298,7 @@ sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
 {
 	const char *reason;
 
-	if (kind == LDR_SINK_SWAP)
+	if (kind == LDR_SINK_SWAP || kind == LDR_SINK_TRIAL)
 	{
 		sink_check_into(rel, into);
 		return;
@@ -320,6 +321,8 @@ sink_ops(LdrSinkKind kind)
 			return &ldr_heap_sink;
 		case LDR_SINK_SWAP:
 			return &ldr_swap_sink;
+		case LDR_SINK_TRIAL:
+			return &ldr_trial_sink;
 		case LDR_SINK_EXECUTOR:
 			break;
 	}
@@ -392,6 +395,38 @@ ldr_sink_put(LdrSink *sink)
 	sink_check_domains(base);
 	sink->ops->put(sink);
 	sink->error_line = 0;
+}
+
+void
+ldr_sink_check_expressions(Relation rel)
+{
+	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader expressions",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext oldcxt = MemoryContextSwitchTo(cxt);
+
+	for (int i = 0; constr && i < constr->num_check; i++)
+		(void) expression_planner((Expr *) stringToNode(constr->check[i].ccbin));
+	for (int i = 0; constr && i < RelationGetNumberOfAttributes(rel); i++)
+		if (TupleDescAttr(RelationGetDescr(rel), i)->attgenerated)
+			(void) expression_planner((Expr *) build_column_default(rel, i + 1));
+	MemoryContextSwitchTo(oldcxt);
+	MemoryContextDelete(cxt);
+}
+
+void
+ldr_sink_withdraw(LdrSink *sink)
+{
+	sink->error_line = 0;
+	ldr_sink_clear_slot(sink->slot);
+	/* what rows that were refused have left in memory goes with the batch: that must not be late */
+	if (sink->pending == 0)
+	{
+		MemoryContextReset(sink->batch_cxt);
+		sink->batch_bytes = 0;
+	}
+	else if (sink->batch_bytes >= LDR_BATCH_BYTES)
+		sink->ops->flush(sink);
 }
 
 void

@@ -9,6 +9,7 @@
 
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
+#include "sink/guard.h"
 #include "utils/rel.h"
 
 typedef enum LdrSinkKind
@@ -16,11 +17,19 @@ typedef enum LdrSinkKind
 	LDR_SINK_HEAP,				/* table_multi_insert, with indexes and constraints */
 	/* the same checks and defaults, but frozen rows in a new table of the same columns */
 	LDR_SINK_SWAP,
+	/* the same, not frozen, and with the indexes of that table, which each row has to pass */
+	LDR_SINK_TRIAL,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
 
 typedef struct LdrSink LdrSink;
+
+/* A row that was put, or is being put, is refused: its number, and why. */
+typedef void (*LdrRefuseFn) (void *arg, int64 row, ErrorData *edata);
+
+/* All rows before that number are written, or refused. */
+typedef void (*LdrWrittenFn) (void *arg, int64 row);
 
 typedef struct LdrSinkOps
 {
@@ -35,7 +44,7 @@ struct LdrSink
 {
 	const LdrSinkOps *ops;
 	Relation	rel;			/* open and locked by the caller; outlives the sink */
-	Relation	into;			/* the swap heap that the rows go into, likewise; NULL: rel */
+	Relation	into;			/* the new table that the rows go into, likewise; NULL: rel */
 	int			nattrs;			/* columns that the file fills ... */
 	AttrNumber *attnums;		/* ... and which */
 	/*
@@ -55,6 +64,19 @@ struct LdrSink
 	int64		error_line;
 	int64		first_line;
 	uint64		inserted;		/* rows written, flushed ones only */
+	/*
+	 * To go on after a bad row; NULL: its error is raised. The caller opens the guard before it
+	 * converts a row, and undoes with it one whose error comes out of that or of ldr_sink_put (see
+	 * ldr_sink_withdraw); a row that has joined its batch is refused by the sink.
+	 */
+	LdrRefuseFn refuse;
+	LdrWrittenFn written;
+	void	   *refuse_arg;
+	LdrGuard	guard;
+	int64		row;			/* number of the row being put; the caller counts */
+	int			pending;		/* rows in the batch */
+	bool		writing;		/* an error that comes out now is not of the row being put */
+	ResultRelInfo *indexes;	/* whose indexes the rows go into; NULL: none */
 	void	   *state;			/* of the kind */
 };
 
@@ -76,12 +98,25 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  * LDR_SINK_SWAP: rel says what a row must be, into (else NULL) takes it. into was made by this
  * very (sub)transaction and has no indexes; several sinks may fill it, one after the other. It
  * takes no more than AccessShareLock on rel, and ldr_swap_choose instead of privileges.
+ *
+ * LDR_SINK_TRIAL: likewise, but into has its indexes already.
  */
 extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
 							  const AttrNumber *attnums, int nattrs);
 
+/*
+ * Can the expressions that a row of the table has to pass be prepared? Raises what is wrong with
+ * them: it would be no row's fault, and the server keeps what it has prepared by half.
+ */
+extern void ldr_sink_check_expressions(Relation rel);
+
 /* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
+
+/*
+ * The row being put is none: its error was undone with the guard. It has left nothing in the batch.
+ */
+extern void ldr_sink_withdraw(LdrSink *sink);
 
 /* Write what is left, fire what must fire at the end, free the sink. Not called after an error. */
 extern void ldr_sink_close(LdrSink *sink);
@@ -113,6 +148,7 @@ extern bool ldr_fires(char enabled);
 
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
+extern const LdrSinkOps ldr_trial_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -15,6 +15,7 @@
 
 #include "convert/convert.h"
 #include "loader.h"
+#include "publish/swap.h"
 #include "sink/sink.h"
 #include "worker/load.h"
 #include "worker/worker.h"
@@ -27,15 +28,22 @@
 /* Where we are, for the detail of an error. */
 typedef struct Load
 {
+	MemoryContext cxt;
+	MemoryContext row_cxt;		/* what handling a row's error leaves */
 	const char *path;
 	LdrReader  *reader;
 	LdrSink    *sink;
 	LdrConverter *converters;	/* one per column of the file */
 	AttrNumber *attnums;
 	Relation	rel;
+	Relation	into;			/* NULL: rel */
 	LdrRow		row;
 	int			field;			/* being converted, -1: none */
+	bool		in_row;			/* where rejects are: an error now may be of the row */
+	LdrRejects *rejects;		/* NULL: a bad row ends the load */
+	LdrPending *pending;
 	uint64		rows;
+	uint64		rows_seen;		/* at the last look */
 	uint64		bytes_unseen;	/* converted since the last look */
 } Load;
 
@@ -121,6 +129,15 @@ ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *s
 	return reader;
 }
 
+/* Which attribute each field of a row is for; all: of the columns that the reader was given. */
+static void
+load_init_attnums(Load *load, const AttrNumber *all)
+{
+	load->attnums = palloc(sizeof(AttrNumber) * Max(load->reader->ncolumns, 1));
+	for (int i = 0; i < load->reader->ncolumns; i++)
+		load->attnums[i] = all[load->reader->columns[i]];
+}
+
 /* A reader for the columns of the live table, and which attribute each field of a row is for. */
 static void
 load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
@@ -133,9 +150,7 @@ load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat f
 		? load_schema_names(table, load->rel, all, &n) : load_column_names(desc, all, &n);
 
 	load->reader = ldr_load_reader(dir, load->path, stamp, format, names, n, options);
-	load->attnums = palloc(sizeof(AttrNumber) * Max(load->reader->ncolumns, 1));
-	for (int i = 0; i < load->reader->ncolumns; i++)
-		load->attnums[i] = all[load->reader->columns[i]];
+	load_init_attnums(load, all);
 }
 
 static void
@@ -183,9 +198,210 @@ static void
 load_look_up(Load *load)
 {
 	load->bytes_unseen = 0;
+	load->rows_seen = load->rows;
 	ldr_progress_rows(load->rows, load->reader->source->consumed(load->reader->source));
 	ldr_check_cancel();
 }
+
+/* What the server says of a bad value quotes the whole of it; the catalog keeps the start. */
+static char *
+load_clip(char *text)
+{
+	int			len = text ? strlen(text) : 0;
+
+	return len <= MAX_MESSAGE ? text : psprintf("%s...", pnstrdup(text, pg_mbcliplen(text, len,
+																					 MAX_MESSAGE)));
+}
+
+/* --- on_error => 'reject' --------------------------------------------------------------------- */
+
+/* Set a row aside. What is raised here is not about the row in hand. */
+static void
+load_reject(Load *load, LdrReject *reject)
+{
+	int64		line = load->row.line;
+	int			field = load->field;
+
+	load->row.line = 0;
+	load->field = -1;
+	load->rejects->add(load->rejects, reject);
+	load->row.line = line;
+	load->field = field;
+}
+
+/* LdrRefuseFn: a row that has been read, this one or one of the batch. */
+static void
+load_refuse(void *arg, int64 row, ErrorData *edata)
+{
+	Load	   *load = arg;
+	LdrReject	reject = {0};
+	char		sqlstate[6];
+
+	if (load->into && load->sink->indexes)
+		ldr_swap_rename(load->rel, load->into, edata);
+	strlcpy(sqlstate, unpack_sql_state(edata->sqlerrcode), sizeof(sqlstate));
+	ldr_error_printable(edata);
+	ldr_pending_fill(load->pending, row, &reject);
+	reject.row = row;
+	reject.sqlstate = sqlstate;
+	reject.message = load_clip(edata->message);
+	reject.detail = load_clip(edata->detail);
+	reject.column = edata->column_name;
+	if (load->field >= 0)
+		reject.column = NameStr(TupleDescAttr(RelationGetDescr(load->rel),
+											  load->attnums[load->field] - 1)->attname);
+	load_reject(load, &reject);
+}
+
+static void
+load_written(void *arg, int64 row)
+{
+	Load	   *load = arg;
+
+	ldr_pending_drop(load->pending, row);
+}
+
+/*
+ * An error was raised. Undo what the row in hand began, and set it aside, if that was of the row;
+ * else raise it.
+ */
+static void
+load_catch_row(Load *load)
+{
+	LdrSink    *sink = load->sink;
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(load->row_cxt);
+	edata = CopyErrorData();
+	FlushErrorState();
+	ldr_guard_abort(&sink->guard);
+	if (!load->in_row || sink->writing || !ldr_guard_is_of_row(edata, load->field >= 0))
+		ReThrowError(edata);
+	load->in_row = false;
+	load_refuse(load, load->rows, edata);
+	load->field = -1;
+	ldr_sink_withdraw(sink);
+}
+
+/* Convert and put a row under the guard, which stays open until its batch is written. */
+static inline void
+load_put_guarded(Load *load)
+{
+	LdrSink    *sink = load->sink;
+
+	load->in_row = true;
+	ldr_pending_add(load->pending, load->rows, load->row.line, load->reader->raw,
+					load->reader->raw_len);
+	ldr_guard_begin(&sink->guard);
+	load_convert_row(load);
+	sink->line = load->row.line;
+	sink->row = load->rows;
+	ldr_sink_put(sink);
+	load->in_row = false;
+}
+
+/* A row that the reader has failed on. */
+static void
+load_reject_unread(Load *load, LdrReject *reject, const LdrError *err)
+{
+	reject->row = load->rows;
+	ldr_pending_add(load->pending, load->rows, reject->line, "", 0);	/* they are counted */
+	reject->sqlstate = pstrdup(unpack_sql_state(ldr_error_sqlstate(err)));
+	reject->message = ldr_printable(err->message);
+	if (err->value[0] != '\0')
+		reject->detail = psprintf("Near \"%s\".", ldr_printable(err->value));
+	if (err->column[0] != '\0')
+		reject->column = ldr_printable(err->column);
+	load_reject(load, reject);
+}
+
+/* The reader has failed on a row: set that aside, if it is known where the next one begins. */
+static void
+load_skip_row(Load *load, LdrError *err)
+{
+	LdrReject	reject = {0};
+
+	load->row.line = 0;			/* the reader knows better */
+	if (ldr_reader_skip(load->reader, &load->row, err) != LDR_OK)
+		ldr_raise(err, load->path);
+	reject.line = load->row.line;
+	reject.raw = load->reader->raw;
+	reject.raw_size = load->reader->raw_len;
+	reject.raw_len = Min(reject.raw_size, LDR_REJECT_RAW_MAX);
+	load_reject_unread(load, &reject, err);
+	MemSet(err, 0, sizeof(LdrError));
+}
+
+/* Between two rows, outside the guard: what is done inside is undone with the next bad row. */
+static void
+load_settle(Load *load)
+{
+	if (unlikely(ldr_pending_is_full(load->pending)))
+		load->sink->ops->flush(load->sink);
+	if (load->sink->pending == 0)
+		ldr_pending_drop(load->pending, load->rows);
+	MemoryContextReset(load->row_cxt);
+	load->rejects->store(load->rejects);
+	if (load->rows - load->rows_seen >= CHECK_ROWS || load->bytes_unseen > CHECK_BYTES)
+		load_look_up(load);
+}
+
+/* Load rows until one of them is bad, or there is no other that can be read. */
+static LdrStatus
+load_run_guarded(Load *load, LdrError *err)
+{
+	volatile LdrStatus status = LDR_OK;
+
+	PG_TRY();
+	{
+		while ((status = ldr_reader_next(load->reader, &load->row, err)) == LDR_OK)
+		{
+			CHECK_FOR_INTERRUPTS();
+			load_put_guarded(load);
+			load->rows++;
+			if (unlikely(ldr_pending_is_full(load->pending)))
+				load->sink->ops->flush(load->sink);
+			if (!load->sink->guard.open)
+				load_settle(load);
+		}
+	}
+	PG_CATCH();
+	{
+		load_catch_row(load);
+		load->rows++;
+		status = LDR_OK;
+	}
+	PG_END_TRY();
+	return status;
+}
+
+static void
+load_rows_guarded(Load *load)
+{
+	LdrError	err = {0};
+	LdrStatus	status;
+
+	load->row_cxt = AllocSetContextCreate(load->cxt, "loader row", ALLOCSET_SMALL_SIZES);
+	load->reader->forget = ldr_pending_save;
+	load->reader->forget_arg = load->pending;
+	MemoryContextSwitchTo(load->row_cxt);
+	while ((status = load_run_guarded(load, &err)) != LDR_END)
+	{
+		if (status != LDR_OK)
+		{
+			load_skip_row(load, &err);
+			load->rows++;
+		}
+		if (!load->sink->guard.open)
+			load_settle(load);
+	}
+	load->sink->ops->flush(load->sink);
+	ldr_guard_commit(&load->sink->guard);
+	load_settle(load);
+	MemoryContextSwitchTo(load->cxt);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
 
 static void
 load_rows(Load *load)
@@ -209,14 +425,37 @@ load_rows(Load *load)
 	}
 }
 
-/* What the server says of a bad value quotes the whole of it; the catalog keeps the start. */
-static char *
-load_clip(char *text)
+/* Names of the file's columns, for whoever reads its rejected rows again. */
+static List *
+load_file_columns(const Load *load)
 {
-	int			len = text ? strlen(text) : 0;
+	List	   *names = NIL;
 
-	return len <= MAX_MESSAGE ? text : psprintf("%s...", pnstrdup(text, pg_mbcliplen(text, len,
-																					 MAX_MESSAGE)));
+	for (int i = 0; i < load->reader->ncolumns; i++)
+		names = lappend(names, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(load->rel),
+															 load->attnums[i] - 1)->attname)));
+	return names;
+}
+
+/* A sink for the columns of the file, into the table or into the new one that stands for it. */
+static void
+load_open_sink(Load *load, LdrLoadResult *result)
+{
+	LdrSinkKind kind = load->into == NULL ? ldr_sink_choose(load->rel, &result->reason)
+		: load->rejects && load->rejects->trial ? LDR_SINK_TRIAL : LDR_SINK_SWAP;
+
+	load->sink = ldr_sink_open(load->rel, load->into, kind, load->attnums,
+							   load->reader->ncolumns);
+	result->sink = load->sink->ops->name;
+	if (load->rejects == NULL)
+		return;
+	ldr_sink_check_expressions(load->rel);
+	if (kind == LDR_SINK_TRIAL)
+		ldr_swap_set_exclusion(load->rel, load->into, load->sink->indexes);
+	load->pending = ldr_pending_create();
+	load->sink->refuse = load_refuse;
+	load->sink->written = load_written;
+	load->sink->refuse_arg = load;
 }
 
 /*
@@ -264,26 +503,28 @@ void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 			  LdrFormat format,
 			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
-			  LdrLoadResult *result)
+			  LdrRejects *rejects, LdrLoadResult *result)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Load	   *load = palloc0(sizeof(Load));
-	LdrSinkKind kind;
 
+	load->cxt = cxt;
+	load->into = into;
+	load->rejects = rejects;
 	load->path = file_name;
 	load->rel = rel;
 	load->field = -1;
-	kind = into ? LDR_SINK_SWAP : ldr_sink_choose(rel, &result->reason);
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
 		load_init_converters(load, format, options);
-		load->sink = ldr_sink_open(rel, into, kind, load->attnums,
-								   load->reader->ncolumns);
-		result->sink = load->sink->ops->name;
-		load_rows(load);
+		load_open_sink(load, result);
+		if (rejects)
+			load_rows_guarded(load);
+		else
+			load_rows(load);
 		load_look_up(load);
 		result->rows_read = load->rows;
 		result->bytes = stamp->size;
@@ -298,6 +539,219 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 		MemoryContextSwitchTo(cxt);
 		edata = CopyErrorData();
 		FlushErrorState();
+		if (load->sink)
+			ldr_guard_abort(&load->sink->guard);
+		load_locate_error(load, edata);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	if (rejects)
+	{
+		result->rows_rejected = rejects->count;
+		if (rejects->count > 0 && format != LDR_JSONL)
+			result->columns = load_file_columns(load);
+	}
+	MemoryContextDelete(cxt);
+}
+
+/* --- rows that were set aside, once more ------------------------------------------------------ */
+
+/* What must stand before a row, and behind it, to make a file of it. */
+typedef struct Again
+{
+	LdrFormat	format;
+	LdrReaderOptions reader;
+	AttrNumber *attnums;		/* of reader.columns */
+	char	   *head;
+	const char *tail;
+	StringInfoData file;
+} Again;
+
+/* The names between quotes, with a separator between them. */
+static void
+again_put_names(StringInfo head, const List *columns, char separator)
+{
+	const ListCell *lc;
+
+	foreach(lc, columns)
+	{
+		const char *name = lfirst(lc);
+
+		if (lc != list_head(columns))
+			appendStringInfoChar(head, separator);
+		appendStringInfoChar(head, '"');
+		for (const char *p = pg_server_to_any(name, strlen(name), PG_UTF8); *p != '\0'; p++)
+		{
+			if (*p == '"')
+				appendStringInfoChar(head, '"');
+			appendStringInfoChar(head, *p);
+		}
+		appendStringInfoChar(head, '"');
+	}
+}
+
+static void
+again_init(Again *again, Relation rel, LdrFormat format, const List *columns,
+		   const LdrOptions *options)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData head;
+
+	MemSet(again, 0, sizeof(Again));
+	initStringInfo(&head);
+	initStringInfo(&again->file);
+	again->format = format;
+	again->attnums = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
+	again->reader.columns = load_column_names(desc, again->attnums, &again->reader.ncolumns);
+	again->reader.delimiter = options->csv_delimiter;
+	again->tail = "\n";
+	if (format == LDR_CSV)
+	{
+		again_put_names(&head, columns, options->csv_delimiter);
+		appendStringInfoChar(&head, '\n');
+	}
+	else if (format == LDR_INSERT_VALUES)
+	{
+		appendStringInfoString(&head, "INSERT INTO {}(");
+		again_put_names(&head, columns, ',');
+		appendStringInfoString(&head, ") VALUES\n");
+		again->tail = ";\n";
+	}
+	again->head = head.data;
+}
+
+/* A reader of one row. */
+static LdrReader *
+again_open(const Load *load, Again *again, const LdrReject *row)
+{
+	LdrError	err = {0};
+	LdrReader  *reader;
+
+	resetStringInfo(&again->file);
+	appendStringInfoString(&again->file, again->head);
+	if (row)
+		appendBinaryStringInfo(&again->file, row->raw, (int) row->raw_len);
+	appendStringInfoString(&again->file, again->tail);
+	reader = ldr_reader_open(again->format,
+							 ldr_memory_source(again->file.data, (size_t) again->file.len),
+							 &again->reader, &err);
+	if (reader == NULL)
+		ldr_raise(&err, load->path);
+	return reader;
+}
+
+/* Only the start of the row is there. */
+static void
+again_reject_cut(Load *load, const LdrReject *row)
+{
+	LdrReject	reject = *row;
+
+	reject.row = load->rows;
+	ldr_pending_add(load->pending, load->rows, reject.line, "", 0);
+	reject.sqlstate = pstrdup(unpack_sql_state(ERRCODE_PROGRAM_LIMIT_EXCEEDED));
+	reject.message = psprintf("row of %zu bytes was not kept whole", row->raw_size);
+	load_reject(load, &reject);
+}
+
+static void
+again_load(Load *load, Again *again, const LdrReject *row)
+{
+	LdrError	err = {0};
+	LdrReject	reject = *row;
+
+	if (row->raw_len < row->raw_size)
+	{
+		again_reject_cut(load, row);
+		return;
+	}
+	ldr_pending_save(load->pending);
+	ldr_reader_close(load->reader);
+	load->reader = NULL;
+	load->reader = again_open(load, again, row);
+	if (ldr_reader_next(load->reader, &load->row, &err) != LDR_OK)
+	{
+		load_reject_unread(load, &reject, &err);
+		return;
+	}
+	load->row.line = row->line;
+	PG_TRY();
+	{
+		load_put_guarded(load);
+	}
+	PG_CATCH();
+	{
+		load_catch_row(load);
+	}
+	PG_END_TRY();
+}
+
+static void
+again_close_reader(void *load)
+{
+	ldr_reader_close(((Load *) load)->reader);
+}
+
+static void
+again_load_all(Load *load, Again *again, const List *rows)
+{
+	const ListCell *lc;
+
+	foreach(lc, rows)
+	{
+		CHECK_FOR_INTERRUPTS();
+		again_load(load, again, lfirst(lc));
+		load->rows++;
+		if (!load->sink->guard.open)
+			load_settle(load);
+	}
+	load->sink->ops->flush(load->sink);
+	ldr_guard_commit(&load->sink->guard);
+}
+
+void
+ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns, Relation rel,
+				 const LdrOptions *options, const List *rows, LdrRejects *rejects,
+				 LdrLoadResult *result)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader rejects",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+	Load	   *load = palloc0(sizeof(Load));
+	Again		again;
+
+	load->cxt = cxt;
+	load->path = job->file_name;
+	load->rel = rel;
+	load->field = -1;
+	load->rejects = rejects;
+	load->row_cxt = AllocSetContextCreate(cxt, "loader row", ALLOCSET_SMALL_SIZES);
+	cb->func = again_close_reader;
+	cb->arg = load;
+	MemoryContextRegisterResetCallback(cxt, cb);
+	PG_TRY();
+	{
+		again_init(&again, rel, format, columns, options);
+		load->reader = again_open(load, &again, NULL);
+		load_init_attnums(load, again.attnums);
+		load_init_converters(load, format, options);
+		load_open_sink(load, result);
+		MemoryContextSwitchTo(load->row_cxt);
+		again_load_all(load, &again, rows);
+		MemoryContextSwitchTo(cxt);
+		result->rows_inserted = load->sink->inserted;
+		ldr_sink_close(load->sink);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		if (load->sink)
+			ldr_guard_abort(&load->sink->guard);
 		load_locate_error(load, edata);
 		ReThrowError(edata);
 	}

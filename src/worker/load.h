@@ -7,11 +7,14 @@
 #include "options.h"
 #include "source/package.h"
 #include "utils/rel.h"
+#include "worker/rejects.h"
 
 typedef struct LdrLoadResult
 {
 	uint64		rows_read;
 	uint64		rows_inserted;
+	uint64		rows_rejected;
+	List	   *columns;		/* names of the file's, if rows of it were rejected; not of jsonl */
 	uint64		bytes;			/* of the file */
 	const char *sink;
 	const char *reason;			/* why not the fastest; NULL */
@@ -22,11 +25,22 @@ typedef struct LdrLoadResult
  * and as the current role; or, if into is not NULL, what would be in rel into this swap heap (see
  * ldr_sink_open). Caller holds RowExclusiveLock on rel; for a swap heap, AccessShareLock will do.
  * Raises the data's errors with file, line, column and the value's start as detail; what was put
- * into the table then has to be rolled back.
+ * into the table then has to be rolled back. With rejects (else NULL) a bad row goes there, and the
+ * load goes on; the errors that are raised are those of the file or of the server.
  */
 extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 						  LdrFormat format, const LdrSchemaTable *table, Relation rel,
-						  Relation into, const LdrOptions *options, LdrLoadResult *result);
+						  Relation into, const LdrOptions *options, LdrRejects *rejects,
+						  LdrLoadResult *result);
+
+/*
+ * Load rows of a job's file that were set aside (List of LdrReject) once more, into rel, on which
+ * the caller holds RowExclusiveLock. columns are those of the file (of char *), which its rows do
+ * not name but in jsonl. What is refused goes to rejects, by the row's position in the list.
+ */
+extern void ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns,
+							 Relation rel, const LdrOptions *options, const List *rows,
+							 LdrRejects *rejects, LdrLoadResult *result);
 
 /* Open a reader of a job file that may have these columns; released with the current context. */
 extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name,

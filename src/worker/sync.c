@@ -418,7 +418,7 @@ sync_end_stream(Sync *sync, SyncStream *s, StringInfo incomplete)
 	{
 		ldr_event(run->package->package_id, "warning", s->t.label, "%s",
 				  "The stream has sent nothing, and its table is left alone.");
-		ldr_job_completed(run->package->package_id, s->t.ordinal, s->t.relid, 0, 0,
+		ldr_job_completed(run->package->package_id, s->t.ordinal, s->t.relid, 0, 0, 0,
 						  run->started_at);
 		return;
 	}

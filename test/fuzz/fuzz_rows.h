@@ -25,7 +25,15 @@ fuzz_read_rows(LdrFormat format, const LdrReaderOptions *options, const uint8_t 
 	{
 		result.status = ldr_reader_next(r, &row, &result.err);
 		if (result.status != LDR_OK)
-			break;
+		{
+			/* a bad row, behind which the file may go on */
+			if (result.status == LDR_END ||
+				(result.status = ldr_reader_skip(r, &row, &result.err)) != LDR_OK)
+				break;
+			fuzz_hash(&result, &row.line, sizeof(row.line));
+			fuzz_hash(&result, r->raw, r->raw_len);
+			continue;
+		}
 		result.rows++;
 		fuzz_hash(&result, &row.line, sizeof(row.line));
 		fuzz_hash(&result, r->raw, r->raw_len);

@@ -65,7 +65,7 @@ is(one($node, q{
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND a.grantee = 0
 		AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'loader')}),
 	'dataset_rows loader_airbyte_check loader_airbyte_spec loader_airbyte_states loader_capabilities loader_fingerprint loader_get_storage_tables loader_get_stored_schema loader_get_stored_schema_by_hash loader_get_stored_state'
-		. ' loader_is_storage_initialized loader_job loader_location loader_normalize_dataset_name loader_restore_file_load may_see running', 'these functions are for everybody, all others are not');
+		. ' loader_is_storage_initialized loader_job loader_location loader_normalize_dataset_name loader_restore_file_load may_see raw_text running', 'these functions are for everybody, all others are not');
 is(one($node, q{
 	SELECT count(*) FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND p.prosecdef
@@ -78,7 +78,7 @@ for my $call ('SELECT loader_register(%s)', 'SELECT loader_start(%s)', 'CALL loa
 
 	refused($function, sprintf($call, "'/tmp'"), '42501', "permission denied for $kind $function", user => 'stranger');
 }
-for my $function (qw(loader_start loader_wait loader_cancel loader_resume loader_forget))
+for my $function (qw(loader_start loader_wait loader_cancel loader_resume loader_forget loader_replay loader_discard))
 {
 	refused($function, "SELECT $function(1)", '42501', "permission denied for function $function", user => 'stranger');
 }
@@ -193,7 +193,7 @@ SKIP:
 
 my $path = package_in($beside, 'mine');
 $id = one($node, 'SELECT loader_register(' . quote_literal($path) . ", 'mine')", user => 'etl');
-for my $function (qw(loader_start loader_cancel loader_resume loader_forget loader_wait))
+for my $function (qw(loader_start loader_cancel loader_resume loader_forget loader_wait loader_replay loader_discard))
 {
 	my $e = refused("$function of another's package", "SELECT $function($id)", '42501', "permission denied for package $id", user => 'other');
 
@@ -203,12 +203,14 @@ refused('no such package', 'SELECT loader_cancel(4711)', '42704', 'package 4711 
 is(load($node, $path, 'mine', user => 'etl_member'), 'loaded', 'a member of the role acts for it');
 is(one($node, "SELECT role_name FROM loader.packages WHERE package_id = $id"), 'etl', 'and does not take it over');
 
+one($node, "INSERT INTO loader.reject (package_id, job_id, line, sqlstate, message, raw, raw_size)
+	SELECT package_id, job_id, 2, '22P02', 'a bad row', 'x', 1 FROM loader.job JOIN loader.package USING (package_id) WHERE dataset IN ('inside', 'mine')");
 my %sees = (etl => 'mine', etl_member => 'mine', other => 'inside', watcher => 'inside mine', stranger => '', postgres => 'inside mine');
 for my $role (sort keys %sees)
 {
 	for my $view (
 		q{loader.packages}, q{loader.tables}, q{loader.datasets}, q{loader.jobs JOIN loader.packages USING (package_id)},
-		q{loader.events JOIN loader.packages USING (package_id)})
+		q{loader.events JOIN loader.packages USING (package_id)}, q{loader.rejects JOIN loader.packages USING (package_id)})
 	{
 		(my $what = $view) =~ s/.*loader.(\w+).*/$1/;
 		is(one($node, "SELECT string_agg(DISTINCT dataset, ' ' ORDER BY dataset) FROM $view WHERE dataset IN ('inside', 'mine')", user => $role),
@@ -341,7 +343,8 @@ my %calls = (
 	loader_register => 'SELECT loader_register(' . quote_literal($outside) . ", 'outside')",
 	loader_start => 'SELECT loader_start(' . quote_literal($outside) . ", 'outside')",
 	loader_scan => 'SELECT loader_scan(' . quote_literal($beside) . ", 'outside')",
-	loader_cancel => 'SELECT loader_cancel(1)', loader_resume => 'SELECT loader_resume(1)', loader_forget => 'SELECT loader_forget(1)');
+	loader_cancel => 'SELECT loader_cancel(1)', loader_resume => 'SELECT loader_resume(1)', loader_forget => 'SELECT loader_forget(1)',
+	loader_replay => 'SELECT loader_replay(1)', loader_discard => 'SELECT loader_discard(1)');
 for my $function (sort keys %calls)
 {
 	refused("$function, read only", "BEGIN READ ONLY; $calls{$function}", '25006', "cannot execute $function() in a read-only transaction");

@@ -38,6 +38,8 @@ sub package_of
 my %id;
 $id{loaded} = start_package($node, package_of('loaded'), 'loaded', @db);
 is(wait_package($node, $id{loaded}, @db[0, 1]), 'loaded', 'a package that is loaded');
+one($node, "INSERT INTO loader.reject (package_id, job_id, line, sqlstate, message, raw, raw_size)
+	SELECT package_id, job_id, 2, '22P02', 'a bad row', 'x', 1 FROM loader.job WHERE package_id = $id{loaded}", database => 'source');
 $id{failed} = start_package($node, package_of('failed', ['x', 'a']), 'failed', @db);
 is(wait_package($node, $id{failed}, @db[0, 1]), 'failed', 'one that has failed');
 $id{cancelled} = one($node, 'SELECT loader_register(' . quote_literal(package_of('cancelled')) . ", 'cancelled')", @db);
@@ -58,7 +60,8 @@ $node->command_ok(['pg_dumpall', '--roles-only', '-f', $roles], 'pg_dumpall');
 my @catalog = qw(package job package_table reject event);
 my $content = join(' UNION ALL ', map { "SELECT '$_', count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM loader.$_ t" } @catalog)
 	. q{ UNION ALL SELECT 'package sequence', last_value, is_called::text FROM loader.package_package_id_seq
-	UNION ALL SELECT 'event sequence', last_value, is_called::text FROM loader.event_event_id_seq};
+	UNION ALL SELECT 'event sequence', last_value, is_called::text FROM loader.event_event_id_seq
+	UNION ALL SELECT 'reject sequence', last_value, is_called::text FROM loader.reject_reject_id_seq};
 my $before = one($node, $content, database => 'source');
 
 sub restore

@@ -95,7 +95,7 @@ sub new_node
 	return $node;
 }
 
-my $long = 'text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, bigint, boolean, text';
+my $long = 'text, text, text, text, text, boolean, jsonb, boolean, integer, boolean, text, text, boolean, text';
 
 # What README says a role needs, but for the right to read files.
 sub grant_loader
@@ -105,8 +105,8 @@ sub grant_loader
 	$node->safe_psql($database || 'postgres', qq{
 		GRANT EXECUTE ON PROCEDURE loader_run TO $role;
 		GRANT EXECUTE ON FUNCTION loader_plan, loader_register($long), loader_scan, loader_start(bigint),
-			loader_start($long), loader_wait, loader_cancel, loader_resume, loader_forget, loader_upload,
-			loader_upload_drop TO $role;});
+			loader_start($long), loader_wait, loader_cancel, loader_resume, loader_forget, loader_replay,
+			loader_discard, loader_upload, loader_upload_drop TO $role;});
 	return;
 }
 

@@ -287,7 +287,7 @@ GRANTS = """
 GRANT USAGE ON SCHEMA ext TO dlt_loader_etl;
 GRANT CREATE ON DATABASE dlt_loader_ours TO dlt_loader_etl;
 GRANT EXECUTE ON FUNCTION ext.loader_upload, ext.loader_start(text, text, text, text, text, boolean,
-    jsonb, boolean, integer, boolean, text, bigint, boolean, text), ext.loader_wait,
+    jsonb, boolean, integer, boolean, text, text, boolean, text), ext.loader_wait,
     ext.loader_cancel, ext.loader_raise, ext.loader_initialize_storage, ext.loader_drop_storage,
     ext.loader_drop_tables, ext.loader_update_stored_schema, ext.loader_complete_load,
     ext.loader_create_table_chain_completed_followup_jobs TO dlt_loader_etl;

@@ -1,0 +1,339 @@
+-- on_error => 'reject': bad rows are set aside, and the load goes on.
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+\set items '''items: id bigint!, name text, at timestamp, note text!; write_disposition="append"'''
+\pset format unaligned
+
+-- The last package: its rows, and what was refused, in the order of the files.
+CREATE FUNCTION test.last() RETURNS bigint LANGUAGE sql AS 'SELECT max(package_id) FROM loader.packages';
+CREATE FUNCTION test.counts(OUT job text, OUT read bigint, OUT inserted bigint, OUT rejected bigint) RETURNS SETOF record LANGUAGE sql AS
+$$ SELECT job_id, rows_read, rows_inserted, rows_rejected FROM loader.jobs WHERE package_id = test.last() AND kind = 'load' UNION ALL
+	SELECT table_name || ' ' || sink, rows_read, rows_inserted, rows_rejected FROM loader.tables WHERE package_id = test.last() ORDER BY 1 $$;
+CREATE FUNCTION test.rejects(OUT job text, OUT line bigint, OUT col text, OUT code text, OUT reason text, OUT raw text) RETURNS SETOF record LANGUAGE sql AS
+$$ SELECT job_id, line, column_name, sqlstate, concat_ws(' / ', message, detail), raw_text
+	FROM loader.rejects WHERE package_id = test.last() ORDER BY job_id, line, reject_id $$;
+
+-- The arguments.
+CALL test.package('1.0', test.schema('a', :items), 'items.a.0.csv', E'id,note\n1,x\n');
+SELECT * FROM test.refuse('1.0', $$, 'd', on_error => 'ignore'$$);
+SELECT * FROM test.refuse('1.0', $$, 'd', max_rejects => '1'$$);
+SELECT r.* FROM unnest(ARRAY['', '-1', '0.01', '1 %', '101%', '1.2.3%', '99999999999999999999', 'all']) AS m,
+	test.refuse('1.0', format($$, 'd', on_error => 'reject', max_rejects => %L$$, m)) AS r;
+SELECT action, detail FROM loader_plan(test.path('1.0'), 'd', on_error => 'reject', max_rejects => '0.5%') WHERE action = 'on error';
+SELECT action FROM loader_plan(test.path('1.0'), 'd') WHERE action = 'on error';
+
+-- csv into a plain table: conversion, NOT NULL, CHECK, domain, unique within the file and against the table, exclusion, fields
+CREATE SCHEMA bad;
+CREATE DOMAIN bad.short AS text CHECK (length(VALUE) < 5);
+CREATE TABLE bad.items (id bigint NOT NULL PRIMARY KEY, name bad.short CHECK (name <> 'evil'), at timestamptz, note text NOT NULL UNIQUE,
+	EXCLUDE USING btree (at WITH =));
+INSERT INTO bad.items VALUES (100, 'old', '2000-01-01', 'old');
+CALL test.package('1.1', test.schema('a', :items), 'items.a.0.csv', E'id,name,at,note\n1,a,2024-01-01,n1\nseven,b,,n2\n3,evil,,n3\n4,c,2024-02-30,n4\n5,d,,n1\n6,e\n7,f,,n7,extra\n,g,,n8\n'
+	|| E'9,"x\ny",,n9\n1,twin,,n10\n11,fine,,n11\n12,tootoolong,,n12\n13,h,2024-01-01,n13\n14,i,,old\n100,j,,n15\n\n16,last,,n16\n');
+CALL test.load('1.1', 'bad', $$, on_error => 'reject'$$);
+SELECT id, name, note FROM bad.items ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND kind = 'rejected';
+SELECT file_name, table_name, raw, raw_size FROM loader.rejects WHERE package_id = test.last() AND line = 10;
+
+-- insert_values and jsonl, in the same package: a row whose end is known is passed over
+CALL test.package('1.2', test.schema('a', :items),
+	'items.a.0.insert_values', E'INSERT INTO {}("id","note","name")\nVALUES\n(21,E\'v1\',NULL),(22,E\'v2\'),(23,E\'v3\',NULL,4),\n(E\'x\',E\'v4\',NULL),\n(25,NULL,NULL),\n(26,E\'\\uD800\',NULL),\n(27,E\'a\\x00b\',NULL),(28,\'it\'\'s\',E\'d\\\'\');\nINSERT INTO {}("id","note","name") VALUES (28,E\'v8\',NULL), (29,E\'v9\',NULL);\n',
+	'items.b.0.jsonl', E'{"id":41,"note":"j1"}\n{"id":42,"note":}\n{"id":43}\n{"id":44,"note":"j4","nothing":1}\n{"id":45,"note":"\\u0000"}\n[1]\nnot json at all\n{"id":"x","note":"j8"}\n{"id":49,"note":"\\ud800"}\n{"id":50,"note":"j10"} {"id":51,"note":"j11"}\n{"id":1,"note":"j12"}\n\n{"id":52,"note":"j13"}');
+CALL test.load('1.2', 'bad', $$, on_error => 'reject'$$);
+SELECT id, name, note FROM bad.items WHERE id > 20 ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+
+-- Where nobody knows where the next row begins, the file is bad, not the row.
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.csv', E'id,note\nx,y\n1,"x\n2,y\n');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.insert_values', E'INSERT INTO {}("id","note")\nVALUES\n(60,E\'x\'),\n(61,now()),\n(62,E\'y\');\n');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.insert_values', E'INSERT INTO {}("id","note")\nVALUES\n(60,E\'x\'),\n(61,\'it\'s\'),\n(62,E\'y\');\n');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.insert_values', E'INSERT INTO {}("id","note")\nVALUES\n(60,E\'x\'),\n(61)');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.jsonl', E'{"id":60,"note":"x"}\n{"id":61,"note":"');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.csv', E'id,nothing\nx,y\n');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+SELECT count(*) FROM bad.items WHERE id >= 60;
+SELECT count(*) FROM loader.reject WHERE package_id NOT IN (SELECT package_id FROM loader.package WHERE state = 'loaded');
+
+-- Text that is none of the file's encoding; rows larger than a page
+CALL test.package('1.4', test.schema('a', :items));
+CALL test.file('1.4/new_jobs/items.a.0.csv', convert_to(E'id,name,note\n70,', 'UTF8') || '\xe9' || convert_to(E',ok\n71,\u00e9,ok2\n', 'UTF8'));
+CALL test.load('1.4', 'bad', $$, on_error => 'reject'$$);
+SELECT line, sqlstate, message, raw_text, raw FROM loader.rejects WHERE package_id = test.last();
+CALL test.package('1.5', test.schema('a', :items));
+CALL test.file('1.5/new_jobs/items.a.0.csv', convert_to(E'id,name,note\nx,', 'UTF8') || '\xe9' || convert_to(E',ok3\n72,', 'UTF8') || '\xe9' || convert_to(E',ok4\n', 'UTF8'));
+CALL test.load('1.5', 'bad', $$, on_error => 'reject', csv_format => '{"encoding": "latin1"}'$$);
+SELECT line, sqlstate, message, raw_text, raw FROM loader.rejects WHERE package_id = test.last();
+SELECT id, name FROM bad.items WHERE id BETWEEN 70 AND 79 ORDER BY id;
+SELECT loader.raw_text('\x00', NULL), loader.raw_text('\x80', 'UTF8'), loader.raw_text('\x41', 'nonsense'), loader.raw_text('\xe9', 'nonsense'), loader.raw_text('\xe282ac', NULL), loader.raw_text(NULL, NULL);
+CREATE TABLE bad.wide (id bigint, a text, UNIQUE (a));
+ALTER TABLE bad.wide ALTER a SET STORAGE PLAIN;
+CALL test.package('1.6', test.schema('a', 'wide: id bigint, a text; write_disposition="append"'), 'wide.a.0.csv',
+	E'id,a\n1,' || repeat('x', 3000) || E'\n2,' || repeat('y', 9000) || E'\n3,short\n');
+CALL test.load('1.6', 'bad', $$, on_error => 'reject'$$);
+SELECT id FROM bad.wide ORDER BY id;
+SELECT line, sqlstate, message, raw_size FROM loader.rejects WHERE package_id = test.last() ORDER BY line;
+-- Of a row of more than 1 MB the start is kept.
+CALL test.package('1.7', test.schema('a', 'wide: id bigint, a text; write_disposition="append"'), 'wide.a.0.csv', E'id,a\nx,' || repeat('x', 2000000) || E'\n4,z\n');
+CALL test.load('1.7', 'bad', $$, on_error => 'reject'$$);
+SELECT line, sqlstate, raw_size, length(raw) FROM loader.rejects WHERE package_id = test.last();
+SELECT * FROM loader_replay(test.last());
+SELECT sqlstate, message FROM loader.rejects WHERE package_id = test.last();
+
+-- Many rows, many bad ones, in batches: every one of them is found, and no other
+SELECT E'id,k,v\n' || string_agg(format(E'%s,%s,%s\n', i, CASE WHEN i % 1013 = 0 THEN i - 1 ELSE i END, CASE WHEN i % 771 = 0 THEN 'x' ELSE i::text END), '' ORDER BY i) AS file
+	FROM generate_series(1, 10000) AS i \gset
+CREATE TABLE bad.many (id bigint PRIMARY KEY, k bigint UNIQUE, v bigint CHECK (v % 97 <> 0));
+CALL test.package('1.8', test.schema('a', 'many: id bigint, k bigint, v bigint; write_disposition="append"'), 'many.a.0.csv', :'file');
+CALL test.load('1.8', 'bad', $$, on_error => 'reject'$$);
+SELECT * FROM test.counts();
+SELECT sqlstate, count(*), min(line), max(line) FROM loader.rejects WHERE package_id = test.last() GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM generate_series(1, 10000) AS i WHERE (i % 771 = 0 OR i % 97 = 0 OR i % 1013 = 0) <> (NOT EXISTS (SELECT FROM bad.many WHERE id = i));
+SELECT count(*) FROM loader.rejects r WHERE package_id = test.last() AND split_part(raw_text, ',', 1) <> (line - 1)::text;
+-- Nothing but bad ones
+SELECT E'id,k,v\n' || string_agg(format(E'%s,%s,1\n', i, i), '' ORDER BY i) AS file
+	FROM generate_series(1, 2500) AS i WHERE i % 97 <> 0 AND i % 771 <> 0 AND i % 1013 <> 0 \gset
+CALL test.package('1.9', test.schema('a', 'many: id bigint, k bigint, v bigint; write_disposition="append"'), 'many.a.0.csv', :'file');
+CALL test.load('1.9', 'bad', $$, on_error => 'reject'$$);
+SELECT * FROM test.counts();
+
+-- A constraint that cannot be evaluated is no row's fault.
+CREATE TABLE bad.broken (id bigint, CHECK (id > 0), CHECK (id <> 1 / 0));
+CALL test.package('1.10', test.schema('a', 'broken: id bigint; write_disposition="append"'), 'broken.a.0.csv', E'id\n1\n2\n3\n');
+CALL test.load('1.10', 'bad', $$, on_error => 'reject'$$);
+DROP TABLE bad.broken;
+
+-- Tables that only the executor can insert into: triggers, policies, partitions, foreign keys, generated columns, views
+CREATE FUNCTION bad.no_seven() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.id = 7 THEN
+		RAISE 'no seven' USING DETAIL = 'Says the trigger.', ERRCODE = 'MY007';
+	END IF;
+	IF NEW.id = 8 THEN
+		RETURN NULL;
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TABLE bad.traps (id bigint PRIMARY KEY, name text CHECK (name <> 'evil'), twice bigint GENERATED ALWAYS AS (id * 2) STORED, parent bigint REFERENCES bad.many) PARTITION BY RANGE (id);
+CREATE TABLE bad.traps_1 PARTITION OF bad.traps FOR VALUES FROM (1) TO (50);
+CREATE TRIGGER no_seven BEFORE INSERT ON bad.traps_1 FOR EACH ROW EXECUTE FUNCTION bad.no_seven();
+\set traps '''traps: id bigint, name text, parent bigint; write_disposition="append"'''
+CALL test.package('2.1', test.schema('a', :traps), 'traps.a.0.csv', E'id,name,parent\n1,a,\n2,evil,\n7,b,\n8,c,\n60,d,\n5,e,x\n1,f,\n6,g,1\n9,h,99999999\n,i,\n10,j,\n');
+CALL test.load('2.1', 'bad', $$, on_error => 'reject'$$);
+SELECT * FROM bad.traps ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+CREATE TABLE bad.guarded (id bigint, owner text DEFAULT 'me');
+ALTER TABLE bad.guarded ENABLE ROW LEVEL SECURITY;
+CREATE ROLE regress_loader_reject;
+CREATE POLICY mine ON bad.guarded TO regress_loader_reject WITH CHECK (owner = 'me');
+GRANT ALL ON SCHEMA bad TO regress_loader_reject;
+GRANT ALL ON ALL TABLES IN SCHEMA bad TO regress_loader_reject;
+GRANT pg_read_server_files TO regress_loader_reject;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_loader_reject;
+GRANT USAGE ON SCHEMA test TO regress_loader_reject;
+GRANT SELECT ON test.directory TO regress_loader_reject;
+CALL test.package('2.2', test.schema('a', 'guarded: id bigint, owner text; write_disposition="append"'), 'guarded.a.0.jsonl', E'{"id":1,"owner":"me"}\n{"id":2,"owner":"you"}\n{"id":3}\n');
+SELECT test.path('2.2') AS path \gset
+SET ROLE regress_loader_reject;
+SELECT loader_start(:'path', 'bad', on_error => 'reject') AS id \gset
+SELECT loader_wait(:id, '180s');
+SELECT line, sqlstate, message, raw_text FROM loader.rejects WHERE package_id = :id;
+SELECT * FROM loader_replay(:id);
+-- another's are not to be seen, loaded or removed
+SELECT package_id IS NULL AS unseen FROM (SELECT max(package_id) AS package_id FROM loader.rejects WHERE package_id <> :id) q;
+RESET ROLE;
+SELECT * FROM bad.guarded ORDER BY id;
+SELECT min(package_id) AS other FROM loader.rejects \gset
+SET ROLE regress_loader_reject;
+SELECT t.code, replace(t.message, :'other', '<id>') AS message, t.detail FROM unnest(ARRAY['loader_replay', 'loader_discard']) AS f, test.try(format('SELECT %s(%s)', f, :other)) AS t;
+SELECT loader_discard(:id), loader_discard(:id);
+RESET ROLE;
+-- a missing privilege is no row's fault
+REVOKE INSERT ON bad.guarded FROM regress_loader_reject;
+CALL test.package('2.3', test.schema('a', 'guarded: id bigint, owner text; write_disposition="append"'), 'guarded.a.0.jsonl', E'{"id":1,"owner":"me"}\n');
+SELECT test.path('2.3') AS path \gset
+SET ROLE regress_loader_reject;
+SELECT loader_start(:'path', 'bad', on_error => 'reject') AS id \gset
+SELECT loader_wait(:id, '180s');
+RESET ROLE;
+SELECT sqlstate, message FROM loader.packages WHERE package_id = :id;
+SELECT loader_forget(:id);
+
+-- max_rejects: by number over all files of the package, and by share
+CREATE TABLE bad.limited (id bigint);
+\set limited '''limited: id bigint; write_disposition="append"'''
+CALL test.package('3.1', test.schema('a', :limited), 'limited.a.0.csv', E'id\n1\nx\n2\n', 'limited.b.0.csv', E'id\n3\ny\nz\n4\n');
+CALL test.load('3.1', 'bad', $$, on_error => 'reject', max_rejects => '2'$$);
+CALL test.load('3.1', 'bad', $$, on_error => 'reject', max_rejects => '0'$$);
+CALL test.load('3.1', 'bad', $$, on_error => 'reject', max_rejects => '42%'$$);
+SELECT count(*) FROM bad.limited;
+SELECT count(*) FROM loader.reject WHERE package_id NOT IN (SELECT package_id FROM loader.package WHERE state = 'loaded');
+CALL test.load('3.1', 'bad', $$, on_error => 'reject', max_rejects => '43%'$$);
+SELECT * FROM test.counts();
+CALL test.package('3.2', test.schema('a', :limited), 'limited.a.0.csv', E'id\n1\nx\n2\n', 'limited.b.0.csv', E'id\n3\ny\nz\n4\n');
+CALL test.load('3.2', 'bad', $$, on_error => 'reject', max_rejects => '3'$$);
+-- job by job: what is committed stays, and the job that had too many is the one that failed
+CALL test.package('3.3', test.schema('a', :limited), 'limited.a.0.csv', E'id\n10\nx\n', 'limited.b.0.csv', E'id\n11\ny\nz\n');
+SELECT loader_start(test.path('3.3'), 'bad', atomic => false, workers => 1, on_error => 'reject', max_rejects => '2') AS id \gset
+SELECT loader_wait(:id, '180s');
+SELECT job_id, state, sqlstate, exception, rows_rejected FROM loader.jobs WHERE package_id = :id ORDER BY job_id;
+SELECT job_id, line FROM loader.rejects WHERE package_id = :id;
+SELECT loader_start(test.path('3.3'), 'bad', atomic => false, workers => 1, on_error => 'reject', max_rejects => '3') = :id AS the_same;
+SELECT loader_wait(:id, '180s');
+SELECT job_id, line FROM loader.rejects WHERE package_id = :id ORDER BY 1, 2;
+SELECT * FROM test.counts();
+SELECT id FROM bad.limited WHERE id >= 10 ORDER BY id;
+-- a job that is tried again, after an error that no row is to blame for, has each reject once
+CREATE TABLE bad.shaky (id bigint);
+CREATE SEQUENCE bad.tries;
+CREATE FUNCTION bad.shake() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.id = 3 AND nextval('bad.tries') <= 2 THEN
+		RAISE 'try again' USING ERRCODE = 'serialization_failure';
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER shake BEFORE INSERT ON bad.shaky FOR EACH ROW EXECUTE FUNCTION bad.shake();
+SET loader.retry_delay = '10ms';
+CALL test.package('3.5', test.schema('a', 'shaky: id bigint; write_disposition="append"'), 'shaky.a.0.csv', E'id\n1\nx\n2\ny\n3\nz\n');
+CALL test.load('3.5', 'bad', $$, on_error => 'reject', max_rejects => '3'$$);
+SELECT * FROM test.counts();
+SELECT line FROM test.rejects();
+ALTER SEQUENCE bad.tries RESTART;
+CALL test.package('3.6', test.schema('a', 'shaky: id bigint; write_disposition="append"'), 'shaky.a.0.csv', E'id\n1\nx\n2\ny\n3\nz\n');
+CALL test.load('3.6', 'bad', $$, on_error => 'reject', max_rejects => '3', atomic => false$$);
+SELECT * FROM test.counts();
+SELECT line FROM test.rejects();
+SELECT id, count(*) FROM bad.shaky GROUP BY 1 ORDER BY 1;
+RESET loader.retry_delay;
+CALL test.package('3.4', test.schema('a', :limited), 'limited.a.0.csv', E'id\n20\nx\n', 'limited.b.0.csv', E'id\n21\ny\nz\n');
+CALL test.load('3.4', 'bad', $$, on_error => 'reject', atomic => false, max_rejects => '3'$$);
+SELECT * FROM test.counts();
+
+-- Replaced: a swap heap has no indexes while it is filled, and its rows cannot be taken back
+CREATE TABLE bad.swapped (id bigint PRIMARY KEY, note text UNIQUE, span int4range, name text CHECK (name <> 'evil'), big text,
+	twice bigint GENERATED ALWAYS AS (id * 2) STORED, EXCLUDE USING gist (span WITH &&));
+INSERT INTO bad.swapped VALUES (1, 'old');
+CREATE VIEW bad.seen AS SELECT id, note, twice FROM bad.swapped;
+\set swapped '''swapped: id bigint, note text, span text, name text, big text; write_disposition="replace"'''
+CALL test.package('4.1', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note,name\n1,n1,\nx,n2,\n3,n3,evil\n4,n4,\n');
+CALL test.load('4.1', 'bad', $$, on_error => 'reject'$$);
+SELECT * FROM bad.seen ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+-- a duplicate shows when an index is built: all is done again, row by row
+CALL test.package('4.2', test.schema('a', :swapped),
+	'swapped.a.0.csv', E'id,note,name,span,big\n11,m1,,"[1,3]",' || repeat('long ', 1000) || E'\nx,m2,,,\n13,m3,evil,,\n11,m4,,,\n15,m1,,,\n16,m6,,"[3,4]",\n17,m7,,"[5,6]",\n',
+	'swapped.b.0.jsonl', E'{"id":17,"note":"again"}\n{"id":18,"note":"m8"}\n{"id":null}\n{"id":19,"note":"' || repeat('x', 200000) || E'"}\n');
+CALL test.load('4.2', 'bad', $$, on_error => 'reject'$$);
+SELECT id, left(note, 10) AS note, twice FROM bad.seen ORDER BY id;
+SELECT id, span, length(big) FROM bad.swapped ORDER BY id;
+SELECT * FROM test.counts();
+SELECT job, line, col, code, left(reason, 140) AS reason, left(raw, 40) AS raw FROM test.rejects();
+SELECT stage, reason FROM loader.tables WHERE package_id = test.last() AND table_name = 'swapped';
+SELECT count(*) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace;
+INSERT INTO bad.swapped VALUES (11, 'm9');
+INSERT INTO bad.swapped VALUES (20, 'm20');
+-- the same, staged by workers of its own
+SET loader.small_package = 0;
+CALL test.package('4.3', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note\n1,n1\n1,n2\n3,n1\n4,n4\n');
+CALL test.load('4.3', 'bad', $$, on_error => 'reject', max_rejects => '1'$$);
+SELECT count(*), min(id) FROM bad.swapped;
+SELECT count(*) FROM loader.reject WHERE package_id NOT IN (SELECT package_id FROM loader.package WHERE state IN ('loaded', 'cancelled'));
+CALL test.load('4.3', 'bad', $$, on_error => 'reject', max_rejects => '50%'$$);
+SELECT id, note FROM bad.swapped ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+RESET loader.small_package;
+-- by differences, and where all is deleted and inserted: rows wait in the staging dataset. What the table refuses there is an error of the package.
+CREATE TABLE bad.changed (id bigint PRIMARY KEY, note text);
+INSERT INTO bad.changed VALUES (1, 'n1'), (2, 'n2'), (4, 'n4');
+\set changed '''changed: id bigint +primary_key, note text; write_disposition="replace"'''
+CALL test.package('4.4', test.schema('a', :changed), 'changed.a.0.csv', E'id,note\n1,n1\nx,n2\n4,n5\n');
+CALL test.load('4.4', 'bad', $$, on_error => 'reject', replace_strategy => 'diff'$$);
+SELECT * FROM bad.changed ORDER BY id;
+SELECT * FROM test.counts();
+CREATE TABLE bad.parts (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE bad.parts_1 PARTITION OF bad.parts FOR VALUES FROM (1) TO (50);
+\set parts '''parts: id bigint; write_disposition="replace"'''
+CALL test.package('4.5', test.schema('a', :parts), 'parts.a.0.csv', E'id\n1\nx\n2\n');
+CALL test.load('4.5', 'bad', $$, on_error => 'reject'$$);
+SELECT id FROM bad.parts ORDER BY id;
+SELECT * FROM test.counts();
+CALL test.package('4.6', test.schema('a', :parts), 'parts.a.0.csv', E'id\n1\nx\n60\n');
+CALL test.load('4.6', 'bad', $$, on_error => 'reject'$$);
+
+-- Merged
+CREATE TABLE bad.merged (id bigint PRIMARY KEY, v text CHECK (v <> 'evil'));
+\set merged '''merged: id bigint! +primary_key, v text; write_disposition="merge", x-merge-strategy="upsert"'''
+CALL test.package('5.1', test.schema('a', :merged), 'merged.a.0.jsonl', E'{"id":1,"v":"a"}\n{"id":"x"}\n{"v":"c"}\n{"id":2,"v":"b"}\n');
+CALL test.load('5.1', 'bad', $$, on_error => 'reject'$$);
+SELECT * FROM bad.merged ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+SELECT * FROM test.try(format('SELECT loader_replay(%s)', test.last()));
+SELECT loader_discard(test.last(), 'nothing'), loader_discard(test.last(), 'merged');
+CALL test.package('5.2', test.schema('a', :merged), 'merged.a.0.jsonl', E'{"id":1,"v":"evil"}\n');
+CALL test.load('5.2', 'bad', $$, on_error => 'reject'$$);
+
+-- loader_replay, after a fix
+CREATE TABLE bad.again (id int PRIMARY KEY, "a ""b, c" text CHECK (length("a ""b, c") < 3), n text NOT NULL);
+\set again '''again: id bigint, a text, n text; write_disposition="append"'''
+ALTER TABLE bad.again RENAME "a ""b, c" TO a;
+CALL test.package('6.1', test.schema('a', :again),
+	'again.a.0.csv', E'n|id|a\nx|1|ok\nx|2|long\nx|3000000000|ok\n"x|y\nz"|4|long\nx|5\nx|1|a\n',
+	'again.b.0.insert_values', E'INSERT INTO {}("id","n","a") VALUES\n(11,E\'v\',E\'it\\\'s long\'),(3000000001,E\'v\',NULL),\n(13,NULL,NULL);\n',
+	'again.c.0.jsonl', E'{"id":21,"n":"j","a":"long"}\n{"id":22}\n{"id":3000000002,"n":"j"}\n');
+CALL test.load('6.1', 'bad', $$, on_error => 'reject', csv_format => '{"delimiter": "|"}'$$);
+SELECT * FROM test.counts();
+SELECT loader_replay(NULL), loader_discard(NULL);
+SELECT * FROM test.try('SELECT loader_replay(999999)');
+SELECT * FROM loader_replay(test.last());
+ALTER TABLE bad.again DROP CONSTRAINT "again_a ""b, c_check", ALTER id TYPE bigint;
+BEGIN;
+SELECT * FROM loader_replay(test.last(), 'again');
+ROLLBACK;
+SELECT * FROM loader_replay(test.last(), 'nothing');
+SELECT * FROM loader_replay(test.last());
+SELECT * FROM bad.again ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND kind = 'replayed';
+SELECT loader_discard(test.last());
+SELECT * FROM loader_replay(test.last());
+SELECT * FROM test.counts();
+-- a file without a header, in another encoding
+CREATE TABLE bad.plain (id int, name text, note text);
+CALL test.package('6.3', test.schema('a', 'plain: id bigint, name text, note text; write_disposition="append"'));
+CALL test.file('6.3/new_jobs/plain.a.0.csv', convert_to(E'1;a;b\n3000000000;', 'UTF8') || '\xe9' || convert_to(E'; ""\n3;c\n', 'UTF8'));
+CALL test.load('6.3', 'bad', $$, on_error => 'reject', csv_format => '{"header": false, "delimiter": ";", "encoding": "latin1"}'$$);
+SELECT * FROM test.rejects();
+ALTER TABLE bad.plain ALTER id TYPE bigint;
+SELECT * FROM loader_replay(test.last());
+SELECT * FROM bad.plain ORDER BY id;
+-- a later package has replaced the rows
+CALL test.load('4.2', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('6.2', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note\n1,n1\n1,n2\n');
+CALL test.load('6.2', 'bad', $$, on_error => 'reject'$$);
+SELECT code, message, replace(detail, test.last()::text, '<id>') AS detail, hint
+	FROM test.try(format('SELECT loader_replay(%s)', (SELECT max(package_id) FROM loader.rejects WHERE package_id < test.last() AND table_name = 'swapped')));
+UPDATE bad.swapped SET id = 5;
+SELECT * FROM loader_replay(test.last());
+SELECT id, note, twice FROM bad.swapped ORDER BY id;
+
+-- They go with their package.
+SELECT count(*) > 0 AS has_rejects FROM loader.reject;
+DROP SCHEMA bad, bad_staging CASCADE;
+SELECT test.forget();
+SELECT count(*) FROM loader.reject;
+DROP OWNED BY regress_loader_reject;
+DROP ROLE regress_loader_reject;
+DROP FUNCTION test.last, test.counts, test.rejects;
