@@ -40,7 +40,8 @@ SPARE = 2       # times as many changes are drawn as are wanted: some do not com
 LIMIT = 300     # seconds for each step of tests
 
 REGRESS_FIRST = 'setup basic replace merge clean'
-REGRESS_REST = 'setup refuse data control geometry upload storage jobs airbyte clean'
+REGRESS_NEXT = 'setup control storage jobs airbyte clean'
+REGRESS_REST = 'setup refuse data geometry upload clean'
 TAP = ['030_replace_identity', '031_replace_fallback', '032_stage_crash', '034_stage_end', '033_standby']
 
 # --- which changes there are ---------------------------------------------------------------------
@@ -258,8 +259,9 @@ class Runner:
             parts = ['sink'] if 'swap' in file else ['merge'] if re.search('merge|replace', file) else []
             return [(p, lambda p=p: self.part(p)) for p in parts] + [('regress', lambda: self.regress(REGRESS_FIRST))]
         if stage == 2:
-            return [('regress (rest)', lambda: self.regress(REGRESS_REST)),
-                    ('isolation', lambda: self.make('installcheck-isolation'))]
+            return [('regress (control to airbyte)', lambda: self.regress(REGRESS_NEXT)),
+                    ('isolation', lambda: self.make('installcheck-isolation')),
+                    ('regress (rest)', lambda: self.regress(REGRESS_REST))]
         tap = TAP if 'merge' not in file else []
         return [('TAP ' + t[:3], lambda t=t: self.make('installcheck-tap', f'PROVE_TESTS=test/t/{t}.pl', limit=2 * LIMIT))
                 for t in tap]
