@@ -305,6 +305,15 @@ SELECT loader_wait(:id, '600s');
 SELECT (SELECT what FROM once.old) AS old, (SELECT id FROM once.b) AS b;
 DROP SCHEMA once CASCADE;
 
+-- What is swapped in was analyzed: by the columns and by an index's expression.
+CALL test.package('4.91', test.schema('counted', 'c: id bigint, v text; write_disposition="replace"'), 'c.a.0.csv', E'id,v\n1,x\n');
+CALL test.load('4.91', 'counted');
+CREATE INDEX c_upper ON counted.c (upper(v));
+CALL test.package('4.92', test.schema('counted', 'c: id bigint, v text; write_disposition="replace"'), 'c.a.0.csv', E'id,v\n1,x\n2,x\n3,y\n');
+CALL test.load('4.92', 'counted');
+SELECT tablename, attname, n_distinct FROM pg_stats WHERE schemaname = 'counted' AND tablename LIKE 'c%' ORDER BY 1, 2;
+DROP SCHEMA counted CASCADE;
+
 -- A disposition or strategy that is another one than last time.
 CREATE PROCEDURE test.turn(name text, hints text) LANGUAGE plpgsql AS $$
 BEGIN
