@@ -440,6 +440,19 @@ SET client_min_messages = warning;
 CALL test.wait_for('NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = ''regress_loader_latin1'')');
 DROP DATABASE regress_loader_latin1;
 
+-- A plan: a file too long to count, one that cannot be read to its end, a column that has never had a
+-- value, a table that only the executor can insert into
+CREATE SCHEMA planned;
+CREATE TABLE planned.parts (id bigint, v varchar) PARTITION BY LIST (id);
+CREATE TABLE planned.parts_1 PARTITION OF planned.parts DEFAULT;
+CALL test.package('plan.1', replace(test.schema('p', 'parts: id bigint, v text; write_disposition="append"', 'long: id bigint, never text; write_disposition="append"'),
+	'"name": "never", "data_type": "text"', '"name": "never"'),
+	'parts.a.0.csv', E'id,v\n1,x\n', 'parts.b.0.csv', E'id,v\n1,"x', 'long.a.0.csv', E'id\n' || repeat(E'1234\n', 30000));
+SELECT action, object, regexp_replace(detail, 'about \d+ rows', 'about N rows') AS detail FROM loader_plan(test.path('plan.1'), 'planned')
+WHERE object ~ 'csv|never' ORDER BY object COLLATE "C";
+SELECT (regexp_match(detail, 'about (\d+) rows'))[1]::int BETWEEN 29000 AND 31000 AS near FROM loader_plan(test.path('plan.1'), 'planned') WHERE detail ~ 'about';
+DROP SCHEMA planned CASCADE;
+
 DROP PROCEDURE test.load_bad, test.kind, test.as_etl;
 DROP TABLE test.bad;
 DROP SEQUENCE test.kind_no;

@@ -212,6 +212,13 @@ SELECT mode, state, role_name, jobs FROM loader.packages WHERE load_id LIKE '5._
 SELECT loader_cancel(package_id) FROM loader.packages WHERE load_id = '5.2';
 SELECT loader_forget(package_id) FROM loader.packages WHERE dataset = 'jobs' AND load_id <> '3.1';
 SELECT loader_cancel(:ref_package_id);
+-- The error of a package, of none, and of one that has none.
+\set VERBOSITY sqlstate
+SELECT loader_raise(NULL), loader_raise(NULL, 'a.f.model');
+SELECT loader_raise(package_id) FROM loader.packages WHERE load_id = '3.1' AND dataset = 'jobs';
+SELECT loader_raise(-1);
+SELECT loader_raise(:ref_package_id);
+\set VERBOSITY default
 DROP OWNED BY regress_loader_jobs;
 DROP ROLE regress_loader_jobs;
 DROP SCHEMA jobs, jobs_staging CASCADE;

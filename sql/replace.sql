@@ -289,6 +289,31 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 ORDER BY n.nspname, c.relname COLLATE "C";
 SELECT (SELECT count(*) FROM fresh._dlt_version) AS versions, (SELECT count(*) FROM fresh_staging._dlt_version) AS staging_versions, (SELECT count(*) FROM fresh._dlt_loads) AS loads;
 
+-- Dropped once, also if the package goes on later: what has the name then is not what it dropped.
+CALL test.package('4.8', test.schema('once', 'old: id bigint; write_disposition="append"'), 'old.a.0.csv', E'id\n1\n');
+CALL test.load('4.8', 'once');
+CALL test.package('4.9', test.schema('once', 'a: id bigint; write_disposition="append"', 'b: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'b.a.0.csv', E'id\nx\n');
+CALL test.file('4.9/load_package_state.json', '{"refresh": "drop_resources", "dropped_tables": [{"name": "old"}]}');
+SELECT loader_start(test.path('4.9'), 'once', atomic => false) AS id \gset
+SELECT loader_wait(:id, '600s');
+SELECT to_regclass('once.old') AS old;
+CREATE TABLE once.old AS SELECT 'somebody else''s' AS what;
+CREATE DOMAIN once.lenient AS text;
+ALTER TABLE once.b ALTER id TYPE once.lenient;
+SELECT loader_resume(:id);
+SELECT loader_wait(:id, '600s');
+SELECT (SELECT what FROM once.old) AS old, (SELECT id FROM once.b) AS b;
+DROP SCHEMA once CASCADE;
+
+-- What is swapped in was analyzed: by the columns and by an index's expression.
+CALL test.package('4.91', test.schema('counted', 'c: id bigint, v text; write_disposition="replace"'), 'c.a.0.csv', E'id,v\n1,x\n');
+CALL test.load('4.91', 'counted');
+CREATE INDEX c_upper ON counted.c (upper(v));
+CALL test.package('4.92', test.schema('counted', 'c: id bigint, v text; write_disposition="replace"'), 'c.a.0.csv', E'id,v\n1,x\n2,x\n3,y\n');
+CALL test.load('4.92', 'counted');
+SELECT tablename, attname, n_distinct FROM pg_stats WHERE schemaname = 'counted' AND tablename LIKE 'c%' ORDER BY 1, 2;
+DROP SCHEMA counted CASCADE;
+
 -- A disposition or strategy that is another one than last time.
 CREATE PROCEDURE test.turn(name text, hints text) LANGUAGE plpgsql AS $$
 BEGIN

@@ -126,6 +126,21 @@ def judge(name, counted, source):
     return sums, sorted(missing, key=lambda m: m[0])
 
 
+def by_reason(uncovered):
+    """{reason: entries}; what has none comes last."""
+    rules = []
+    for line in (Path(__file__).parent / 'uncovered_reasons.txt').read_text().splitlines():
+        if line and not line.startswith('#'):
+            pattern, reason = line.split('\t')
+            rules.append((re.compile(pattern), reason))
+    groups = {reason: [] for _, reason in rules}
+    groups['no reason given'] = []
+    for name, no, what, source in uncovered:
+        reason = next((r for p, r in rules if p.search(f'{name}: {source}')), 'no reason given')
+        groups[reason].append(f'{name}:{no}: {what}: {source}')
+    return groups
+
+
 def share(part, whole):
     return f'{100 * part / whole:6.1f} %' if whole else '      - '
 
@@ -148,14 +163,19 @@ def main():
             total[k] += v
         text.append(f"{name:40s} {sums['lines']:6d} {share(sums['hit'], sums['lines'])} "
                     f"{sums['branches']:8d} {share(sums['taken'], sums['branches'])}")
-        uncovered += [f'{name}:{no}: {what}: {source}' for no, what, source in missing]
+        uncovered += [(name, no, what, source) for no, what, source in missing]
     text.append(f"{'all':40s} {total['lines']:6d} {share(total['hit'], total['lines'])} "
                 f"{total['branches']:8d} {share(total['taken'], total['branches'])}")
     text.append(f"gcov's own count of branches: {total['raw']}, {share(total['raw_taken'], total['raw']).strip()} taken")
     summary = '\n'.join([head] + text) + '\n'
     (out / 'summary.txt').write_text(summary)
-    (out / 'uncovered.txt').write_text('\n'.join(uncovered) + '\n')
+    groups = by_reason(uncovered)
+    (out / 'uncovered.txt').write_text('\n'.join(
+        line for reason, lines in groups.items() for line in [f'# {reason}'] + lines + ['']))
     print(summary, end='')
+    print('places not reached, by reason (tools/uncovered_reasons.txt):')
+    for reason, lines in groups.items():
+        print(f'{len(lines):6d}  {reason}')
     print(f'what was not reached: {out}/uncovered.txt')
 
 

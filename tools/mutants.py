@@ -11,7 +11,7 @@ no change; the next one takes its place. Every change meets the tests that are m
 first, and the others only if it survived them:
 
   1  test/merge or test/sink, and pg_regress: setup basic replace merge clean
-  2  the rest of pg_regress, isolation
+  2  isolation, and pg_regress as a whole
   3  the TAP tests of replace and of staging (030 to 034)
 
 All changes go through 1 before the first one goes on to 2. Not changed, as no test could see it:
@@ -40,7 +40,6 @@ SPARE = 2       # times as many changes are drawn as are wanted: some do not com
 LIMIT = 300     # seconds for each step of tests
 
 REGRESS_FIRST = 'setup basic replace merge clean'
-REGRESS_REST = 'setup refuse data control geometry upload storage jobs airbyte clean'
 TAP = ['030_replace_identity', '031_replace_fallback', '032_stage_crash', '034_stage_end', '033_standby']
 
 # --- which changes there are ---------------------------------------------------------------------
@@ -258,8 +257,8 @@ class Runner:
             parts = ['sink'] if 'swap' in file else ['merge'] if re.search('merge|replace', file) else []
             return [(p, lambda p=p: self.part(p)) for p in parts] + [('regress', lambda: self.regress(REGRESS_FIRST))]
         if stage == 2:
-            return [('regress (rest)', lambda: self.regress(REGRESS_REST)),
-                    ('isolation', lambda: self.make('installcheck-isolation'))]
+            return [('isolation', lambda: self.make('installcheck-isolation')),
+                    ('regress (whole)', lambda: self.make('installcheck', limit=2 * LIMIT))]
         tap = TAP if 'merge' not in file else []
         return [('TAP ' + t[:3], lambda t=t: self.make('installcheck-tap', f'PROVE_TESTS=test/t/{t}.pl', limit=2 * LIMIT))
                 for t in tap]

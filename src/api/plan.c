@@ -99,6 +99,7 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	LdrStatus	status = LDR_OK;
 	int64		rows = 0;
 	uint64		consumed;
+	uint64		text = 0;		/* of the rows, with their ends */
 	int			n = 0;
 	char		answer[128];
 
@@ -114,8 +115,10 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 			break;
 		CHECK_FOR_INTERRUPTS();
 		rows++;
+		text += reader->raw_len + 1;
 	}
-	consumed = reader->source->consumed(reader->source);
+	/* of a file that is not compressed, more was read than the rows that we have seen */
+	consumed = Min(reader->source->consumed(reader->source), text);
 	if (status == LDR_END)
 		snprintf(answer, sizeof(answer), INT64_FORMAT " row%s", rows, rows == 1 ? "" : "s");
 	else if (status == LDR_OK)

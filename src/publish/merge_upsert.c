@@ -351,7 +351,7 @@ upsert_nested_source(const LdrChain *chain, const LdrChainTable *table)
 static void
 upsert_nested(LdrChain *chain, LdrChainTable *table)
 {
-	Upsert		u = {.chain = chain, .table = table, .inserts_deleted = true};
+	Upsert		u = {.chain = chain, .table = table};
 
 	u.keys = list_make1(ldr_chain_row_key(table));
 	u.source = upsert_nested_source(chain, table);

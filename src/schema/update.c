@@ -110,10 +110,10 @@ update_column(UpdateBuild *b, const LdrSchemaTable *in, const LdrSchemaColumn *c
 {
 	json_t	   *table = update_table(b, in->name);
 	json_t	   *own = json_object_get(json_object_get(b->tables, in->name), "columns");
-	json_t	   *copy = json_copy(json_object_get(own, column->name));
+	json_t	   *copy = table == NULL ? NULL : json_copy(json_object_get(own, column->name));
 
 	/* takes over the copy, also if it fails */
-	return table != NULL && copy != NULL &&
+	return copy != NULL &&
 		json_object_set_new(json_object_get(table, "columns"), column->name, copy) == 0 &&
 		update_set_text(copy, "name", column->name);
 }

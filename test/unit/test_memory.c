@@ -3,13 +3,16 @@
  * the fuzzers again and again, and each time another allocation fails: then it says so, or does
  * without, and gives back what it had (the sanitizer looks for leaks).
  *
- * The linker puts the functions below in the place of malloc and its like, in our own files. Those of
- * jansson do not fail: it does not survive that itself (2.14 writes to where it got no memory).
+ * The linker puts the functions below in the place of malloc and its like, in our own files; jansson is
+ * told of them. While jansson parses, nothing fails: it does not survive that itself (2.14 writes to
+ * where it got no memory).
  */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <jansson.h>
 
 #include "reader/airbyte.h"
 #include "reader/reader.h"
@@ -28,6 +31,10 @@ extern void *__real_calloc(size_t n, size_t size);
 extern void *__real_realloc(void *p, size_t size);
 extern char *__real_strdup(const char *s);
 extern char *__real_strndup(const char *s, size_t n);
+extern json_t *__real_json_loadb(const char *buf, size_t len, size_t flags, json_error_t *err);
+extern json_t *__wrap_json_loadb(const char *buf, size_t len, size_t flags, json_error_t *err);
+extern json_t *__real_json_loads(const char *text, size_t flags, json_error_t *err);
+extern json_t *__wrap_json_loads(const char *text, size_t flags, json_error_t *err);
 extern void *__wrap_malloc(size_t size);
 extern void *__wrap_calloc(size_t n, size_t size);
 extern void *__wrap_realloc(void *p, size_t size);
@@ -36,11 +43,12 @@ extern char *__wrap_strndup(const char *s, size_t n);
 
 static long memory_calls;
 static long memory_fails_at;	/* 0: never */
+static bool memory_parses;
 
 static bool
 memory_fails(void)
 {
-	return ++memory_calls == memory_fails_at;
+	return !memory_parses && ++memory_calls == memory_fails_at;
 }
 
 void *
@@ -71,6 +79,28 @@ char *
 __wrap_strndup(const char *s, size_t n)
 {
 	return memory_fails() ? NULL : __real_strndup(s, n);
+}
+
+json_t *
+__wrap_json_loadb(const char *buf, size_t len, size_t flags, json_error_t *err)
+{
+	json_t	   *root;
+
+	memory_parses = true;
+	root = __real_json_loadb(buf, len, flags, err);
+	memory_parses = false;
+	return root;
+}
+
+json_t *
+__wrap_json_loads(const char *text, size_t flags, json_error_t *err)
+{
+	json_t	   *root;
+
+	memory_parses = true;
+	root = __real_json_loads(text, flags, err);
+	memory_parses = false;
+	return root;
 }
 
 /* --- what is tried, with one input each; the status it ends with ------------------------------- */
@@ -314,6 +344,7 @@ memory_corpus(const char *name, MemoryTry try)
 int
 main(void)
 {
+	json_set_alloc_funcs(__wrap_malloc, free);
 	ldr_reader_limits.window = 64;	/* so that it grows */
 	for (size_t i = 0; i < sizeof(memory_tries) / sizeof(memory_tries[0]); i++)
 		memory_corpus(memory_tries[i].corpus, memory_tries[i].try);

@@ -86,6 +86,49 @@ CALL put('"Data".t__k', 'a|r|r|0|k0');
 CALL put('"Stage".t__k', 'a|r|r|0|k0', 'b|r|r|1|k1');
 SELECT * FROM run(:'s', 'diff');
 
+-- 6 what else a table can have: a column that is gone, several that the package does not have, keys of
+-- several columns, constraints that look at more than one row
+SELECT schema(tab('t', 'a bigint! primary_key, b text! primary_key, v text', '{"write_disposition": "replace"}')) AS s \gset
+CALL make(:'s');
+ALTER TABLE "Data".t ADD gone int, ADD x int, ADD y text;
+ALTER TABLE "Data".t DROP gone;
+CALL put('"Data".t', '1|k|same', '1|l|old', '2|k|gone');
+CALL put('"Stage".t', '1|k|same', '1|l|new', '3|k|new');
+SET search_path = help, pg_catalog;
+UPDATE "Data".t SET x = 5, y = 'mine' WHERE b = 'k';
+SET search_path = help, evil, pg_catalog;
+SELECT * FROM statements(:'s', 'diff') \g (format=unaligned tuples_only=on)
+SELECT * FROM "Data".t ORDER BY a, b;
+-- rows of one key are one row
+CALL put('"Stage".t', '3|k|again');
+SELECT * FROM run(:'s', 'diff');
+SELECT * FROM "Data".t ORDER BY a, b, v;
+SET search_path = help, pg_catalog;
+DELETE FROM "Stage".t WHERE v = 'again';
+TRUNCATE "Data".t;
+SELECT * FROM run(:'s', 'diff');
+UPDATE "Stage".t SET v = CASE b WHEN 'k' THEN 'new' ELSE 'same' END WHERE a = 1;
+UPDATE "Stage".t SET v = 'other' WHERE a = 3;
+SELECT * FROM run(:'s', 'diff');
+-- an exclusion, a unique expression, and a deferrable constraint, each in the way of an update in place
+ALTER TABLE "Data".t ADD CONSTRAINT e EXCLUDE USING btree (v WITH =);
+UPDATE "Stage".t SET v = CASE v WHEN 'same' THEN 'new' WHEN 'new' THEN 'same' ELSE v END;
+SELECT * FROM run(:'s', 'diff');
+ALTER TABLE "Data".t DROP CONSTRAINT e;
+CREATE UNIQUE INDEX e ON "Data".t (upper(v));
+UPDATE "Stage".t SET v = CASE v WHEN 'same' THEN 'new' WHEN 'new' THEN 'same' ELSE v END;
+SELECT * FROM run(:'s', 'diff');
+DROP INDEX "Data".e;
+ALTER TABLE "Data".t ADD CONSTRAINT e UNIQUE (v) DEFERRABLE;
+UPDATE "Stage".t SET v = CASE v WHEN 'same' THEN 'new' WHEN 'new' THEN 'same' ELSE v END;
+SELECT * FROM run(:'s', 'diff');
+SELECT a, b, v FROM "Data".t ORDER BY a, b;
+-- a column whose collation is another one: equal is not the same
+ALTER TABLE "Data".t DROP CONSTRAINT e, ALTER b TYPE varchar COLLATE "POSIX";
+UPDATE "Stage".t SET v = v || '+';
+SELECT * FROM run(:'s', 'diff');
+SELECT a, b, v FROM "Data".t ORDER BY a, b;
+
 SET client_min_messages = error;
 DROP SCHEMA "Data" CASCADE;
 DROP SCHEMA "Stage" CASCADE;
