@@ -44,6 +44,10 @@ ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --use-existing
 PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
+# Places for faults of the torture test: src/fault.h. Never for a build that is installed.
+ifeq ($(FAULTS),1)
+PG_CPPFLAGS += -DLDR_FAULTS
+endif
 # The server's headers are not clean under -Wextra; PG_FINALLY is what -Wclobbered complains about.
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered
@@ -104,7 +108,7 @@ connector-missing:
 
 # Objects of another server, or of other flags, are made anew.
 build_stamp = src/.build
-build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS)
+build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS) $(FAULTS)
 $(build_stamp): FORCE
 	@echo '$(build_id)' | cmp -s - $@ || echo '$(build_id)' > $@
 $(OBJS) $(CONNECTOR_OBJS): $(build_stamp)

@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 
 /* The table everything hangs on; InvalidOid if the extension is not here. */
 static Oid
@@ -112,6 +113,7 @@ ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 		elog(ERROR, "SPI_connect failed");
 	if (fresh)
 		PushActiveSnapshot(GetLatestSnapshot());
+	LDR_FAULT("statement on the catalog");
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, fresh, 0);
 	if (fresh)
 		PopActiveSnapshot();

@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 
 #define JOB_COLUMNS \
 	"j.ordinal, j.job_id, j.file_name, j.table_name, j.format, j.state, j.retry_count, j.size, " \
@@ -275,6 +276,7 @@ ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read, int
 		ObjectIdGetDatum(relid), Int64GetDatum(rows_read), Int64GetDatum(rows_inserted),
 	TimestampTzGetDatum(started_at)};
 
+	LDR_FAULT("state: job completed");
 	if (ldr_catalog_execute("UPDATE loader.job "
 							"SET state = 'completed', relation = $3, rows_read = $4, "
 							"rows_inserted = $5, started_at = $6, "
@@ -300,6 +302,7 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 	TimestampTzGetDatum(started_at)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' '};
 
+	LDR_FAULT("state: job failed");
 	ldr_catalog_execute("UPDATE loader.job "
 						"SET state = $3, sqlstate = $4, exception = $5, started_at = $6, "
 						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 
 #define PACKAGE_COLUMNS \
 	"package_id, load_id, schema_name, schema_hash, dataset, pipeline_name, source, state, " \
@@ -275,6 +276,7 @@ ldr_package_count_attempt(int64 package_id)
 bool
 ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
+	LDR_FAULT("state: wanted");
 	return package_adopt("UPDATE loader.package "
 						 "SET wanted = true, cancel_requested = false, "
 						 "system_identifier = $2, database_oid = $3 "
@@ -286,6 +288,7 @@ ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 bool
 ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
 {
+	LDR_FAULT("state: resumed");
 	return package_adopt("UPDATE loader.package "
 						 "SET state = 'new', wanted = true, cancel_requested = false, "
 						 "attempts = 0, system_identifier = $2, database_oid = $3, "
@@ -303,6 +306,7 @@ ldr_package_resume(int64 package_id, const char *role_name, int64 system_identif
 bool
 ldr_package_request_cancel(int64 package_id, bool running)
 {
+	LDR_FAULT("state: to be cancelled");
 	return package_update(running ?
 						  "UPDATE loader.package SET cancel_requested = true "
 						  "WHERE package_id = $1 AND state IN ('new', 'loading')" :
@@ -317,6 +321,7 @@ ldr_package_request_cancel(int64 package_id, bool running)
 bool
 ldr_package_give_up(int64 package_id)
 {
+	LDR_FAULT("state: given up");
 	return package_update("UPDATE loader.package SET state = 'cancelled' "
 						  "WHERE package_id = $1 AND state = 'failed'",
 						  package_id, SPI_OK_UPDATE);
@@ -362,6 +367,7 @@ ldr_package_source_is_known(const char *source, Oid role, const char *dataset)
 bool
 ldr_package_forget(int64 package_id)
 {
+	LDR_FAULT("state: forgotten");
 	return package_update("DELETE FROM loader.package WHERE package_id = $1", package_id,
 						  SPI_OK_DELETE);
 }
@@ -370,6 +376,7 @@ ldr_package_forget(int64 package_id)
 void
 ldr_package_loading(int64 package_id)
 {
+	LDR_FAULT("state: loading");
 	package_update("UPDATE loader.package "
 				   "SET state = 'loading', started_at = coalesce(started_at, clock_timestamp()) "
 				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
@@ -390,6 +397,7 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
 	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
 
+	LDR_FAULT("state: loaded");
 	if (ldr_catalog_execute("UPDATE loader.package "
 							"SET state = 'loaded', wanted = false, "
 							"started_at = coalesce(started_at, $2), "
@@ -435,12 +443,14 @@ ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, 
 		LDR_TEXT_NULL(edata->detail),
 	LDR_TEXT_NULL(edata->hint), ' '};
 
+	LDR_FAULT("state: failed");
 	ldr_catalog_execute("UPDATE loader.package "
 						"SET state = $2, wanted = false, sqlstate = $3, message = $4, "
 						"detail = $5, hint = $6, started_at = coalesce(started_at, $7), "
 						"finished_at = clock_timestamp() "
 						"WHERE package_id = $1 AND state IN ('new', 'loading')",
 						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+	LDR_FAULT("state: package failed");
 	package_update("UPDATE loader.package_stream SET status = 'incomplete' "
 				   "WHERE package_id = $1 AND status IN ('new', 'running')",
 				   package_id, SPI_OK_UPDATE);

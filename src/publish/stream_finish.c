@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/stream_internal.h"
@@ -399,12 +400,14 @@ finish_publish(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 	ldr_follow_set_memory();
 	if (OidIsValid(s->stage))
 		(void) ldr_lock_tables(list_make1_oid(s->stage), AccessExclusiveLock);
+	LDR_FAULT("stream: to be finished");
 	if (s->dedup && OidIsValid(s->stage))
 		(void) finish_keep_winners(s, s->stage, LDR_STREAM_ARRIVAL);
 	if (s->replaces || (OidIsValid(s->stage) && finish_is_first(s)))
 		swap = finish_replace(run, s, options);
 	else if (OidIsValid(s->stage))
 		finish_merge(s, options);
+	LDR_FAULT("stream: rows published");
 	ldr_stream_drop_stage(s);
 	return swap;
 }
@@ -494,17 +497,21 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 		swap = finish_publish(run, s, options);
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	finish_record(run, s, counts, started_at);
+	LDR_FAULT("stream: recorded");
 	if (swap)
 	{
 		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
 		wait_us = ldr_lock_for_publish(s->stream->dataset, ldr_swap_relations(swap));
 	}
+	LDR_FAULT("stream: has its locks");
 	locked_at = GetCurrentTimestamp();
 	if (swap)
 		ldr_swap_exchange(swap);
 	ldr_package_lock_keep();
+	LDR_FAULT("stream: before commit");
 	ldr_package_hold(run->package->package_id);
 	hold_us = ldr_publish_commit(locked_at);
+	LDR_FAULT("stream: committed");
 	s->done = true;
 	s->replaces = false;
 	if (swap)

@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "sink/sink.h"
 
 typedef struct HeapSinkState
@@ -188,6 +189,7 @@ heap_flush(LdrSink *sink)
 	sink->error_line = 0;
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	LDR_FAULT("sink: batch to be written");
 	table_multi_insert(state->into, state->slots, state->nrows, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 
@@ -286,6 +288,7 @@ heap_close(LdrSink *sink)
 
 	FreeBulkInsertState(state->bistate);
 	table_finish_bulk_insert(state->into, state->options);
+	LDR_FAULT("sink: heap to be trimmed");
 	if (sink->into)
 		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)

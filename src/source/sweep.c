@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 #include "loader.h"
 #include "source/spool.h"
 #include "source/spool_name.h"
@@ -45,6 +46,7 @@ sweep_remove(const char *directory, const char *name)
 
 	if (ldr_spool_exists(gone))
 		(void) rmtree(gone, true);
+	LDR_FAULT("spool: entry to be removed");
 	if (rename(path, gone) != 0)
 	{
 		if (errno != ENOENT)
@@ -53,6 +55,7 @@ sweep_remove(const char *directory, const char *name)
 	}
 	if (!ldr_spool_sync(directory, true))
 		sweep_log("fsync", directory);
+	LDR_FAULT("spool: entry renamed");
 	(void) rmtree(gone, true);	/* it warns of what it cannot remove */
 }
 
@@ -120,6 +123,7 @@ sweep_mark(const char *path)
 	int			fd = OpenTransientFilePerm(mark, O_WRONLY | O_CREAT | O_NOFOLLOW | PG_BINARY,
 										   S_IRUSR | S_IWUSR);
 
+	LDR_FAULT("spool: entry marked");
 	if (fd >= 0)
 		CloseTransientFile(fd);
 	else if (errno != ENOENT && errno != ENOTDIR)

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "source/spool.h"
 #include "source/spool_name.h"
@@ -198,9 +199,11 @@ upload_complete(const LdrSpoolChunk *chunk, int fd, const char *part, const char
 		ldr_spool_error("fsync a file");
 	}
 	ldr_spool_make_parents(path);
+	LDR_FAULT("upload: synced");
 	if (rename(part, path) != 0)
 		ldr_spool_error("rename a file");
 	/* all of them each time: one above may have been removed and made anew since the last file */
+	LDR_FAULT("upload: renamed");
 	ldr_spool_sync_parents(path);
 }
 
@@ -232,7 +235,9 @@ upload_append(const LdrSpoolChunk *chunk, const char *part, const char *path)
 	}
 	if (chunk->offset < there && ftruncate(fd, chunk->offset) != 0)
 		ldr_spool_error("truncate a file");
+	LDR_FAULT("upload: place made");
 	upload_write_all(fd, chunk->data, chunk->len, chunk->offset);
+	LDR_FAULT("upload: written");
 	ldr_spool_limit_end(locked);
 	if (chunk->size >= 0)
 		upload_complete(chunk, fd, part, path);

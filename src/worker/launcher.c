@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -76,10 +77,12 @@ launcher_round(void)
 		arg.kind = LDR_SCOUT;
 		arg.db = lfirst_oid(lc);
 		arg.role = BOOTSTRAP_SUPERUSERID;
+		LDR_FAULT("launcher starts a scout");
 		handle = ldr_worker_start(&arg);
 		if (handle == NULL)
 			return;				/* no slot: next round */
 		(void) WaitForBackgroundWorkerShutdown(handle);
+		LDR_FAULT("scout has gone");
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -98,6 +101,7 @@ loader_launcher_main(Datum main_arg)
 	{
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
+		LDR_FAULT("launcher begins a round");
 		launcher_round();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 ldr_launcher_naptime * 1000L,

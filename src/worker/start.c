@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -98,6 +99,7 @@ ldr_worker_start(const LdrWorkerArg *arg)
 		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	memcpy(worker.bgw_extra, arg, sizeof(*arg));
+	LDR_FAULT("worker to be started");
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
@@ -212,6 +214,7 @@ ldr_package_begin(LdrPackage *package, bool slots)
 	bool		failed;
 
 	ldr_package_want(package->package_id, package->system_identifier, package->database);
+	LDR_FAULT("package wanted");
 	if (!slots || ldr_package_blocker(package->package_id, &failed) != 0)
 		return slots;
 	return ldr_package_start(package, true, true) != NULL;
