@@ -10,6 +10,7 @@
 #	make fuzz [SAN=1]		replay the corpus of the fuzzers
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
+#	make torture [SEED= FAULTS=]	the same: faults while packages are loaded
 
 MODULE_big = loader
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -76,7 +77,7 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench torture unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -149,7 +150,10 @@ test:
 bench:
 	@bench/run.sh
 
+torture:
+	@test/torture/run.sh
+
 FORCE:
 
-.PHONY: demo test unit fuzz oracle bench installcheck-isolation installcheck-tap FORCE \
+.PHONY: demo test unit fuzz oracle bench torture installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing

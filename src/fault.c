@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
@@ -42,7 +43,8 @@ typedef enum LdrFaultAction
 	FAULT_DEADLOCK,				/* error 40P01 */
 	FAULT_KILL_SERVER,			/* SIGKILL for the postmaster */
 	FAULT_STOP_SERVER,			/* SIGQUIT for it: an immediate stop */
-	FAULT_WAIT					/* until the test lets go, or a signal comes */
+	FAULT_WAIT,					/* until the test lets go, or a signal comes */
+	FAULT_LIMIT_MEMORY			/* this process gets no more than some bytes beyond what it has */
 } LdrFaultAction;
 
 typedef enum FaultState
@@ -61,7 +63,8 @@ typedef struct FaultArm
 	int32		times;			/* the place has to be reached that often */
 	uint32		state;
 	int32		pid;			/* who it has happened to */
-	char		unused[8];
+	uint32		bytes;			/* for FAULT_LIMIT_MEMORY */
+	char		unused[4];
 } FaultArm;
 
 typedef struct FaultPoint
@@ -110,6 +113,22 @@ fault_find(const FaultShared *shared, const char *name)
 	return -1;
 }
 
+/* As ulimit -v: what is to be allocated from here on fails before long, in whatever code. */
+static void
+fault_limit_memory(uint32 bytes)
+{
+	struct rlimit limit;
+	char		text[64] = "";
+	int			fd = open("/proc/self/statm", O_RDONLY);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || getrlimit(RLIMIT_AS, &limit) != 0)
+		elog(FATAL, "could not look at the memory of this process: %m");
+	close(fd);
+	limit.rlim_cur = strtoul(text, NULL, 10) * sysconf(_SC_PAGESIZE) + bytes;
+	if (setrlimit(RLIMIT_AS, &limit) != 0)
+		elog(FATAL, "could not limit the memory of this process: %m");
+}
+
 /*
  * A signal is left to the code that follows, as it would be had it come by itself.
  */
@@ -141,7 +160,8 @@ fault_happen(FaultArm *arm)
 			kill(MyProcPid, SIGINT);
 			break;
 		case FAULT_MEMORY:
-			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory: a fault of the test")));
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory: a fault of the test")));
 			break;
 		case FAULT_DISK:
 			ereport(ERROR, (errcode(ERRCODE_DISK_FULL), errmsg("disk full: a fault of the test")));
@@ -158,6 +178,9 @@ fault_happen(FaultArm *arm)
 			break;
 		case FAULT_WAIT:
 			fault_wait(arm);
+			break;
+		case FAULT_LIMIT_MEMORY:
+			fault_limit_memory(arm->bytes);
 			break;
 	}
 }

@@ -55,6 +55,11 @@ step_symbols()
 		say "taken by the server instead of the library: $clash"
 		return 1
 	}
+	# places for the torture test are for its build alone
+	! grep -aqE 'ldr_fault|loader_faults' loader.so || {
+		say "there are fault points in a normal build"
+		return 1
+	}
 }
 
 step_unit()
@@ -267,6 +272,15 @@ step_airbyte()
 
 step_airbyte_streams() { airbyte_tests streams; }
 
+step_torture()
+{
+	need_server
+	local python
+	need_python
+	. test/torture/lib.sh
+	FAULTS=100 limit=1800 torture "$python" "$work/torture"
+}
+
 step_other_servers()
 {
 	local python
@@ -293,5 +307,6 @@ run_step client_package 'the oracle through the client, whole packages'
 run_step client_job 'the oracle through the client, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
+run_step torture 'faults, 100 of those that make torture has'
 run_step other_servers 'other servers'
 summary
