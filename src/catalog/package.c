@@ -346,6 +346,24 @@ ldr_package_source_is_live(const char *source, Oid role)
 }
 
 /*
+ * Was a package of the role loaded from this source, here, and has ended at that time or later?
+ * Asked with a fresh snapshot.
+ */
+bool
+ldr_package_source_is_loaded(const char *source, Oid role, TimestampTz since)
+{
+	Oid			types[] = {TEXTOID, OIDOID, TIMESTAMPTZOID, INT8OID, OIDOID};
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role),
+		TimestampTzGetDatum(since), Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+
+	return ldr_catalog_execute("SELECT FROM loader.package WHERE source = $1 AND role_oid = $2 "
+							   "AND state = 'loaded' AND finished_at >= $3 "
+							   "AND system_identifier = $4 AND database_oid = $5 LIMIT 1",
+							   5, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+/*
  * Is this directory in the catalog as a package of the role, which after a restore has the name but
  * another OID, for that dataset or (NULL) for any?
  */

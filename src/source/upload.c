@@ -13,8 +13,8 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
-#include <utime.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -260,6 +260,21 @@ upload_check_chunk(const LdrSpoolChunk *chunk)
 				 errmsg("offset " INT64_FORMAT " is out of range", chunk->offset)));
 }
 
+/*
+ * For sweeps: the upload is not one that was done with, and how old it is. By the clock that says
+ * when a package has ended: what the file system takes for the present may lie before that.
+ */
+static void
+upload_touch(const char *upload)
+{
+	struct timespec now[2];
+
+	(void) unlink(psprintf("%s/" LDR_SPOOL_DONE, upload));
+	(void) clock_gettime(CLOCK_REALTIME, &now[0]);
+	now[1] = now[0];
+	(void) utimensat(AT_FDCWD, upload, now, 0);
+}
+
 int64_t
 ldr_spool_write(const LdrSpoolChunk *chunk)
 {
@@ -284,9 +299,7 @@ ldr_spool_write(const LdrSpoolChunk *chunk)
 	else if (chunk->data)
 	{
 		there = upload_append(chunk, part, path);
-		/* for sweeps: how old the upload is, and that it is not one that was done with */
-		(void) utime(upload, NULL);
-		(void) unlink(psprintf("%s/" LDR_SPOOL_DONE, upload));
+		upload_touch(upload);
 	}
 	else if ((fd = upload_open(part, O_RDONLY, &there)) >= 0)
 		upload_close(fd);

@@ -278,9 +278,11 @@ class Jobs(Package):
         for file in self.files:
             c.execute("CALL loader_start_file_load(%s, %s, %s, %s, %s, staging => %s)",
                       [self.dataset, self.schema, self.load_id, os.path.basename(file), file, merged(os.path.basename(file).split(".")[0])])
+        with open(f"{self.path}/load_package_state.json", encoding="utf-8") as f:
+            state = f.read()
         for chain in sorted({root(u) for u in used if merged(u)}):
-            for (call,) in c.execute("SELECT content FROM loader_create_table_chain_completed_followup_jobs(%s, %s, %s, %s)",
-                                     [self.dataset, self.schema, self.load_id, chain]).fetchall():
+            for (call,) in c.execute("SELECT content FROM loader_create_table_chain_completed_followup_jobs(%s, %s, %s, %s, state => %s)",
+                                     [self.dataset, self.schema, self.load_id, chain, state]).fetchall():
                 c.execute(call)
         c.execute("SELECT loader_complete_load(%s, %s, %s)", [self.dataset, self.schema, self.load_id])
 

@@ -123,7 +123,8 @@ class Mishap:
             self.filler = None
 
     def await_point(self, slot, states, idle):
-        """Until it happens there; or the clients have what they want and nobody else can come by."""
+        """Until it happens there; or the clients have what they want and nobody else can come by; or the
+        server has gone, for which it takes an earlier mishap."""
         end = time.monotonic() + LIMIT
         late = None
         while self.faults.state(slot) not in states and time.monotonic() < end:
@@ -132,6 +133,8 @@ class Mishap:
                 # workers leave, the launcher comes by: nothing depends on it that they do so in time
                 if time.monotonic() - late > (1.5 if self.point in LAUNCHER else 0.15):
                     return
+            if not self.server.alive():
+                return
             time.sleep(0.002)
 
     def until(self, done, idle, seconds):
