@@ -147,6 +147,7 @@ ldr_package_insert(const LdrPackage *package)
 	int64		id = 0;
 
 	package_args(package, values, nulls);
+	LDR_FAULT("state: registered");
 	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
 						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, "
@@ -169,6 +170,7 @@ ldr_package_reregister(const LdrPackage *package)
 	char		nulls[lengthof(package_arg_types)];
 
 	package_args(package, values, nulls);
+	LDR_FAULT("state: registered anew");
 	if (ldr_catalog_execute("UPDATE loader.package "
 							"SET load_id = $1, schema_name = $2, schema_hash = $3, dataset = $4, "
 							"pipeline_name = $5, source = $6, options = $7::jsonb, "
@@ -244,6 +246,7 @@ ldr_package_take(int64 package_id, LdrTake how)
 bool
 ldr_package_reopen(int64 package_id)
 {
+	LDR_FAULT("state: reopened");
 	return package_update("UPDATE loader.package SET state = 'loading', cancel_requested = false, "
 						  "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 						  "hint = NULL "

@@ -152,6 +152,7 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 		package = NULL;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(cxt);
+	LDR_FAULT("package fetched");
 	return package;
 }
 
@@ -643,6 +644,7 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	ldr_spool_sweep();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	LDR_FAULT("coordinator has left");
 }
 
 void

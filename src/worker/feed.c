@@ -254,6 +254,7 @@ ldr_feed_attach(dsm_handle handle)
 	if (worker_segment)
 		dsm_pin_mapping(worker_segment);
 	CommitTransactionCommand();
+	LDR_FAULT("worker has the feed's memory");
 	if (worker_segment == NULL)
 		return false;
 	toc = shm_toc_attach(FEED_MAGIC, dsm_segment_address(worker_segment));

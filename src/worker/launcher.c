@@ -59,6 +59,7 @@ launcher_databases(void)
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
+	LDR_FAULT("launcher knows the databases");
 	MemoryContextSwitchTo(cxt);
 	return oids;
 }

@@ -89,12 +89,15 @@ class Track:
                         resumes += 1
                         if resumes > RESUMES:
                             raise Wrong(f"package {package_id} was resumed {RESUMES} times, and fails with {problem}")
-                        c.execute("SELECT loader_resume(%s)", [package_id])
+                        self.go_on(c, package_id)
                     elif random.random() < 0.3:
                         time.sleep(0.02)
             except psycopg.Error as error:
                 self.env.note(error)
                 time.sleep(0.01)
+
+    def go_on(self, c, package_id):
+        c.execute("SELECT loader_resume(%s)", [package_id])
 
     def look(self, c, package_id):
         """Its state; waits for it if it is under way, which starts what nobody works on."""
@@ -201,9 +204,11 @@ class Package(Track):
 
     def begin(self, c):
         """Start the package, if it is not known; returns its id."""
-        found = self.find(c, self.load_id, self.dataset)
-        if found:
-            return found
+        if self.find(c, self.load_id, self.dataset) is None:
+            self.start(c)
+        return self.find(c, self.load_id, self.dataset)
+
+    def start(self, c):
         c.execute(f"SET loader.small_package = {0 if self.variant.get('staged') else 4096}")
         source = self.source(c)
         options = {"dataset": self.dataset, **self.options}
@@ -219,7 +224,6 @@ class Package(Track):
             c.execute("SELECT loader_start(%s)", [package_id])
         else:
             c.execute(sql.SQL("SELECT {}({})").format(sql.SQL("loader_scan" if how == "scan" else "loader_start"), arguments))
-        return self.find(c, self.load_id, self.dataset)
 
     def run(self, gate):
         end = time.monotonic() + LIMIT
@@ -233,6 +237,12 @@ class Package(Track):
                 self.env.note(error)
                 gate.after(error)
         raise Hang(f"{self} does not come in")
+
+    def go_on(self, c, package_id):
+        if self.variant["start"] in ("start", "register", "upload", "archive") and random.random() < 0.25:
+            self.start(c)       # which registers anew what has stopped
+        else:
+            super().go_on(c, package_id)
 
     def stopped(self, c, state, problem):
         if self.variant.get("atomic", True):

@@ -254,8 +254,9 @@ class Mishap:
     def hold_heap(self, pid, idle):
         """A swap heap that cannot be dropped when its package ends stays, until a sweep can."""
         c = self.session()
-        heaps = [r[0] for r in c.execute("SELECT 'loader_swap.' || quote_ident(relname) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace "
-                                         "AND relkind = 'r' ORDER BY 1").fetchall()]
+        heaps = [r[0] for r in c.execute(
+            "SELECT 'loader_swap.' || quote_ident(relname) FROM pg_class c JOIN loader.stage s ON s.relation = c.oid "
+            "JOIN loader.running() r ON r.package_id = s.package_id AND r.is_coordinator WHERE r.pid = %s ORDER BY 1", [pid]).fetchall()]
         if not heaps:
             self.happened = False
             return
@@ -268,12 +269,19 @@ class Mishap:
         wait_until("the launcher to sweep", lambda: not c.execute("SELECT 1 FROM torture.left_over WHERE what IN ('swap heap', 'claim')").fetchall())
 
     def fill(self, directory):
+        """All that is free, or but a little of it."""
         self.filler = f"{directory}/filler"
-        free = os.statvfs(directory)
+        left = self.rng.choice([0, 0, 8192, 65536])
         with open(self.filler, "wb") as f:
-            size = max(0, free.f_bavail * free.f_frsize - self.rng.choice([0, 0, 8192, 65536]))
-            if size:
-                os.posix_fallocate(f.fileno(), 0, size)
+            while True:
+                now = os.statvfs(directory)
+                size = now.f_bavail * now.f_frsize - left
+                if size <= 0:
+                    return
+                try:
+                    os.posix_fallocate(f.fileno(), f.seek(0, os.SEEK_END), size)
+                except OSError:
+                    left += 4096        # the server was faster
 
     # --- at a random moment, or all the while -------------------------------------------------------------
 
