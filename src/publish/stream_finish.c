@@ -466,7 +466,7 @@ finish_report(LdrRun *run, LdrSyncStream *s, int64 wait_us, int64 hold_us)
 }
 
 /*
- * A source without anything new, after a sync that completed this stream and failed at another one,
+ * A source without anything new, after a sync that completed this stream and failed all the same,
  * has gone on from its state: the table has its rows already. Without ids there is nothing else to
  * tell that from a source that has become empty.
  */
@@ -476,7 +476,7 @@ finish_keeps(LdrRun *run, const LdrSyncStream *s, const LdrPackageStream *counts
 	if (!s->was_cut_off || counts->records > 0 || OidIsValid(s->stage))
 		return false;
 	ldr_event(run->package->package_id, "rows kept", s->label, "%s",
-			  "Nothing has come, and the sync that brought them did not complete all of its streams.");
+			  "Nothing has come, and the sync that brought them did not come to its end.");
 	return true;
 }
 

@@ -307,7 +307,7 @@ def catalog(step):
         "stream": {"name": name, "supported_sync_modes": ["full_refresh", "incremental"], "json_schema": {
             "type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "updated": {"type": "integer"}}}},
         "sync_mode": "incremental", "destination_sync_mode": mode, "cursor_field": ["updated"], "primary_key": [["id"]],
-        "generation_id": step + 1, "minimum_generation_id": step + 1 if mode == "overwrite" else 0, "sync_id": step + 1}
+        "generation_id": step + 2, "minimum_generation_id": step + 2 if mode == "overwrite" else 0, "sync_id": step + 2}
         for name, mode in STREAMS.items()]})
 
 
