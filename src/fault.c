@@ -5,7 +5,7 @@
  * so that counts outlive whoever is killed. The test makes it, with the names of all places; where
  * it is not, nothing is counted and nothing happens. Its records have 64 bytes each:
  *
- *	FAULT_ARMS		what is to happen: at which place, the how-manieth time from now
+ *	FAULT_ARMS		what is to happen at which place, when it has been reached so often
  *	FAULT_POINTS	a place, and how often it was reached
  *
  * test/torture/faults.py is the other side of it.
@@ -168,7 +168,8 @@ fault_happen(FaultArm *arm)
 			break;
 		case FAULT_DEADLOCK:
 			ereport(ERROR,
-					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED), errmsg("deadlock: a fault of the test")));
+					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					 errmsg("deadlock: a fault of the test")));
 			break;
 		case FAULT_KILL_SERVER:
 			kill(PostmasterPid, SIGKILL);

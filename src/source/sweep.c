@@ -31,6 +31,10 @@
 #include "source/spool.h"
 #include "source/spool_name.h"
 
+#ifdef __APPLE__
+#define st_mtim st_mtimespec
+#endif
+
 static void
 sweep_log(const char *what, const char *path)
 {

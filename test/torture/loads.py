@@ -285,7 +285,10 @@ class Jobs(Package):
         if staged:
             c.execute("SELECT loader_initialize_storage(%s, staging => true)", [self.dataset])
             c.execute("SELECT loader_update_stored_schema(%s, %s, only_tables => %s, staging => true)", [self.dataset, self.schema, staged])
-        for file in self.files:
+        for n, file in enumerate(self.files):
+            if n == 1 and self.variant.get("stops"):
+                for call in "loader_cancel", "loader_resume":
+                    c.execute(f"SELECT {call}(package_id) FROM loader.package WHERE dataset = %s AND state <> 'loaded'", [self.dataset])
             c.execute("CALL loader_start_file_load(%s, %s, %s, %s, %s, staging => %s)",
                       [self.dataset, self.schema, self.load_id, os.path.basename(file), file, merged(os.path.basename(file).split(".")[0])])
         with open(f"{self.path}/load_package_state.json", encoding="utf-8") as f:
@@ -451,7 +454,7 @@ def new_track(env, rng):
         return StreamFile(env, {"zstd": rng.random() < 0.5, "waits": rng.random() < 0.8})
     if kind < 0.30:
         name = rng.choice(["append_nested", "several_files", "merge_primary_key", "upsert_nested", "scd2_nested"])
-        return Jobs(env, env.scenario(name), {"mode": "job"})
+        return Jobs(env, env.scenario(name), {"mode": "job", "stops": rng.random() < 0.3})
     scenario = env.scenario(rng.choice(env.names + [n for n in env.names if n.startswith("replace_")] * 2))
     variant = {"start": rng.choice(["start", "start", "start", "start", "run", "run", "scan", "register", "upload", "upload", "archive"]),
                "waits": rng.random() < 0.8}
