@@ -2,7 +2,6 @@
 the process waits there), at a random moment, or all the while."""
 import os, signal, threading, time
 import psycopg
-from psycopg import sql
 from faults import ACTIONS, FIRED, RAISE, WAITING
 from server import LIMIT, wait_until
 

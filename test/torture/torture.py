@@ -11,10 +11,10 @@ import argparse, collections, json, os, random, signal, subprocess, sys, threadi
 import psycopg
 from psycopg import sql
 import loads
-from faults import IDLE, FIRED, WAITING, points_of
+from faults import points_of
 from loads import Wrong, difference
 from mishaps import Mishap
-from server import DATABASE, Hang, LIMIT, Server, wait_until
+from server import Hang, LIMIT, Server, wait_until
 
 SKIPPED = {"geometry_csv", "geometry_insert_values", "geometry_jsonl"}      # they need PostGIS
 GIVE_UP = 5             # failures, after which nothing new is learned
@@ -128,7 +128,7 @@ class Torture:
         self.env = Env(self.server, args.work, args.source)
         self.counts, self.faulted = collections.Counter(), collections.Counter()
         self.faults = self.rounds = self.failed = self.checks = 0
-        self.tracks = []
+        self.tracks, self.slowest = [], (0, "")
         self.complete = self.wanted >= 2000         # so many reach all places
         self.amcheck = False
 
@@ -210,7 +210,10 @@ class Torture:
         shown = f"{mishap} during {', '.join(map(str, going))}"
         if os.environ.get("VERBOSE"):
             print(f"# {self.rounds}: {shown}", flush=True)
-        if not self.attempt(shown, lambda: self.torment(going, mishap)):
+        began = time.monotonic()
+        right = self.attempt(shown, lambda: self.torment(going, mishap))
+        self.slowest = max(self.slowest, (time.monotonic() - began, f"round {self.rounds}: {shown}"))
+        if not right:
             self.start_over()
         elif mishap.happened:
             self.faults += 1
@@ -396,6 +399,7 @@ class Torture:
             print(f"{n:9d} {self.faulted[point]:5d}  {point}")
         if never:
             print(f"not reached: {', '.join(never)}")
+        print(f"slowest, {self.slowest[0]:.1f} s, {self.slowest[1]}")
         print("== faults: " + ", ".join(f"{n} {kind}" for kind, n in self.counts.most_common()))
         print(f"seed {self.seed}: {self.faults} faults in {self.rounds} rounds, {len(reached) - len(never)} of {len(reached)} fault points reached, "
               f"{sum(n > 0 for n in self.faulted.values())} of them with a fault, {self.checks} comparisons, {seconds:.0f} s")
