@@ -1,5 +1,6 @@
 -- What a dataset holds, a line for each table: columns, indexes, rows. Times of the load and random ids
--- are left out. STABLE: all of it with the caller's snapshot. With columns, of these alone.
+-- are left out. STABLE: all of it with the caller's snapshot. With columns, of these alone, and without
+-- indexes that others are in.
 CREATE SCHEMA torture;
 
 CREATE FUNCTION torture.columns(dataset text) RETURNS jsonb LANGUAGE sql STABLE AS $$
@@ -24,7 +25,9 @@ BEGIN
 			WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 				AND (NOT only_columns ? t.relname OR only_columns -> t.relname ? a.attname) IS NOT FALSE;
 		definition := definition || coalesce((SELECT ' | ' || string_agg(regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX .*? USING ', '\1'), ', '
-			ORDER BY regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX .*? USING ', '\1')) FROM pg_index i WHERE i.indrelid = t.oid), '');
+			ORDER BY regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX .*? USING ', '\1')) FROM pg_index i WHERE i.indrelid = t.oid
+				AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
+					AND (NOT only_columns ? t.relname OR only_columns -> t.relname ? a.attname) IS FALSE)), '');
 		name := t.relname;
 		EXECUTE format('SELECT count(*), md5(string_agg(r::text, E''\n'' ORDER BY r::text COLLATE "C")) FROM (SELECT %s FROM %I.%I) r',
 			list, dataset, t.relname) INTO n, sum;
