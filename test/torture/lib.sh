@@ -20,7 +20,7 @@ torture()
 		more+=(--user "$server_user")
 	}
 	if [ "$(id -u)" = 0 ] && unshare -m mount -t tmpfs tmpfs "$dir/small" 2>/dev/null; then
-		inside=(unshare -m bash -c 'mount -t tmpfs -o size=96m tmpfs "$1/small" &&
+		inside=(unshare -m bash -c 'mount -t tmpfs -o size=192m tmpfs "$1/small" &&
 			mount -t tmpfs -o size=96m tmpfs "$1/wal" && chown "$2" "$1/small" "$1/wal" &&
 			shift 2 && exec "$@"' - "$dir" "$server_user")
 		more+=(--small "$dir/small" --wal "$dir/wal")

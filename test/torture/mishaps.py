@@ -150,7 +150,7 @@ class Mishap:
                 c.execute(f"SELECT {self.kind}(%s)", [pid])
         elif self.kind == "loader_cancel":
             with self.server.connect() as c:
-                c.execute("SET statement_timeout = '5s'; SELECT loader_cancel(package_id) FROM loader.package WHERE state IN ('new', 'loading')")
+                c.execute("SET statement_timeout = '300ms'; SELECT loader_cancel(package_id) FROM loader.package WHERE state IN ('new', 'loading')")
         elif self.kind.startswith("file"):
             self.spoil(self.rng.choice(self.spoilable()))
             self.faults.release(0)
