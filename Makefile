@@ -13,6 +13,7 @@
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
 #	make coverage | sanitize | growth | mutants	longer checks: docs/testing.md
+#	make torture [SEED=1] [FAULTS=2000]	faults while packages are loaded
 
 MODULE_big = loader
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -49,6 +50,10 @@ ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --use-existing
 PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
+# Places for faults of the torture test: src/fault.h. Never for a build that is installed.
+ifeq ($(FAULTS),1)
+PG_CPPFLAGS += -DLDR_FAULTS
+endif
 # The server's headers are not clean under -Wextra; PG_FINALLY is what -Wclobbered complains about.
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered
@@ -77,7 +82,7 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-all_in_one = demo test bench coverage fuzz-long growth mutants mutate sanitize
+all_in_one = demo test bench coverage fuzz-long growth mutants mutate sanitize torture
 ifneq ($(filter-out $(all_in_one) unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -110,7 +115,7 @@ connector-missing:
 
 # Objects of another server, or of other flags, are made anew.
 build_stamp = src/.build
-build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS)
+build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS) $(FAULTS)
 $(build_stamp): FORCE
 	@echo '$(build_id)' | cmp -s - $@ || echo '$(build_id)' > $@
 $(OBJS) $(CONNECTOR_OBJS): $(build_stamp)
@@ -159,6 +164,9 @@ bench:
 
 coverage sanitize growth mutants:
 	@tools/$@.sh
+
+torture:
+	@test/torture/run.sh
 
 FORCE:
 

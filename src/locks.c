@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "worker/worker.h"
@@ -66,6 +67,7 @@ locks_take(LockTarget *target)
 	ListCell   *lc;
 	int			nest = NewGUCNestLevel();
 
+	LDR_FAULT("locks to be taken");
 	target->missed = InvalidOid;
 	locks_set_timeout(target->ms);
 	if (target->dataset)

@@ -15,6 +15,7 @@
 
 #include "api/api.h"
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "source/origin.h"
 #include "worker/session.h"
@@ -77,6 +78,7 @@ jobs_run(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 							 GUC_ACTION_LOCAL, true, 0, false);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	LDR_FAULT("session: job to be entered");
 	SPI_commit();
 	MemoryContextSwitchTo(run->cxt);
 	if (job)

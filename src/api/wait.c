@@ -20,6 +20,7 @@
 #include "utils/wait_event.h"
 
 #include "api/api.h"
+#include "fault.h"
 #include "loader.h"
 #include "schema/live.h"
 #include "worker/worker.h"
@@ -279,6 +280,7 @@ loader_run(PG_FUNCTION_ARGS)
 		ldr_api_start(package);
 		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
+		LDR_FAULT("run: started");
 		SPI_commit();
 		package = wait_loop(id, DT_NOEND, true);
 		if (strcmp(package->state, "loaded") != 0)

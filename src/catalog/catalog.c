@@ -22,6 +22,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 #include "version.h"
 
 const char *const ldr_library_version = LDR_VERSION;
@@ -136,6 +137,7 @@ ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 		elog(ERROR, "SPI_connect failed");
 	if (fresh)
 		PushActiveSnapshot(GetLatestSnapshot());
+	LDR_FAULT("statement on the catalog");
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, fresh, 0);
 	if (fresh)
 		PopActiveSnapshot();

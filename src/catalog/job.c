@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 #include "loader.h"
 
 #define JOB_COLUMNS \
@@ -278,6 +279,7 @@ ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read, int
 		ObjectIdGetDatum(relid), Int64GetDatum(rows_read), Int64GetDatum(rows_inserted),
 	TimestampTzGetDatum(started_at), Int64GetDatum(rows_rejected)};
 
+	LDR_FAULT("state: job completed");
 	if (ldr_catalog_execute("UPDATE loader.job "
 							"SET state = 'completed', relation = $3, rows_read = $4, "
 							"rows_inserted = $5, rows_rejected = $7, started_at = $6, "
@@ -334,6 +336,7 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 	TimestampTzGetDatum(started_at)};
 	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' '};
 
+	LDR_FAULT("state: job failed");
 	ldr_catalog_execute("UPDATE loader.job "
 						"SET state = $3, sqlstate = $4, exception = $5, started_at = $6, "
 						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "

@@ -162,6 +162,7 @@ extern bool ldr_package_request_cancel(int64 package_id, bool running);
 extern bool ldr_package_give_up(int64 package_id);
 extern bool ldr_package_source_is_known(const char *source, Oid role, const char *dataset);
 extern bool ldr_package_source_is_live(const char *source, Oid role);
+extern bool ldr_package_source_is_loaded(const char *source, Oid role, TimestampTz since);
 extern bool ldr_package_forget(int64 package_id);
 extern void ldr_package_loading(int64 package_id);
 extern void ldr_package_dropped(int64 package_id);

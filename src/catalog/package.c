@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 #include "loader.h"
 
 #define PACKAGE_COLUMNS \
@@ -149,6 +150,7 @@ ldr_package_insert(const LdrPackage *package)
 	int64		id = 0;
 
 	package_args(package, values, nulls);
+	LDR_FAULT("state: registered");
 	ldr_catalog_execute("INSERT INTO loader.package (load_id, schema_name, schema_hash, dataset, "
 						"pipeline_name, source, options, settings, schema_size, schema_inode, "
 						"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, "
@@ -171,6 +173,7 @@ ldr_package_reregister(const LdrPackage *package)
 	char		nulls[lengthof(package_arg_types)];
 
 	package_args(package, values, nulls);
+	LDR_FAULT("state: registered anew");
 	if (ldr_catalog_execute("UPDATE loader.package "
 							"SET load_id = $1, schema_name = $2, schema_hash = $3, dataset = $4, "
 							"pipeline_name = $5, source = $6, options = $7::jsonb, "
@@ -246,6 +249,7 @@ ldr_package_take(int64 package_id, LdrTake how)
 bool
 ldr_package_reopen(int64 package_id)
 {
+	LDR_FAULT("state: reopened");
 	return package_update("UPDATE loader.package SET state = 'loading', cancel_requested = false, "
 						  "finished_at = NULL, sqlstate = NULL, message = NULL, detail = NULL, "
 						  "hint = NULL "
@@ -279,6 +283,7 @@ ldr_package_count_attempt(int64 package_id)
 bool
 ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 {
+	LDR_FAULT("state: wanted");
 	return package_adopt("UPDATE loader.package "
 						 "SET wanted = true, cancel_requested = false, "
 						 "system_identifier = $2, database_oid = $3 "
@@ -290,6 +295,7 @@ ldr_package_want(int64 package_id, int64 system_identifier, Oid database)
 bool
 ldr_package_resume(int64 package_id, const char *role_name, int64 system_identifier, Oid database)
 {
+	LDR_FAULT("state: resumed");
 	return package_adopt("UPDATE loader.package "
 						 "SET state = 'new', wanted = true, cancel_requested = false, "
 						 "attempts = 0, system_identifier = $2, database_oid = $3, "
@@ -307,6 +313,7 @@ ldr_package_resume(int64 package_id, const char *role_name, int64 system_identif
 bool
 ldr_package_request_cancel(int64 package_id, bool running)
 {
+	LDR_FAULT("state: to be cancelled");
 	return package_update(running ?
 						  "UPDATE loader.package SET cancel_requested = true "
 						  "WHERE package_id = $1 AND state IN ('new', 'loading')" :
@@ -321,6 +328,7 @@ ldr_package_request_cancel(int64 package_id, bool running)
 bool
 ldr_package_give_up(int64 package_id)
 {
+	LDR_FAULT("state: given up");
 	return package_update("UPDATE loader.package SET state = 'cancelled' "
 						  "WHERE package_id = $1 AND state = 'failed'",
 						  package_id, SPI_OK_UPDATE);
@@ -345,6 +353,24 @@ ldr_package_source_is_live(const char *source, Oid role)
 }
 
 /*
+ * Was a package of the role loaded from this source, here, and has ended at that time or later?
+ * Asked with a fresh snapshot.
+ */
+bool
+ldr_package_source_is_loaded(const char *source, Oid role, TimestampTz since)
+{
+	Oid			types[] = {TEXTOID, OIDOID, TIMESTAMPTZOID, INT8OID, OIDOID};
+	Datum		values[] = {CStringGetTextDatum(source), ObjectIdGetDatum(role),
+		TimestampTzGetDatum(since), Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+
+	return ldr_catalog_execute("SELECT FROM loader.package WHERE source = $1 AND role_oid = $2 "
+							   "AND state = 'loaded' AND finished_at >= $3 "
+							   "AND system_identifier = $4 AND database_oid = $5 LIMIT 1",
+							   5, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
+}
+
+/*
  * Is this directory in the catalog as a package of the role, which after a restore has the name but
  * another OID, for that dataset or (NULL) for any?
  */
@@ -366,6 +392,7 @@ ldr_package_source_is_known(const char *source, Oid role, const char *dataset)
 bool
 ldr_package_forget(int64 package_id)
 {
+	LDR_FAULT("state: forgotten");
 	return package_update("DELETE FROM loader.package WHERE package_id = $1", package_id,
 						  SPI_OK_DELETE);
 }
@@ -374,6 +401,7 @@ ldr_package_forget(int64 package_id)
 void
 ldr_package_loading(int64 package_id)
 {
+	LDR_FAULT("state: loading");
 	package_update("UPDATE loader.package "
 				   "SET state = 'loading', started_at = coalesce(started_at, clock_timestamp()) "
 				   "WHERE package_id = $1", package_id, SPI_OK_UPDATE);
@@ -394,6 +422,7 @@ ldr_package_loaded(int64 package_id, TimestampTz started_at)
 	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
 	Datum		values[] = {Int64GetDatum(package_id), TimestampTzGetDatum(started_at)};
 
+	LDR_FAULT("state: loaded");
 	if (ldr_catalog_execute("UPDATE loader.package "
 							"SET state = 'loaded', wanted = false, "
 							"started_at = coalesce(started_at, $2), "
@@ -440,12 +469,14 @@ ldr_package_failed(int64 package_id, const char *state, TimestampTz started_at, 
 		LDR_TEXT_NULL(shown->detail),
 	LDR_TEXT_NULL(shown->hint), ' '};
 
+	LDR_FAULT("state: failed");
 	ldr_catalog_execute("UPDATE loader.package "
 						"SET state = $2, wanted = false, sqlstate = $3, message = $4, "
 						"detail = $5, hint = $6, started_at = coalesce(started_at, $7), "
 						"finished_at = clock_timestamp() "
 						"WHERE package_id = $1 AND state IN ('new', 'loading')",
 						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+	LDR_FAULT("state: package failed");
 	package_update("UPDATE loader.package_stream SET status = 'incomplete' "
 				   "WHERE package_id = $1 AND status IN ('new', 'running')",
 				   package_id, SPI_OK_UPDATE);

@@ -205,17 +205,21 @@ ldr_stream_put(const LdrStreamRecord *s)
 						9, types, values, nulls, SPI_OK_INSERT, false, NULL, NULL);
 }
 
-/* Is there a stream that was not complete in the sync that last completed this table's? */
+/*
+ * Did the sync that last completed this table's stream not come to its end? Another stream may not
+ * have been complete, or it was interrupted when all of them were.
+ */
 bool
 ldr_stream_was_cut_off(const char *dataset, const char *table_name)
 {
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(dataset), CStringGetTextDatum(table_name)};
 
-	return ldr_catalog_execute("SELECT FROM loader.package_stream o WHERE o.status <> 'complete' "
-						"AND o.package_id = (SELECT max(t.package_id) FROM loader.package_stream t "
+	return ldr_catalog_execute("SELECT FROM loader.package p WHERE p.package_id = "
+						"(SELECT max(t.package_id) FROM loader.package_stream t "
 						"WHERE t.dataset = $1 AND t.table_name = $2 AND t.status = 'complete') "
-						"LIMIT 1",
+						"AND (p.state <> 'loaded' OR EXISTS (SELECT FROM loader.package_stream o "
+						"WHERE o.package_id = p.package_id AND o.status <> 'complete'))",
 						2, types, values, NULL, SPI_OK_SELECT, true, NULL, NULL) > 0;
 }
 

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -92,6 +93,7 @@ create_change(const CreateFor *who, const char *dataset, const LdrChange *change
 {
 	char	   *sql = ldr_change_sql(dataset, change, who->create_indexes);
 
+	LDR_FAULT("DDL to be run");
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	if (who->package_id != 0)
 		ldr_event(who->package_id, change->kind == LDR_CREATE_TABLE ? "create table"
@@ -146,6 +148,7 @@ ldr_migrate(LdrRun *run)
 				}
 		wait_us = ldr_lock_tables(relids, AccessExclusiveLock);
 		locked_at = GetCurrentTimestamp();
+		LDR_FAULT("columns to be added");
 		plan = ldr_run_plan(run);	/* again, now that nobody else can change them */
 		for (int i = 0; i < plan->ntables; i++)
 		{
@@ -214,6 +217,7 @@ create_drop_table(LdrRun *run, const char *dataset, const char *name)
 	ErrorContextCallback callback = {error_context_stack, create_drop_error, NULL};
 
 	error_context_stack = &callback;
+	LDR_FAULT("table to be dropped");
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	error_context_stack = callback.previous;
 	ldr_event(run->package->package_id, "drop table", name, "%s", sql);
@@ -254,6 +258,7 @@ create_rename(const LdrPlanTable *t, Oid namespace)
 	Relation	rel = table_open(t->relid, AccessExclusiveLock);
 	ListCell   *lc;
 
+	LDR_FAULT("new table to be renamed");
 	RenameRelationInternal(t->relid, t->table->name, false, false);
 	CommandCounterIncrement();
 	foreach(lc, RelationGetIndexList(rel))
@@ -328,6 +333,7 @@ create_all(const CreateFor *who, LdrPlan *plan, bool drops_later)
 		if (who->package_id != 0)
 			ldr_event(who->package_id, "create schema", plan->dataset, "%s", sql);
 	}
+	LDR_FAULT("schema made");
 	create_lock_altered(plan);
 	for (int i = 0; i < plan->ntables; i++)
 	{

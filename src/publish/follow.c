@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "locks.h"
 #include "publish/merge.h"
 #include "publish/publish.h"
@@ -277,6 +278,7 @@ ldr_follow(LdrRun *run, const LdrPlan *plan)
 					read;
 
 		ldr_run_job_begin(run, job);
+		LDR_FAULT("chain to be followed");
 		follow_chain(run, plan, root);
 		follow_count_rows(run, root, &read, &inserted);
 		ldr_job_completed(run->package->package_id, job->ordinal, t ? t->relid : InvalidOid,
@@ -324,6 +326,7 @@ ldr_follow_truncates(LdrRun *run, const LdrPlan *plan)
 
 	if (sql == NULL)
 		return;
+	LDR_FAULT("tables to be truncated");
 	ldr_sql_execute(sql, 0, NULL, NULL, SPI_OK_UTILITY);
 	for (int i = 0; i < plan->ntables; i++)
 	{

@@ -5,6 +5,7 @@
 
 #include "utils/builtins.h"
 
+#include "fault.h"
 #include "publish/merge_sql.h"
 
 static const char *const merge_names[] = {
@@ -106,14 +107,17 @@ ldr_merge_run(LdrMerge *merge)
 	switch (strategy)
 	{
 		case LDR_DELETE_INSERT:
+			LDR_FAULT("merge: delete-insert");
 			ldr_merge_delete_insert(chain);
 			break;
 		case LDR_UPSERT:
 		case LDR_INSERT_ONLY:
 		case LDR_CDC:
+			LDR_FAULT("merge: upsert");
 			ldr_merge_upsert(chain, strategy);
 			break;
 		case LDR_SCD2:
+			LDR_FAULT("merge: scd2");
 			ldr_merge_scd2(chain);
 			break;
 	}

@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "publish/merge_sql.h"
 #include "schema/plan.h"
@@ -274,6 +275,7 @@ ldr_chain_run(LdrChain *chain, const char *sql, int expect)
 	merge->statements = lappend(merge->statements, pstrdup(sql));
 	if (merge->dry_run)
 		return 0;
+	LDR_FAULT("merge: a statement to be run");
 	return (int64) ldr_sql_execute(sql, 0, NULL, NULL, expect);
 }
 

@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -142,6 +143,7 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	stats->sink = result.sink;
 	if (result.reason && stats->reason == NULL)
 		stats->reason = MemoryContextStrdup(run->cxt, result.reason);
+	LDR_FAULT("rows of a job written");
 	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
 					  result.rows_read, result.rows_inserted, result.rows_rejected,
 					  run->job_started_at);
@@ -153,6 +155,7 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 				  result.rows_read);
 	}
 	ldr_progress_job_done(result.rows_read, result.bytes);
+	LDR_FAULT("job completed");
 	run->job = NULL;
 }
 
@@ -262,6 +265,7 @@ publish_record(LdrRun *run)
 {
 	ldr_package_lock_keep();
 	ldr_system_record(run);
+	LDR_FAULT("load recorded");
 	ldr_package_loaded(run->package->package_id, run->started_at);
 	ldr_event(run->package->package_id, "loaded", NULL, "%s", "");
 	ldr_notify(run->package->package_id, "loaded");
@@ -279,29 +283,39 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	TimestampTz locked_at;
 
 	ldr_rejects_check(run->package->package_id, run->options, true);
+	LDR_FAULT("jobs done");
 	ldr_stage_lock(run);
 	ldr_follow(run, plan);
+	LDR_FAULT("chains followed");
 	if (run->options->truncate_staging_dataset)
 		publish_truncate_staging(run, plan);
 	/* deferred triggers fire here, where the error still becomes the package's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	swaps = ldr_follow_prepare_swaps(run, plan);
+	LDR_FAULT("swaps prepared");
 	ldr_follow_truncates(run, plan);
 	foreach(lc, run->stats)
 		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 	ldr_stage_release_staging(run->package->package_id);
+	LDR_FAULT("staging let go");
 	foreach(lc, swaps)
 		strong = list_concat(strong, ldr_swap_relations(lfirst(lc)));
 	if (strong != NIL)
 		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
 
+	LDR_FAULT("WAL flushed");
 	wait_us = ldr_lock_for_publish(run->package->dataset, strong);
+	LDR_FAULT("publish has its locks");
 	locked_at = GetCurrentTimestamp();
 	foreach(lc, swaps)
 		ldr_swap_exchange(lfirst(lc));
+	LDR_FAULT("swaps made");
 	ldr_create_finish_drops(run, plan);
+	LDR_FAULT("drops made");
 	publish_record(run);
+	LDR_FAULT("before publish commits");
 	hold_us = ldr_publish_commit(locked_at);
+	LDR_FAULT("publish committed");
 	if (swaps != NIL)
 		publish_report(run, wait_us, hold_us);
 }
@@ -337,7 +351,9 @@ ldr_publish(LdrRun *run)
 		ldr_stage_check(run, plan);
 	else
 		ldr_stage_prepare(run, plan);
+	LDR_FAULT("tables of publish made");
 	publish_lock(publish_written(plan));
+	LDR_FAULT("publish writes rows");
 	publish_jobs(run, plan);
 	publish_finish(run, plan);
 }
@@ -353,6 +369,7 @@ ldr_publish_tables(LdrRun *run)
 	plan = ldr_create_tables(run);
 	ldr_stage_prepare(run, plan);
 	ldr_package_loading(run->package->package_id);
+	LDR_FAULT("tables made, jobs to commit one by one");
 	if (plan->ndrops > 0)
 		ldr_package_dropped(run->package->package_id);
 	ldr_xact_commit();
@@ -397,18 +414,21 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
 		LdrTableStats *stats = ldr_run_stats(run, table);
 
+		LDR_FAULT("job claimed");
 		run->job = job;
 		stats->stage = ldr_package_table_stage(run->package->package_id, job->table_name);
 		if (stats->stage)
 			ldr_stage_job(run, job, stats->stage);
 		else
 			ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
+		LDR_FAULT("before a job commits");
 		publish_count(run);
 		/* who holds the package sees what other jobs have committed, and waits for no other */
 		ldr_rejects_check(run->package->package_id, run->options, false);
 		run->stats = NIL;
 	}
 	ldr_xact_commit();
+	LDR_FAULT("job committed");
 	return job != NULL;
 }
 
@@ -447,6 +467,7 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 		ldr_stage_job(run, job, stats->stage);
 	else
 		ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
+	LDR_FAULT("rows of a session written");
 	/* deferred triggers fire here, where the error still becomes the job's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	publish_count(run);
@@ -525,6 +546,7 @@ ldr_publish_end(LdrRun *run)
 	publish_keep_filled(run, plan);
 	ldr_stage_check(run, plan);
 	publish_lock(publish_written(plan));
+	LDR_FAULT("end of jobs that committed");
 	/* tables without jobs, and those all of whose jobs have failed */
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP)

@@ -25,6 +25,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "fault.h"
 #include "publish/merge_sql.h"
 
 struct LdrDiff
@@ -408,6 +409,7 @@ ldr_diff_delete(LdrMerge *merge, int table)
 	diff->table = &diff->chain->tables[table];
 	ldr_chain_look(diff->chain);
 	refused = diff_look(diff);
+	LDR_FAULT("diff: looked");
 	diff->refills = refused != NULL;
 	if (refused)
 	{
@@ -425,6 +427,7 @@ ldr_diff_delete(LdrMerge *merge, int table)
 void
 ldr_diff_insert(LdrDiff *diff)
 {
+	LDR_FAULT("diff: deleted");
 	if (diff->refills)
 		ldr_refill_insert(diff->chain->merge, diff->table - diff->chain->tables);
 	else if (diff->keys != NIL)

@@ -9,6 +9,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
+#include "fault.h"
 #include "publish/merge_sql.h"
 
 static LdrChain *
@@ -26,6 +27,7 @@ ldr_refill_delete(LdrMerge *merge, int table)
 	LdrChain   *chain = refill_look(merge);
 	LdrChainTable *t = &chain->tables[table];
 
+	LDR_FAULT("refill: to delete");
 	t->counts->deleted += ldr_chain_run(chain, psprintf("DELETE FROM %s", t->target),
 										SPI_OK_DELETE);
 }
@@ -36,6 +38,7 @@ ldr_refill_insert(LdrMerge *merge, int table)
 	LdrChain   *chain = refill_look(merge);
 	LdrChainTable *t = &chain->tables[table];
 
+	LDR_FAULT("refill: to insert");
 	t->counts->inserted += ldr_chain_run(chain, ldr_sql_insert(t, psprintf("%s s", t->staging),
 															   NULL), SPI_OK_INSERT);
 }

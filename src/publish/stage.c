@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/publish.h"
@@ -132,6 +133,7 @@ stage_take(LdrRun *run, List *stages)
 		else
 			ldr_stage_insert(stage);
 	}
+	LDR_FAULT("staging tables claimed");
 	(void) ldr_lock_tables(relids, AccessExclusiveLock);
 	foreach(lc, seized)
 	{
@@ -140,6 +142,7 @@ stage_take(LdrRun *run, List *stages)
 		ldr_stage_seize(stage->relation);
 		ldr_stage_insert(stage);
 	}
+	LDR_FAULT("staging tables to be emptied");
 	ldr_sql_execute(sql.data, 0, NULL, NULL, SPI_OK_UTILITY);
 }
 
@@ -305,10 +308,12 @@ ldr_stage_prepare(LdrRun *run, const LdrPlan *plan)
 	for (int i = 0; i < plan->ndrops; i++)
 		ldr_job_lost(run->package->package_id, plan->drops[i].relid);
 	stage_drop_unfit(run, plan, stages);
+	LDR_FAULT("staged rows kept or dropped");
 	if (tables != NIL ||
 		(plan->ndrops > 0 && OidIsValid(get_namespace_oid(ldr_run_staging(run), true))))
 		stage_prepare_staging(run, plan, ldr_create_staging(run, plan, tables), stages);
 	stage_record(run, plan);
+	LDR_FAULT("staging prepared");
 	stage_reread_jobs(run, plan);
 }
 
@@ -478,6 +483,7 @@ stage_make_heap(LdrRun *run, const char *table_name, Relation target, bool trial
 	}
 	stage.relation = ldr_swap_make(target, stage.package_id);
 	ldr_stage_insert(&stage);
+	LDR_FAULT("swap heap claimed");
 	if (trial)
 	{
 		ldr_swap_fill(target, stage.relation, tried);
@@ -486,6 +492,7 @@ stage_make_heap(LdrRun *run, const char *table_name, Relation target, bool trial
 	}
 	else
 		stage_run_jobs(run, table_name, target_id, stage.relation, false);
+	LDR_FAULT("swap heap filled");
 	ldr_swap_complete(target, stage.relation);
 }
 
@@ -621,6 +628,7 @@ ldr_stage_release(int64 package_id)
 
 		ldr_job_restage(package_id, stage->table_name, InvalidOid);
 		stage_let_go(stage);
+		LDR_FAULT("a claim let go");
 	}
 	ldr_package_table_recount(package_id);
 }
@@ -654,6 +662,7 @@ ldr_stage_sweep(void)
 			!ldr_stage_is_orphan(stage->relation))
 			continue;
 		stage_let_go(stage);
+		LDR_FAULT("an orphan swept");
 	}
 	foreach(lc, ldr_swap_heaps())
 		if (!ldr_stage_exists(lfirst_oid(lc)) && !list_member_oid(owned, lfirst_oid(lc)))

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "publish/stream_internal.h"
@@ -399,12 +400,14 @@ finish_publish(LdrRun *run, LdrSyncStream *s, const LdrSyncOptions *options)
 	ldr_follow_set_memory();
 	if (OidIsValid(s->stage))
 		(void) ldr_lock_tables(list_make1_oid(s->stage), AccessExclusiveLock);
+	LDR_FAULT("stream: to be finished");
 	if (s->dedup && OidIsValid(s->stage))
 		(void) finish_keep_winners(s, s->stage, LDR_STREAM_ARRIVAL);
 	if (s->replaces || (OidIsValid(s->stage) && finish_is_first(s)))
 		swap = finish_replace(run, s, options);
 	else if (OidIsValid(s->stage))
 		finish_merge(s, options);
+	LDR_FAULT("stream: rows published");
 	ldr_stream_drop_stage(s);
 	return swap;
 }
@@ -463,7 +466,7 @@ finish_report(LdrRun *run, LdrSyncStream *s, int64 wait_us, int64 hold_us)
 }
 
 /*
- * A source without anything new, after a sync that completed this stream and failed at another one,
+ * A source without anything new, after a sync that completed this stream and failed all the same,
  * has gone on from its state: the table has its rows already. Without ids there is nothing else to
  * tell that from a source that has become empty.
  */
@@ -473,7 +476,7 @@ finish_keeps(LdrRun *run, const LdrSyncStream *s, const LdrPackageStream *counts
 	if (!s->was_cut_off || counts->records > 0 || OidIsValid(s->stage))
 		return false;
 	ldr_event(run->package->package_id, "rows kept", s->label, "%s",
-			  "Nothing has come, and the sync that brought them did not complete all of its streams.");
+			  "Nothing has come, and the sync that brought them did not come to its end.");
 	return true;
 }
 
@@ -494,17 +497,21 @@ ldr_stream_finish(LdrRun *run, const LdrSyncOptions *options, LdrSyncStream *s,
 		swap = finish_publish(run, s, options);
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
 	finish_record(run, s, counts, started_at);
+	LDR_FAULT("stream: recorded");
 	if (swap)
 	{
 		XLogFlush(XactLastRecEnd);	/* so that the commit has little to write */
 		wait_us = ldr_lock_for_publish(s->stream->dataset, ldr_swap_relations(swap));
 	}
+	LDR_FAULT("stream: has its locks");
 	locked_at = GetCurrentTimestamp();
 	if (swap)
 		ldr_swap_exchange(swap);
 	ldr_package_lock_keep();
+	LDR_FAULT("stream: before commit");
 	ldr_package_hold(run->package->package_id);
 	hold_us = ldr_publish_commit(locked_at);
+	LDR_FAULT("stream: committed");
 	s->done = true;
 	s->replaces = false;
 	if (swap)

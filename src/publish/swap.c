@@ -42,6 +42,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "publish/swap.h"
 #include "publish/swap_internal.h"
 
@@ -251,12 +252,16 @@ ldr_swap_prepare(Oid target, Oid heap, int64 fingerprint)
 	swap->table.heap = heap;
 	swap->toast.target = target_rel->rd_rel->reltoastrelid;
 	swap->toast.heap = heap_rel->rd_rel->reltoastrelid;
+	LDR_FAULT("swap: heap checked");
 	swap_pair_indexes(swap, target_rel, heap_rel);
+	LDR_FAULT("swap: indexes paired");
 	swap_carry_statistics(&swap->table);
 	for (int i = 0; i < swap->nindexes; i++)
 		swap_carry_statistics(&swap->indexes[i]);
+	LDR_FAULT("swap: statistics carried");
 	if (OidIsValid(swap->toast.target) && OidIsValid(swap->toast.heap))
 		swap_prepare_toast(&swap->toast);
+	LDR_FAULT("swap: TOAST prepared");
 	relation_close(heap_rel, NoLock);
 	relation_close(target_rel, NoLock);
 	CommandCounterIncrement();
@@ -384,6 +389,7 @@ swap_index(Relation class_rel, const SwapPair *pair)
 	swap_storage(class_rel, target, heap);
 	index_close(heap, NoLock);
 	index_close(target, NoLock);
+	LDR_FAULT("swap: an index exchanged");
 	swap_clear_checkxmin(pair->target);
 }
 
@@ -407,17 +413,23 @@ swap_table(LdrSwap *swap)
 	CheckTableNotInUse(heap, "swap");
 	swap_recheck(target);
 	CheckTableForSerializableConflictIn(target);
+	LDR_FAULT("swap: checked again");
 	swap_storage(class_rel, target, heap);
+	LDR_FAULT("swap: table exchanged");
 	for (int i = 0; i < swap->nindexes; i++)
 		swap_index(class_rel, &swap->indexes[i]);
+	LDR_FAULT("swap: indexes exchanged");
 	swap_toast_owner(swap->toast.target, swap->table.target, swap->table.heap);
+	LDR_FAULT("swap: old TOAST given away");
 	swap_toast_owner(swap->toast.heap, swap->table.heap, swap->table.target);
+	LDR_FAULT("swap: new TOAST taken");
 	RelationClearMissing(target);	/* all new rows have all columns */
 	InvokeObjectPostAlterHook(RelationRelationId, swap->table.target, 0);
 	table_close(class_rel, RowExclusiveLock);
 	table_close(heap, NoLock);
 	table_close(target, NoLock);
 
+	LDR_FAULT("swap: before storage is closed");
 	swap_close_storage(&swap->table);
 	for (int i = 0; i < swap->nindexes; i++)
 		swap_close_storage(&swap->indexes[i]);
@@ -436,6 +448,7 @@ swap_rename_toast(LdrSwap *swap)
 	index = toast_get_valid_index(swap->toast.heap, AccessExclusiveLock);
 	snprintf(name, sizeof(name), "pg_toast_%u", swap->table.target);
 	RenameRelationInternal(swap->toast.heap, name, true, false);
+	LDR_FAULT("swap: TOAST renamed");
 	snprintf(name, sizeof(name), "pg_toast_%u_index", swap->table.target);
 	RenameRelationInternal(index, name, true, true);
 	CommandCounterIncrement();
@@ -447,7 +460,9 @@ ldr_swap_exchange(LdrSwap *swap)
 	/* GRANT takes no lock; what it has committed by now is seen. */
 	AcceptInvalidationMessages();
 	swap_table(swap);
+	LDR_FAULT("swap: made");
 	ldr_swap_drop(swap->table.heap);
+	LDR_FAULT("swap: old storage dropped");
 	swap_rename_toast(swap);
 }
 
@@ -464,6 +479,7 @@ ldr_swap_report(Oid target)
 
 	if (rel == NULL)
 		return;
+	LDR_FAULT("swap: to be reported");
 	live = (PgStat_Counter) Max(rel->rd_rel->reltuples, 0);
 	/* all rows are frozen, so those inserted before the swap need no vacuum any more */
 	ldr_report_vacuum(rel, live);

@@ -44,6 +44,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "publish/swap.h"
 #include "publish/swap_internal.h"
 #include "sink/sink.h"
@@ -146,9 +147,11 @@ heap_make(Relation target, char *name)
 									false, ONCOMMIT_NOOP, heap_storage_options(relid), false,
 									true, true, relid, NULL);
 	CommandCounterIncrement();
+	LDR_FAULT("heap: made");
 	LockRelationOid(heap, AccessExclusiveLock);
 	if (OidIsValid(toast))
 		NewHeapCreateToastTable(heap, heap_options(toast), AccessExclusiveLock, toast);
+	LDR_FAULT("heap: has its TOAST");
 	heap_copy_column_settings(relid, heap, RelationGetNumberOfAttributes(target));
 	return heap;
 }
@@ -328,6 +331,7 @@ heap_copy_index(Relation target, Relation heap, Oid index_id)
 	Relation	index = index_open(index_id, AccessShareLock);
 	IndexInfo  *info = heap_index_info(index);
 
+	LDR_FAULT("heap: an index to be built");
 	heap_build_index(target, heap, index, heap_create_index(heap, index, info), info);
 	index_close(index, AccessShareLock);
 	MemoryContextSwitchTo(old);
@@ -363,6 +367,7 @@ ldr_swap_complete(Relation target, Oid heap)
 		heap_copy_index(target, rel, lfirst_oid(lc));
 	pgstat_progress_end_command();
 	table_close(rel, NoLock);
+	LDR_FAULT("heap: indexed");
 	list_free(indexes);
 	ldr_swap_analyze(heap);
 }
@@ -505,6 +510,7 @@ ldr_swap_drop(Oid heap)
 		return;
 	if (get_rel_namespace(heap) != heap_namespace())
 		elog(ERROR, "relation %u is not a swap heap", heap);
+	LDR_FAULT("heap: to be dropped");
 	ObjectAddressSet(object, RelationRelationId, heap);
 	performDeletion(&object, DROP_CASCADE, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY);
 }

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "publish/publish.h"
 #include "schema/live.h"
@@ -235,11 +236,13 @@ ldr_system_record(const LdrRun *run)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("load \"%s\" was recorded by another session meanwhile",
 						run->package->load_id)));
+	LDR_FAULT("load to be recorded");
 	if (run->dir->state->ndropped > 0)
 		ldr_system_forget_versions(schema, dataset);
 	if (!ldr_system_knows_version(schema, dataset, schema->version_hash))
 		ldr_system_record_version(schema, dataset, schema->version_hash, run->dir->schema_text,
 								  run->dir->schema_len);
+	LDR_FAULT("version recorded");
 	ldr_system_record_load(run);
 }
 

@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "fault.h"
+
 #define AIRBYTE_KEEP	(1024 * 1024)	/* bytes of scratch that are kept from line to line */
 
 LdrStatus
@@ -280,6 +282,7 @@ ldr_airbyte_next(LdrAirbyteReader *r, LdrMessage *m, LdrError *err)
 	LdrJson		j = {.base = b, .err = err, .lenient = true};
 	LdrStatus	status;
 
+	LDR_FAULT("read: Airbyte");
 	airbyte_begin(r);
 	status = airbyte_line(r, &j.p, err);
 	if (status != LDR_OK)

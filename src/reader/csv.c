@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "fault.h"
 #include "reader/base.h"
 #include "reader/scan.h"
 
@@ -290,6 +291,7 @@ csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	CsvRow		row = {.header = false};
 	LdrStatus	status;
 
+	LDR_FAULT("read: csv");
 	while ((status = csv_row(r, &row, pub->ncolumns, err)) == LDR_MORE)
 	{
 		status = ldr_reader_more(b, err);

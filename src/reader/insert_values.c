@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "fault.h"
 #include "reader/literal.h"
 #include "reader/scan.h"
 
@@ -290,6 +291,7 @@ iv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	IvReader   *r = (IvReader *) pub;
 	LdrStatus	status;
 
+	LDR_FAULT("read: insert_values");
 	for (;;)
 	{
 		bool		header = (r->state == IV_STATEMENT);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault.h"
 #include "reader/base.h"
 #include "reader/json.h"
 #include "reader/scan.h"
@@ -214,6 +215,7 @@ jsonl_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	LdrReaderBase *b = &r->base;
 	LdrStatus	status;
 
+	LDR_FAULT("read: jsonl");
 	while ((status = jsonl_row(r, err)) == LDR_MORE)
 		if ((status = ldr_reader_more(b, err)) != LDR_OK)
 			return status;

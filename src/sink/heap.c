@@ -39,6 +39,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "sink/sink.h"
 
 typedef struct HeapSinkState
@@ -356,6 +357,7 @@ heap_write(LdrSink *sink)
 	sink->error_line = 0;
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	LDR_FAULT("sink: batch to be written");
 	table_multi_insert(state->into, state->slots, state->nrows, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 
@@ -467,6 +469,7 @@ heap_close(LdrSink *sink)
 
 	FreeBulkInsertState(state->bistate);
 	table_finish_bulk_insert(state->into, state->options);
+	LDR_FAULT("sink: heap to be trimmed");
 	if (sink->into)
 		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)

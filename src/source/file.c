@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 typedef struct FileSource
 {
 	LdrSource	base;
@@ -86,6 +88,7 @@ file_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 
 	if (n == 0)
 		return 0;
+	LDR_FAULT_MUTE("read: file");
 	do
 		got = pread(s->fd, buf, n, (off_t) s->offset);
 	while (got < 0 && errno == EINTR);

@@ -2,7 +2,8 @@
  * source/sweep.c: what is removed from the spool, and when.
  *
  * An entry of a role's directory goes when nobody needs it any more (.done: its package was loaded
- * or forgotten), when its role has gone, or when it was abandoned for loader.upload_retention; and
+ * or forgotten; or it was loaded, and whoever did so was killed before he left that mark), when its
+ * role has gone, or when it was abandoned for loader.upload_retention; and
  * then only if no package that is still to be loaded has it as source, which is asked with its lock
  * held. Who registers a package holds that lock until the catalog has it.
  *
@@ -22,11 +23,17 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "catalog/loader_catalog.h"
+#include "fault.h"
 #include "loader.h"
 #include "source/spool.h"
 #include "source/spool_name.h"
+
+#ifdef __APPLE__
+#define st_mtim st_mtimespec
+#endif
 
 static void
 sweep_log(const char *what, const char *path)
@@ -45,6 +52,7 @@ sweep_remove(const char *directory, const char *name)
 
 	if (ldr_spool_exists(gone))
 		(void) rmtree(gone, true);
+	LDR_FAULT("spool: entry to be removed");
 	if (rename(path, gone) != 0)
 	{
 		if (errno != ENOENT)
@@ -53,6 +61,7 @@ sweep_remove(const char *directory, const char *name)
 	}
 	if (!ldr_spool_sync(directory, true))
 		sweep_log("fsync", directory);
+	LDR_FAULT("spool: entry renamed");
 	(void) rmtree(gone, true);	/* it warns of what it cannot remove */
 }
 
@@ -120,6 +129,7 @@ sweep_mark(const char *path)
 	int			fd = OpenTransientFilePerm(mark, O_WRONLY | O_CREAT | O_NOFOLLOW | PG_BINARY,
 										   S_IRUSR | S_IWUSR);
 
+	LDR_FAULT("spool: entry marked");
 	if (fd >= 0)
 		CloseTransientFile(fd);
 	else if (errno != ENOENT && errno != ENOTDIR)
@@ -196,11 +206,23 @@ typedef struct SweepRole
 	char	   *directory;
 } SweepRole;
 
+/* Was its package loaded, and nothing of it written since? */
 static bool
-sweep_may_go(const SweepRole *r, const char *path)
+sweep_is_loaded(const SweepRole *r, const char *path, const char *name)
+{
+	char	   *source = sweep_source(r->directory, name);
+	struct stat st;
+
+	return source && lstat(path, &st) == 0 && ldr_catalog_exists() &&
+		ldr_package_source_is_loaded(source, r->role, time_t_to_timestamptz(st.st_mtim.tv_sec) +
+									 st.st_mtim.tv_nsec / 1000);
+}
+
+static bool
+sweep_may_go(const SweepRole *r, const char *path, const char *name)
 {
 	return !r->exists || !sweep_is_young(path) ||
-		ldr_spool_exists(psprintf("%s/" LDR_SPOOL_DONE, path));
+		ldr_spool_exists(psprintf("%s/" LDR_SPOOL_DONE, path)) || sweep_is_loaded(r, path, name);
 }
 
 /* One entry of a role's directory. Never waits for its lock: who holds it needs it. */
@@ -218,7 +240,7 @@ sweep_entry(const char *path, const char *name, void *arg)
 		lock = psprintf(LDR_SPOOL_UNPACKED "%s", name + strlen(LDR_SPOOL_TMP));
 	else
 		lock = pstrdup(name);
-	if (!is_gone && !is_tmp && !sweep_may_go(r, path))
+	if (!is_gone && !is_tmp && !sweep_may_go(r, path, name))
 		return;
 	if (!ldr_spool_lock(r->role, lock, ExclusiveLock, false))
 		return;
@@ -227,7 +249,7 @@ sweep_entry(const char *path, const char *name, void *arg)
 		if (ldr_spool_exists(path)) /* whoever had the lock before us may have removed it */
 			(void) rmtree(path, true);
 	}
-	else if (is_tmp || (sweep_may_go(r, path) &&
+	else if (is_tmp || (sweep_may_go(r, path, name) &&
 						(!r->exists || !sweep_is_needed(r->directory, name, r->role))))
 		sweep_remove(r->directory, name);
 	ldr_spool_unlock(r->role, lock, ExclusiveLock);

@@ -14,6 +14,7 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "source/archive.h"
 #include "source/spool.h"
@@ -109,6 +110,7 @@ unpack_file(Unpack *u, const LdrMember *member)
 	}
 	if (got < 0)
 		ldr_raise(&err, psprintf("%s/%s", u->shown, member->name));
+	LDR_FAULT("unpack: a file written");
 	if (CloseTransientFile(fd) != 0)
 		unpack_error(u, "close a file");
 	pfree(path);
@@ -193,6 +195,7 @@ ldr_spool_unpack(LdrSource *tar, const char *shown, const char *origin, const ch
 		if (origin)
 			unpack_origin(u, origin);
 		unpack_sync(tmp, "", u);
+		LDR_FAULT("unpack: synced");
 		if (rename(tmp, final) != 0)
 			unpack_error(u, "rename a directory");
 	}
@@ -203,6 +206,7 @@ ldr_spool_unpack(LdrSource *tar, const char *shown, const char *origin, const ch
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	LDR_FAULT("unpack: renamed");
 	ldr_spool_sync_parents(final);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

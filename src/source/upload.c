@@ -13,8 +13,8 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
-#include <utime.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "source/spool.h"
 #include "source/spool_name.h"
@@ -198,9 +199,11 @@ upload_complete(const LdrSpoolChunk *chunk, int fd, const char *part, const char
 		ldr_spool_error("fsync a file");
 	}
 	ldr_spool_make_parents(path);
+	LDR_FAULT("upload: synced");
 	if (rename(part, path) != 0)
 		ldr_spool_error("rename a file");
 	/* all of them each time: one above may have been removed and made anew since the last file */
+	LDR_FAULT("upload: renamed");
 	ldr_spool_sync_parents(path);
 }
 
@@ -232,7 +235,9 @@ upload_append(const LdrSpoolChunk *chunk, const char *part, const char *path)
 	}
 	if (chunk->offset < there && ftruncate(fd, chunk->offset) != 0)
 		ldr_spool_error("truncate a file");
+	LDR_FAULT("upload: place made");
 	upload_write_all(fd, chunk->data, chunk->len, chunk->offset);
+	LDR_FAULT("upload: written");
 	ldr_spool_limit_end(locked);
 	if (chunk->size >= 0)
 		upload_complete(chunk, fd, part, path);
@@ -253,6 +258,21 @@ upload_check_chunk(const LdrSpoolChunk *chunk)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("offset " INT64_FORMAT " is out of range", chunk->offset)));
+}
+
+/*
+ * For sweeps: the upload is not one that was done with, and how old it is. By the clock that says
+ * when a package has ended: what the file system takes for the present may lie before that.
+ */
+static void
+upload_touch(const char *upload)
+{
+	struct timespec now[2];
+
+	(void) unlink(psprintf("%s/" LDR_SPOOL_DONE, upload));
+	(void) clock_gettime(CLOCK_REALTIME, &now[0]);
+	now[1] = now[0];
+	(void) utimensat(AT_FDCWD, upload, now, 0);
 }
 
 int64_t
@@ -279,9 +299,7 @@ ldr_spool_write(const LdrSpoolChunk *chunk)
 	else if (chunk->data)
 	{
 		there = upload_append(chunk, part, path);
-		/* for sweeps: how old the upload is, and that it is not one that was done with */
-		(void) utime(upload, NULL);
-		(void) unlink(psprintf("%s/" LDR_SPOOL_DONE, upload));
+		upload_touch(upload);
 	}
 	else if ((fd = upload_open(part, O_RDONLY, &there)) >= 0)
 		upload_close(fd);

@@ -28,6 +28,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "publish/publish.h"
 #include "source/path.h"
@@ -155,10 +156,12 @@ worker_scout(const LdrWorkerArg *arg)
 	if (ldr_catalog_exists())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
+		LDR_FAULT("scout looks");
 		starved = ldr_start_waiting(false) == 0 && ldr_start_stands();
 		ldr_stage_sweep();
 		PopActiveSnapshot();
 	}
+	LDR_FAULT("scout sweeps the spool");
 	ldr_spool_sweep();			/* without the extension nobody needs what it left */
 	CommitTransactionCommand();
 	if (starved && is_of_launcher)
@@ -183,11 +186,13 @@ loader_worker_main(Datum main_arg)
 	if (GetConfigOption("transaction_timeout", true, false))
 		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 
+	LDR_FAULT("worker connected");
 	StartTransactionCommand();
 	if (TransactionIdIsValid(arg.caller_xid))
 		XactLockTableWait(arg.caller_xid, NULL, NULL, XLTW_None);
 	CommitTransactionCommand();
 
+	LDR_FAULT("worker let go");
 	if (arg.kind == LDR_COORDINATOR)
 		ldr_coordinator_run(&arg);
 	else if (arg.kind == LDR_JOB_WORKER)
@@ -218,6 +223,7 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 		package = NULL;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(cxt);
+	LDR_FAULT("package fetched");
 	return package;
 }
 
@@ -258,6 +264,7 @@ coordinator_count(const LdrPackage *package, bool flush)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
 	ldr_package_count_attempt(package->package_id);
+	LDR_FAULT("beginning counted");
 	if (package->attempts > 0)
 		ldr_event(package->package_id, "started", NULL, "Beginning %d, after an interruption.",
 				  package->attempts + 1);
@@ -269,6 +276,7 @@ static void
 coordinator_fail(const LdrPackage *package, ErrorData *edata)
 {
 	ldr_xact_begin();
+	LDR_FAULT("failed before it began");
 	ldr_package_failed(package->package_id, "failed", GetCurrentTimestamp(), edata);
 	ldr_stage_release(package->package_id);
 	ldr_event(package->package_id, "failed", NULL, "%s", edata->message);
@@ -386,6 +394,7 @@ coordinator_share_jobs(LdrRun *run, bool staged_only, BackgroundWorkerHandle **h
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+	LDR_FAULT("helpers gone");
 	/* what a helper left unfinished, because it died or found no slot */
 	ldr_jobs_run(run, staged_only);
 }
@@ -407,6 +416,7 @@ coordinator_run_jobs(LdrRun *run, bool staged_only)
 	{
 		for (int i = 0; i < n; i++)
 			helpers[i] = ldr_worker_start(&arg);
+		LDR_FAULT("helpers started");
 		coordinator_share_jobs(run, staged_only, helpers, n);
 	}
 	PG_CATCH();
@@ -477,6 +487,7 @@ coordinator_load_atomic(LdrRun *run)
 		{
 			coordinator_run_jobs(run, true);
 			coordinator_check_jobs(run, true);
+			LDR_FAULT("staged");
 			MemoryContextSwitchTo(run->cxt);
 			ldr_xact_begin();
 			MemoryContextSwitchTo(run->cxt);
@@ -485,6 +496,7 @@ coordinator_load_atomic(LdrRun *run)
 			MemoryContextSwitchTo(run->cxt);
 		}
 	}
+	LDR_FAULT("before publish");
 	run->stats = NIL;			/* those of the jobs are in the catalog */
 	ldr_publish(run);
 }
@@ -497,6 +509,7 @@ coordinator_load_by_job(LdrRun *run)
 	MemoryContextSwitchTo(run->cxt);
 	coordinator_run_jobs(run, false);
 	coordinator_check_jobs(run, false);
+	LDR_FAULT("jobs committed");
 	MemoryContextSwitchTo(run->cxt);
 	run->stats = NIL;
 	ldr_publish_end(run);
@@ -520,6 +533,7 @@ coordinator_attempt(LdrRun *run)
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	run->followups = ldr_job_list(run->package->package_id, true);
 	coordinator_check_files(run);
+	LDR_FAULT("package opened");
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
 	foreach(lc, run->jobs)
@@ -527,6 +541,7 @@ coordinator_attempt(LdrRun *run)
 	ldr_progress_totals(list_length(run->jobs), bytes);
 
 	ldr_migrate(run);
+	LDR_FAULT("migrated");
 	MemoryContextSwitchTo(run->cxt);
 	if (run->options->atomic)
 		coordinator_load_atomic(run);
@@ -546,6 +561,7 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 	const char *state;
 
 	ldr_xact_begin();
+	LDR_FAULT("error to be recorded");
 	package = ldr_package_get(id, true);
 	if (package && strcmp(package->state, "loaded") == 0)
 	{
@@ -570,6 +586,7 @@ coordinator_record_error(LdrRun *run, ErrorData *edata, int attempt)
 		ldr_package_failed(id, state, run->started_at, edata);
 		ldr_stage_release(id);
 		ldr_notify(id, state);
+		LDR_FAULT("error recorded");
 	}
 	ldr_event(id, again ? "retry" : state, job_id, "%s: %s", unpack_sql_state(edata->sqlerrcode),
 			  edata->message);
@@ -625,6 +642,7 @@ coordinator_load(LdrPackage *package)
 		run->package = package;
 		run->started_at = GetCurrentTimestamp();
 		again = coordinator_try(run, attempt);
+		LDR_FAULT("attempt ended");
 		MemoryContextSwitchTo(parent);
 		MemoryContextDelete(cxt);
 		if (again)
@@ -687,24 +705,29 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 {
 	bool		others;
 
+	LDR_FAULT("coordinator leaves");
 	ldr_package_unlock(package_id);
 	ldr_slot_release();
 	ldr_progress_end();
+	LDR_FAULT("coordinator let go");
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
 	others = ldr_others_hunger();
 	if (!others)
 		ldr_start_waiting(false);
 	others = others && ldr_start_stands();
+	LDR_FAULT("others started");
 	(void) ldr_package_sweep(ldr_retention);
 	ldr_stage_sweep();
 	if (package)
 		coordinator_done_with(package);
+	LDR_FAULT("swept");
 	ldr_spool_sweep();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	if (others)
 		worker_hunger();
+	LDR_FAULT("coordinator has left");
 }
 
 void
@@ -722,6 +745,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 		coordinator_refuse_sync(arg);
 		return;
 	}
+	LDR_FAULT("coordinator entered");
 	package = ldr_worker_fetch(arg);
 	if (package)
 	{
@@ -729,6 +753,7 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 													   package->package_id, package->source
 													   ? package->source : "a session"));
 		ldr_worker_become(package);
+		LDR_FAULT("coordinator became the role");
 		MemoryContextSwitchTo(cxt);
 		if (strcmp(package->mode, LDR_MODE_STREAM) == 0
 			? !coordinator_is_fed(package) : !coordinator_is_our_turn(package))

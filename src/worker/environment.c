@@ -30,6 +30,7 @@
 
 #include "catalog/loader_catalog.h"
 #include "compat.h"
+#include "fault.h"
 #include "json.h"				/* its macros shadow the server's functions: last */
 #include "loader.h"
 #include "worker/worker.h"
@@ -204,15 +205,18 @@ ldr_xact_begin(void)
 	StartTransactionCommand();
 	SetUserIdAndSecContext(worker_role, SECURITY_LOCAL_USERID_CHANGE);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	LDR_FAULT("transaction begun");
 }
 
 /* Commit it. The identity is undone last: deferred triggers run inside the commit. */
 void
 ldr_xact_commit(void)
 {
+	LDR_FAULT("before commit");
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	SetUserIdAndSecContext(worker_role, 0);
+	LDR_FAULT("after commit");
 }
 
 void

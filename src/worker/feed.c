@@ -20,6 +20,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "worker/feed.h"
 #include "worker/worker.h"
 
@@ -142,6 +143,7 @@ feed_send_piece(LdrFeed *feed, char kind, const char *data, size_t len)
 {
 	shm_mq_iovec parts[2] = {{&kind, 1}, {data, len}};
 
+	LDR_FAULT("session sends");
 	for (;;)
 	{
 		shm_mq_result result = ldr_shm_mq_sendv(feed->in, parts, len > 0 ? 2 : 1);
@@ -252,6 +254,7 @@ ldr_feed_attach(dsm_handle handle)
 	if (worker_segment)
 		dsm_pin_mapping(worker_segment);
 	CommitTransactionCommand();
+	LDR_FAULT("worker has the feed's memory");
 	if (worker_segment == NULL)
 		return false;
 	toc = shm_toc_attach(FEED_MAGIC, dsm_segment_address(worker_segment));
@@ -317,6 +320,7 @@ feed_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 {
 	FeedSource *s = (FeedSource *) self;
 
+	LDR_FAULT("worker receives");
 	CHECK_FOR_INTERRUPTS();
 	if (s->len == 0 && !s->ended)
 		s->ended = !feed_next(s);

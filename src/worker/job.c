@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "publish/publish.h"
 #include "worker/worker.h"
@@ -30,6 +31,7 @@ jobs_record_error(LdrRun *run, ErrorData *edata)
 		ldr_xact_commit();
 		ReThrowError(edata);
 	}
+	LDR_FAULT("job error to be recorded");
 	ldr_job_failed(id, run->job->ordinal, again ? "retry" : "failed", run->job_started_at, edata);
 	ldr_event(id, again ? "job retry" : "job failed", run->job->job_id, "%s: %s",
 			  unpack_sql_state(edata->sqlerrcode), edata->message);
@@ -89,6 +91,7 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	MemoryContextSwitchTo(cxt);
 	if (!ldr_slot_acquire())
 		return;
+	LDR_FAULT("helper has a slot");
 	run = palloc0(sizeof(LdrRun));
 	run->cxt = cxt;
 	run->package = ldr_worker_fetch(arg);
@@ -105,5 +108,6 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
 	ldr_xact_commit();
+	LDR_FAULT("helper begins");
 	ldr_jobs_run(run, run->options->atomic);
 }

@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -61,6 +62,7 @@ launcher_databases(void)
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
+	LDR_FAULT("launcher knows the databases");
 	MemoryContextSwitchTo(cxt);
 	return oids;
 }
@@ -87,10 +89,12 @@ launcher_round(Oid first)
 		arg.kind = LDR_SCOUT;
 		arg.db = list_nth_oid(oids, (begin + i) % n);
 		arg.role = BOOTSTRAP_SUPERUSERID;
+		LDR_FAULT("launcher starts a scout");
 		handle = ldr_worker_start(&arg);
 		if (handle == NULL)
 			return arg.db;
 		(void) WaitForBackgroundWorkerShutdown(handle);
+		LDR_FAULT("scout has gone");
 		CHECK_FOR_INTERRUPTS();
 	}
 	return InvalidOid;
@@ -111,6 +115,7 @@ loader_launcher_main(Datum main_arg)
 	{
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
+		LDR_FAULT("launcher begins a round");
 		next = launcher_round(next);
 		/* what has set the latch during the round was taken for the end of a scout */
 		if (!ConfigReloadPending)

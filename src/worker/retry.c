@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -107,6 +108,7 @@ ldr_retry_wait(int attempt, int64 package_id, int64 gone_by)
 													ms - Min(Max(gone_by, 0), ms));
 
 	ldr_progress_phase(LDR_PHASE_RETRY);
+	LDR_FAULT("retry waits");
 	while ((ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)) > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(ms, 500),

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "loader.h"
 #include "locks.h"
 #include "source/job_name.h"
@@ -392,6 +393,7 @@ session_work(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 	int64		package_id = run->package->package_id;
 
 	run->job = job;
+	LDR_FAULT("session: job entered");
 	ldr_job_lock(package_id);
 	if (!ldr_job_hold(package_id, job->ordinal))
 		return;
@@ -491,8 +493,10 @@ ldr_session_run(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 		edata = session_try(run, job, from);
 		if (edata)
 			session_record_error(run, job, edata);
+		LDR_FAULT("session: before commit");
 		PopActiveSnapshot();
 		SPI_commit();
+		LDR_FAULT("session: committed");
 	}
 	PG_FINALLY();
 	{
@@ -512,6 +516,7 @@ ldr_session_complete(LdrRun *run)
 	ldr_lock_dataset(run->package->dataset, LDR_DATASET_RECORD);
 	if (ldr_system_is_loaded(run->dir->schema, run->package->dataset, run->package->load_id))
 		return;
+	LDR_FAULT("session: load to be recorded");
 	ldr_stage_release_staging(id);
 	ldr_system_record_load(run);
 	ldr_package_loaded(id, run->started_at);

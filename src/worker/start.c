@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
 
@@ -100,6 +101,7 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	strlcpy(copy.version, ldr_library_version, sizeof(copy.version));
 	memcpy(worker.bgw_extra, &copy, sizeof(copy));
+	LDR_FAULT("worker to be started");
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
@@ -223,6 +225,7 @@ ldr_package_begin(LdrPackage *package, bool slots)
 	bool		failed;
 
 	ldr_package_want(package->package_id, package->system_identifier, package->database);
+	LDR_FAULT("package wanted");
 	if (!slots || ldr_package_blocker(package->package_id, &failed) != 0)
 		return slots;
 	return ldr_package_start(package, true, true) != NULL;

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "worker/feed.h"
 #include "worker/sync.h"
@@ -100,6 +101,7 @@ sync_prepare(Sync *sync)
 		tables[i] = &sync->streams[i].t;
 	}
 	run->jobs = jobs;
+	LDR_FAULT("sync: streams locked");
 	ldr_streams_prepare(run, sync->options, tables, sync->nstreams);
 	ldr_package_loading(run->package->package_id);
 	ldr_xact_commit();
@@ -262,6 +264,7 @@ sync_message(Sync *sync, const LdrMessage *m)
 	SyncStream *s = m->stream >= 0 ? &sync->streams[m->stream] : NULL;
 
 	sync->line = m->line;
+	LDR_FAULT("sync: message");
 	sync->about = s;
 	if (sync_is_known(sync, s, m))
 		return;
@@ -454,6 +457,7 @@ sync_end(Sync *sync)
 	for (int i = 0; i < sync->nstreams; i++)
 		if (sync->streams[i].status != LDR_STATUS_COMPLETE)
 			ldr_sync_forget_uncovered(sync, &sync->streams[i]);
+	LDR_FAULT("sync: read to its end");
 	ldr_sync_commit(sync);
 	ldr_sync_finish_complete(sync);
 	sync->about = NULL;
@@ -469,12 +473,14 @@ sync_end(Sync *sync)
 	if (incomplete.len == 0)
 	{
 		ldr_package_lock_keep();
+		LDR_FAULT("sync: to be loaded");
 		ldr_package_loaded(run->package->package_id, run->started_at);
 		ldr_event(run->package->package_id, "loaded", NULL, "%s", "");
 		ldr_notify(run->package->package_id, "loaded");
 	}
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
+	LDR_FAULT("sync: end committed");
 	if (incomplete.len > 0)
 		sync_raise_incomplete(sync, incomplete.data);
 }
@@ -516,6 +522,7 @@ ldr_sync_run(LdrRun *run, bool has_feed)
 	{
 		sync_prepare(sync);
 		sync_open(sync, has_feed);
+		LDR_FAULT("sync: opened");
 		sync_read(sync);
 		sync_end(sync);
 		sync_drop_spools(sync);

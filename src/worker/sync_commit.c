@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "loader.h"
 #include "schema/plan.h"
 #include "worker/feed.h"
@@ -46,6 +47,7 @@ void
 ldr_sync_make_direct(Sync *sync, SyncStream *s)
 {
 	ldr_sync_close_writer(sync);
+	LDR_FAULT("sync: a stream becomes direct");
 	ldr_stream_stage(sync->run, sync->options, &s->t);
 	sync->xact_cxt = CurrentMemoryContext;
 	sync->xact_owner = CurrentResourceOwner;
@@ -89,6 +91,7 @@ commit_release_direct(Sync *sync)
 	if (sync->direct == NULL)
 		return;
 	ldr_sync_close_writer(sync);
+	LDR_FAULT("sync: direct rows covered");
 	ReleaseCurrentSubTransaction();
 	commit_end_subtransaction(sync);
 	for (int i = 0; i < sync->nstreams; i++)
@@ -339,12 +342,15 @@ ldr_sync_commit(Sync *sync)
 	MemoryContextSwitchTo(sync->work_cxt);
 	/* deferred triggers fire here, where the error still becomes the sync's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);
+	LDR_FAULT("sync: rows written");
 	commit_record(sync);
 	ldr_package_lock_keep();
+	LDR_FAULT("sync: states recorded");
 	ldr_package_hold(sync->run->package->package_id);
 	ldr_xact_commit();
 	MemoryContextSwitchTo(sync->run->cxt);
 	sync->in_xact = false;
+	LDR_FAULT("sync: committed");
 	/* what a state covers is never sent again, whatever the caller thinks of synchronous_commit */
 	if (sync->states != NIL)
 		XLogFlush(XactLastCommitEnd);
@@ -352,6 +358,7 @@ ldr_sync_commit(Sync *sync)
 	{
 		SyncState  *state = lfirst(lc);
 
+		LDR_FAULT("sync: a state to be given back");
 		ldr_feed_answer(state->answer);
 		commit_free_state(state);
 	}
@@ -438,6 +445,7 @@ ldr_sync_finish_complete(Sync *sync)
 		s->covered.status = "complete";
 		s->covered.finished = s->counts.finished = true;
 		sync->about = s;
+		LDR_FAULT("sync: stream to be finished");
 		commit_finish_stream(sync, s);
 		s->finish = s->changed = false;
 	}

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "convert/airbyte.h"
+#include "fault.h"
 #include "loader.h"
 #include "sink/sink.h"
 #include "worker/sync.h"
@@ -343,6 +344,7 @@ spool_append(SyncStream *s, const LdrMessage *m)
 		s->spool_read = s->spool_end = 0;
 	}
 	spool_seek(s, s->spool_end);
+	LDR_FAULT("sync: row spooled");
 	BufFileWrite(s->spool, unconstify(char *, m->raw), m->raw_len);
 	BufFileWrite(s->spool, "\n", 1);
 	s->spool_end += m->raw_len + 1;
@@ -423,6 +425,7 @@ ldr_sync_write_spooled(Sync *sync, SyncStream *s, int64 bytes)
 	ldr_sync_begin(sync);
 	ldr_stream_stage(sync->run, sync->options, &s->t);
 	spool_seek(s, s->spool_read);
+	LDR_FAULT("sync: spooled rows to be written");
 	reader = ldr_airbyte_open(&source.base, sync->names, sync->nstreams, &err);
 	if (reader == NULL)
 		ldr_raise(&err, NULL);

@@ -168,6 +168,25 @@ if (-x '/bin/tar' || -x '/usr/bin/tar')
 }
 nothing_spooled('reader', 'and removed');
 
+# a worker that was killed after the commit, and before it said that the source is needed no more
+{
+	upload_package('unmarked', items_package(1, 3));
+	my ($dir) = glob("$spool/*/" . one($node, "SELECT 'etl'::regrole::oid") . '/unmarked');
+
+	# cp keeps times: what a sweep finds later is the upload as it was when its package was loaded
+	system('cp', '-a', $dir, "$top/unmarked") == 0 or die 'cp';
+	is(load($node, 'upload:unmarked', 'unmarked', user => 'etl'), 'loaded', 'an upload is loaded');
+	nothing_spooled('etl', 'and removed');
+	system('cp', '-a', "$top/unmarked", $dir) == 0 or die 'cp';
+	sweep();
+	nothing_spooled('etl', 'and so it is without a mark');
+	upload_package('unmarked', items_package(1, 3));
+	sweep();
+	is(join(' ', role_dirs('etl')), 'unmarked', 'a new one of that name stays');
+	is(load($node, 'upload:unmarked', 'again', user => 'etl'), 'loaded', 'and is loaded');
+	nothing_spooled('etl', 'and removed, too');
+}
+
 # a package that fails keeps what it is read from
 {
 	my $path = make_package(format => 'csv', tables => [{name => 'items', columns => [[id => 'bigint']], file => "id\nx\n"}]);

@@ -188,6 +188,11 @@ for my $case (['overwrite', 'ACCESS SHARE', 'kill -9 of a worker'], ['append_ded
 		# it had all it needed, but nobody had said that this was the end of the input
 		wait_state($plain, $sync->{id}, 'failed');
 		is(rows($plain, "$dataset.first"), '1 2 3 4 5 6', "$name: a stream that was complete is there");
+		my $next = open_sync($plain, [{name => 'first', mode => $mode}], {schema => $dataset}, source_name => quote_literal($dataset));
+		$next->write(messages_of('first', 6, 6));
+		is($next->close->{state}, 'loaded', "$name: the next sync, whose source has no more, is loaded");
+		is(rows($plain, "$dataset.first"), '1 2 3 4 5 6', "$name: and the rows are still there");
+		$next->quit;
 	}
 	else
 	{
