@@ -283,7 +283,7 @@ step_mutate()
 	new_database mutate || return
 	as_user mkdir -p "$work/mutants" && chmod 777 "$work/mutants" || return
 	timeout -k 10 1800 "$python" test/mutate/mutate.py --dsn dbname=mutate --work "$work/mutants" \
-		--count 230 --limit 180 --log "$work/server.log"
+		--count 230 --syncs 60 --limit 180 --log "$work/server.log"
 }
 
 step_other_servers()

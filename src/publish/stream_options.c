@@ -107,7 +107,8 @@ sync_check_schema(const char *schema)
 	if (ldr_options_is_reserved(schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("schema name \"%s\" is reserved", schema)));
+				 errmsg("schema name \"%s\" is reserved", schema),
+				 errhint("Take another \"schema\" in the configuration.")));
 }
 
 LdrAirbyteCatalog *

@@ -386,6 +386,13 @@ config_load(const char *json, size_t len, json_t **root, LdrError *err)
 	if (len > CONFIG_MAX_SIZE)
 		return ldr_fail(err, LDR_TOO_LONG, "the configuration is longer than %d bytes",
 						CONFIG_MAX_SIZE);
+	/* the library passes over those behind a value, and whoever takes the text for one stops there */
+	if (memchr(json, '\0', len) != NULL)
+	{
+		*root = NULL;
+		strcpy(err->hint, "Pass one JSON object with the keys that the spec lists.");
+		return ldr_fail(err, LDR_BAD_JSON, "the configuration contains a zero byte");
+	}
 	*root = json_loadb(json, len, JSON_DECODE_ANY, &jerr);
 	if (*root != NULL)
 		return LDR_OK;

@@ -63,6 +63,10 @@ ldr_json_load_bounded(const char *json, size_t len, size_t flags, const char *wh
 	json_error_t jerr;
 	json_free_t real_free;
 
+	*root = NULL;
+	/* the library passes over those behind a value, and whoever takes the text for one stops there */
+	if (memchr(json, '\0', len) != NULL)
+		return ldr_fail(err, LDR_BAD_JSON, "invalid JSON in the %s: it contains a zero byte", what);
 	json_get_alloc_funcs(&json_real_malloc, &real_free);
 	json_budget = LDR_MAX_JSON_MEMORY;
 	json_over_budget = false;

@@ -220,7 +220,7 @@ archive_next_entry(LdrArchive *a, struct archive_entry **entry, LdrError *err)
 	return LDR_OK;
 }
 
-/* How large a member may be: it is refused before the first byte, as a few may unpack to very many. */
+/* How large a member may be. It is refused before its first byte: a few may unpack to very many. */
 static uint64_t
 archive_max_size(const LdrMember *member)
 {

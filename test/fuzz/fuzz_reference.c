@@ -1,5 +1,5 @@
 /*
- * test/fuzz/fuzz_reference.c: any bytes as a reference job's file, and its address as one of a file.
+ * test/fuzz/fuzz_reference.c: any bytes as the file of a reference job, and the address in it.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -7,6 +7,8 @@
 # it. Each target ends with a line that says what it did; results.txt there keeps them all. A
 # finding is made small and kept in FUZZ_DIR/TARGET/found; then the status is 1.
 #
+#	EDGES=1		afterwards write the smallest inputs that reach all edges into the corpus of the
+#			repository, edges.hex; with MINUTES=0 do nothing else
 #	CLANG=...	which compiler; else clang, which is installed where it is missing
 . "$(dirname "$0")/../lib.sh"
 fuzz=$top/test/fuzz
@@ -76,19 +78,48 @@ found()
 	done
 }
 
+# unpack_edges DIRECTORY: what edges.hex there holds, as files in $seeds
+unpack_edges()
+{
+	rm -rf "$seeds"
+	mkdir -p "$seeds"
+	[ ! -f "$1/edges.hex" ] || seeds=$seeds perl -ne 'chomp; open(my $f, ">", "$ENV{seeds}/$.") or die;
+		binmode $f; print $f pack("H*", $_)' "$1/edges.hex"
+}
+
+# write_edges NAME: of all inputs the few that reach, beyond the named ones, every edge
+write_edges()
+{
+	local work=$dir/$1 named=$fuzz/corpus/$1
+	rm -rf "$work/edges" "$work/small"
+	mkdir "$work/edges" "$work/small"
+	find "$named" -type f ! -name edges.hex -exec cp -t "$work/edges" {} +
+	find "$work/corpus" "$seeds" -type f -size -3 -exec cp -t "$work/small" {} +
+	"$build/libfuzzer/fuzz_$1" -use_counters=0 -merge=1 "$work/edges" "$work/small" \
+		>"$work/merge.log" 2>&1 || return
+	(cd "$work/edges" && for f in *; do [ -f "$named/$f" ] || printf '%s\n' "$f"; done) |
+		edges=$work/edges perl -ne 'chomp; open(my $f, "<", "$ENV{edges}/$_") or die; binmode $f;
+			print unpack("H*", join "", <$f>), "\n"' | LC_ALL=C sort -u >"$work/edges.hex"
+	cp "$work/edges.hex" "$named/edges.hex"
+	say "$1: $(wc -l <"$named/edges.hex") inputs in edges.hex"
+}
+
 # fuzz_target NAME: slices of time until the CPU time is used up, as the machine may be busy
 fuzz_target()
 {
 	local bin=$build/libfuzzer/fuzz_$1 work=$dir/$1 log=$dir/$1/log used=0 runs=0 n rc=0
+	local seeds=$dir/$1/seeds
 	local seconds=$((minutes * 60)) opts
 	mapfile -t opts < <(options "$1")
 	mkdir -p "$work/corpus" "$work/found"
+	unpack_edges "$fuzz/corpus/$1"
+	[ "$minutes" != 0 ] || { write_edges "$1"; return; }
 	TIMEFORMAT='%U %S'
 	while [ $used -lt $seconds ] && [ $rc = 0 ]; do
 		n=$((seconds - used < 300 ? seconds - used : 300))
 		{ time "$bin" "${opts[@]}" -max_total_time=$n -timeout=60 -rss_limit_mb=1500 \
 			-print_final_stats=1 -reload=0 -artifact_prefix="$work/found/" \
-			"$work/corpus" "$fuzz/corpus/$1" >"$log" 2>&1; } 2>"$work/time"
+			"$work/corpus" "$fuzz/corpus/$1" "$seeds" >"$log" 2>&1; } 2>"$work/time"
 		rc=$?
 		n=$(cpu_seconds "$work/time")
 		used=$((used + (n > 0 ? n : 1)))
@@ -100,6 +131,7 @@ fuzz_target()
 		"corpus of $(find "$work/corpus" -type f | wc -l) new files," \
 		"$(find "$work/corpus" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }') bytes" |
 		tee -a "$dir/results.txt"
+	[ -z "${EDGES:-}" ] || write_edges "$1"
 	[ $rc != 0 ] || return 0
 	say "$1: status $rc, see $log"
 	grep -E 'ERROR|SUMMARY|differs|runtime error' "$log" | head -n 5

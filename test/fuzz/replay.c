@@ -2,7 +2,8 @@
  * test/fuzz/replay.c: a main for fuzz targets where there is no libFuzzer.
  *
  * Feeds each file of the given directories whole, cut at every byte, and with bytes changed by a
- * generator with a fixed seed, so that every run does the same. The first failure aborts.
+ * generator with a fixed seed, so that every run does the same. The first failure aborts. A file
+ * edges.hex holds many inputs, one a line in hex digits, which are only fed whole and cut.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -80,6 +81,42 @@ replay_change(uint8_t *buf, size_t size, uint32_t *seed)
 	return size;
 }
 
+/* One input whole, and cut at every byte, or every few bytes if it is long. */
+static void
+replay_cuts(const uint8_t *data, size_t size)
+{
+	for (size_t cut = 0; cut <= size; cut += (size > 4096 ? size / 4096 : 1))
+		replay_one(data, cut);
+	replay_one(data, size);
+}
+
+static int
+replay_digit(uint8_t c)
+{
+	return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+/* The lines of a file of hex digits. */
+static void
+replay_hex(const uint8_t *text, size_t size)
+{
+	uint8_t    *data = malloc(size + 1);
+	size_t		n = 0;
+
+	for (size_t i = 0; i < size; i += 2)
+	{
+		if (text[i] == '\n')
+		{
+			replay_cuts(data, n);
+			n = 0;
+			i--;
+		}
+		else
+			data[n++] = (uint8_t) (replay_digit(text[i]) * 16 + replay_digit(text[i + 1]));
+	}
+	free(data);
+}
+
 static void
 replay_file(const char *path)
 {
@@ -96,10 +133,14 @@ replay_file(const char *path)
 	}
 	size = fread(data, 1, REPLAY_MAX_FILE, f);
 	fclose(f);
+	if (strstr(path, "/edges.hex") != NULL)
+	{
+		replay_hex(data, size);
+		free(data);
+		return;
+	}
 	buf = malloc(size * 2 + 64);
-	for (size_t cut = 0; cut <= size; cut += (size > 4096 ? size / 4096 : 1))
-		replay_one(data, cut);
-	replay_one(data, size);
+	replay_cuts(data, size);
 	for (int i = 0; i < REPLAY_CHANGES; i++)
 	{
 		memcpy(buf, data, size);

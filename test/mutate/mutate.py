@@ -32,6 +32,7 @@ import psycopg
 from psycopg import sql
 
 import changes
+import syncs
 from package import Package, remove
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -175,12 +176,14 @@ class Mutants:
         for directory in directories:
             for name in sorted(os.listdir(directory)):
                 file = os.path.join(directory, name, "scenario.json")
-                # PostGIS may be missing; parquet is not a format of ours; the last are slow
-                if name in seen or re.search("geometry|parquet|large_values", name) or not os.path.exists(file):
+                # PostGIS may be missing; the last are slow
+                if name in seen or re.search("geometry|large_values", name) or not os.path.exists(file):
                     continue
                 seen.add(name)
                 with open(file, encoding="utf-8") as text:
                     scenario = json.load(text)
+                if "parquet" in json.dumps(scenario):
+                    continue  # not a format of ours
                 for i in range(len(scenario["steps"])):
                     yield directory, scenario, i
 
@@ -261,16 +264,18 @@ class Run:
     # --- what must hold ------------------------------------------------------------------------
 
     def check_refusal(self, error):
-        code = error.sqlstate
-        if code is None:
+        if error.sqlstate is None:
             raise Failure(f"no SQLSTATE: {error}")
         diag = error.diag
+        self.check_error(error.sqlstate, diag.message_primary, diag.message_detail, diag.message_hint)
+
+    def check_error(self, code, message, detail, hint):
         if code not in CODES and code[:2] not in CLASSES:
-            raise Failure(f"refused with {code}: {diag.message_primary!r} {diag.message_detail!r}")
-        for what, text in (("message", diag.message_primary), ("detail", diag.message_detail), ("hint", diag.message_hint)):
+            raise Failure(f"refused with {code}: {message!r} {detail!r}")
+        for what, text in (("message", message), ("detail", detail), ("hint", hint)):
             check_text(what, text)
-        if not diag.message_detail and not diag.message_hint:
-            raise Failure(f"neither detail nor hint: {code} {diag.message_primary!r}")
+        if not detail and not hint:
+            raise Failure(f"neither detail nor hint: {code} {message!r}")
 
     def check_loaded(self, package, before):
         """Rows that came are rows that are there."""
@@ -383,6 +388,54 @@ class Run:
         self.check_left()
         return "refused" if refused else "loaded"
 
+    def one_sync(self, index):
+        """A damaged Airbyte sync of a file. Its streams commit at their states, so tables may change."""
+        what, catalog, config, data = syncs.make(random_module.Random(f"{self.args.seed}:sync:{index}"))
+        conn = self.server.conn
+        path = os.path.join(self.args.work, f"sync{index}.jsonl")
+        with open(path, "wb") as file:
+            file.write(data)
+        began = time.monotonic()
+        outcome = "sync loaded"
+        try:
+            try:
+                package = conn.execute("SELECT loader_start(%s, %s::json, %s::jsonb)", [path, catalog, config]).fetchone()[0]
+                state = conn.execute("SELECT loader_wait(%s, make_interval(secs => %s))", [package, self.args.limit]).fetchone()[0]
+                code, message, detail, hint = conn.execute(
+                    "SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = %s", [package]).fetchone()
+                if state not in ("loaded", "failed"):
+                    raise Failure(f"the sync is {state} after {self.args.limit} s")
+                if state == "failed":
+                    outcome = "sync refused"
+                    self.check_error(code, message, detail, hint)
+            except psycopg.Error as error:
+                outcome = "sync refused"
+                self.check_refusal(error)
+            self.check_views()
+            for (package,) in conn.execute("SELECT package_id FROM loader.package ORDER BY 1").fetchall():
+                self.forget(package)
+            self.check_left()
+            self.counts[outcome] += 1
+            if self.args.verbose:
+                print(f"{time.monotonic() - began:.2f} ok   sync {index} {what}: {outcome}", flush=True)
+        except (Failure, psycopg.Error) as error:
+            self.counts["failed"] += 1
+            crashed = " A PROCESS DIED." if self.server.crashed() else ""
+            print(f"FAIL sync {index} {what}:{crashed} {error}", flush=True)
+            if conn.closed or crashed:
+                self.server.connect()
+            self.clear()
+        finally:
+            self.slowest = max(self.slowest, (time.monotonic() - began, f"sync {index} {what}"))
+            os.unlink(path)
+
+    def clear_syncs(self):
+        """What syncs have made: the names of their datasets are hostile, too."""
+        self.server.conn.execute("DELETE FROM loader.stream; DELETE FROM loader.stream_state")
+        for (name,) in self.server.conn.execute("""SELECT nspname FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^(loader|pg_)'
+                AND nspname <> 'public'""").fetchall():
+            self.server.conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+
     def check_spool(self):
         """What is left in the spool once it was swept, which loader_scan does."""
         empty = os.path.join(self.args.work, "empty")
@@ -416,6 +469,10 @@ class Run:
                 self.one(index)
                 peak = max(peak, self.server.high_water())
             self.clear()
+            for index in range(args.syncs):
+                self.one_sync(index)
+                if index % 20 == 19 or index == args.syncs - 1:
+                    self.clear_syncs()
             left = self.check_spool()
             if left:
                 self.counts["failed"] += 1
@@ -430,7 +487,7 @@ class Run:
         print(", ".join(f"{n} {what}" for what, n in sorted(self.counts.items())) +
               f"; {time.monotonic() - began:.0f} s, the slowest {self.slowest[0]:.1f} s ({self.slowest[1]});"
               f" memory of a session up to {peak} MB, of all below {args.memory} MB")
-        passed = self.counts["loaded"] + self.counts["refused"]
+        passed = sum(n for what, n in self.counts.items() if what.endswith(("loaded", "refused")))
         print(f"{passed} passed, {failed} failed")
         return 0 if passed and not failed else 1
 
@@ -440,6 +497,7 @@ def arguments():
     p.add_argument("--dsn", required=True)
     p.add_argument("--work", required=True, metavar="DIR", help="where mutants are written")
     p.add_argument("--count", type=int, default=5000)
+    p.add_argument("--syncs", type=int, default=0, metavar="N", help="damaged Airbyte syncs, too")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--only", type=int, action="append", metavar="I")
     p.add_argument("--change", metavar="NAME", help="this change only")

@@ -356,6 +356,21 @@ test_spec(void)
 	json_decref(spec);
 }
 
+/* The library passes over a zero byte between a value and what follows it. */
+static void
+test_zero_byte(void)
+{
+	static const char json[] = "{\"a\":null\0}";
+	LdrError	err = {0};
+	LdrAirbyteConfig *config;
+
+	CHECK_INT(ldr_airbyte_config_parse(json, sizeof(json) - 1, LDR_CONFIG_IN_SESSION, &config,
+									   &err), LDR_BAD_JSON);
+	CHECK_MSG(config == NULL && strstr(err.message, "contains a zero byte") != NULL, "%s",
+			  err.message);
+	ldr_airbyte_config_free(config);
+}
+
 int
 main(void)
 {
@@ -365,5 +380,6 @@ main(void)
 	test_upgrades();
 	test_size();
 	test_spec();
+	test_zero_byte();
 	return unit_report("test_airbyte_config");
 }

@@ -299,6 +299,20 @@ test_state_size(void)
 	}
 }
 
+/* The library passes over a zero byte between a value and what follows it. */
+static void
+test_state_zero_byte(void)
+{
+	static const char json[] = "{\"a\":null\0,\"b\":1}";
+	LdrError	err = {0};
+	LdrPackageState *state;
+
+	CHECK_INT(ldr_package_state_parse(json, sizeof(json) - 1, &state, &err), LDR_BAD_JSON);
+	CHECK_MSG(state == NULL && strstr(err.message, "contains a zero byte") != NULL, "%s",
+			  err.message);
+	ldr_package_state_free(state);
+}
+
 int
 main(void)
 {
@@ -308,5 +322,6 @@ main(void)
 	test_state_many();
 	test_state_no_memory();
 	test_state_size();
+	test_state_zero_byte();
 	return unit_report("test_package_state");
 }

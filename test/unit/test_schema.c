@@ -634,6 +634,21 @@ test_diff(void)
 	ldr_schema_free(s);
 }
 
+/* The library passes over a zero byte between a value and what follows it. */
+static void
+test_zero_byte(void)
+{
+	char		json[] = HEAD("11!") OWN "}}";
+	LdrError	err = {0};
+	LdrSchema  *schema;
+
+	*strchr(json, '!') = '\0';
+	CHECK_INT(ldr_schema_parse(json, sizeof(json) - 1, &schema, &err), LDR_BAD_JSON);
+	CHECK_MSG(schema == NULL && strstr(err.message, "contains a zero byte") != NULL, "%s",
+			  err.message);
+	ldr_schema_free(schema);
+}
+
 int
 main(void)
 {
@@ -649,5 +664,6 @@ main(void)
 	test_no_memory();
 	test_types();
 	test_diff();
+	test_zero_byte();
 	return unit_report("test_schema");
 }
