@@ -12,6 +12,7 @@
 #	make mutate [N=5000] [SEED=1]	load damaged packages into a throw-away server
 #	make oracle DSN=...		compare with what dlt's own loader left (needs psycopg)
 #	make demo | test | bench	all in one: set-up, build, throw-away server
+#	make coverage | sanitize | growth | mutants	longer checks: docs/testing.md
 
 MODULE_big = loader
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -75,7 +76,8 @@ override with_llvm := no
 override docmoduledir := extension/loader
 
 # The all-in-one targets work where no server is installed yet: they set it up and call make again.
-ifneq ($(filter-out demo test bench unit fuzz fuzz-long mutate oracle,$(or $(MAKECMDGOALS),all)),)
+all_in_one = demo test bench coverage fuzz-long growth mutants mutate sanitize
+ifneq ($(filter-out $(all_in_one) unit fuzz oracle,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -154,7 +156,10 @@ test:
 bench:
 	@bench/run.sh
 
+coverage sanitize growth mutants:
+	@tools/$@.sh
+
 FORCE:
 
-.PHONY: demo test unit fuzz fuzz-long mutate oracle bench installcheck-isolation installcheck-tap FORCE \
+.PHONY: $(all_in_one) unit fuzz oracle installcheck-isolation installcheck-tap FORCE \
 	install-connector uninstall-connector connector-missing

@@ -6,6 +6,7 @@
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
+#	GROUP=queue	1,000 packages queued, 50 sessions that poll the views, 10,000 finished packages
 #	GROUP=airbyte	messages of Airbyte (N=100000 of them), beside what else takes them to PostgreSQL
 #	ONLY=REGEX	only some of the group's peers; GROW=1,3,10: other sizes, in millions
 #	LOADER_BENCH	where input, packages and the Python environment are kept between runs
@@ -32,6 +33,9 @@ if [ "$group" = airbyte ]; then
 	make_venv "$keep/singer" meltanolabs-target-postgres==0.8.1 &&
 		make_venv "$keep/pyairbyte" --no-deps --only-binary :all: \
 			-r "$top/test/airbyte/requirements.txt" || die "no Python environments"
+elif [ "$group" = queue ]; then
+	PYTHON=${PYTHON:-$keep/queue/bin/python}
+	[ -x "$PYTHON" ] || make_venv "$keep/queue" 'psycopg[binary]' || die "no Python environment"
 elif [ -z "${PYTHON:-}" ]; then
 	make_venv "$keep/venv" 'dlt[postgres,parquet]==1.31.0' tpchgen-cli 'psycopg[binary]' ||
 		die "no Python environment"
@@ -43,9 +47,12 @@ copy_tree "$top" "$work/tree"
 build_and_install "$work/tree" || die "the build failed"
 server_conf=$top/bench/postgresql.conf
 # over TCP everybody on the machine is let in while this runs
-tcp=()
-[[ ! $group =~ ^(client|airbyte)$ ]] || tcp=("listen_addresses = 'localhost'")
-server_start "${tcp[@]}" || die "the server does not start"
+more=()
+[[ ! $group =~ ^(client|airbyte)$ ]] || more=("listen_addresses = 'localhost'")
+# of the queue
+[ "$group" != queue ] || more=("max_connections = 100" "max_worker_processes = 24" \
+	"loader.max_workers = 8")
+server_start "${more[@]}" || die "the server does not start"
 new_database bench || exit 1
 
 if [ "$group" = airbyte ]; then
@@ -53,6 +60,13 @@ if [ "$group" = airbyte ]; then
 	"$keep/pyairbyte/bin/python" "$top/bench/messages.py" --data "$keep/airbyte_$rows" \
 		--dsn "postgresql://postgres:x@localhost:$PGPORT/bench" --venvs "$keep" --n "$rows" \
 		--connector "$("$pg_config" --bindir)/destination-loader" --runs "$runs" --only "$only"
+	exit
+fi
+
+if [ "$group" = queue ]; then
+	say "$("$pg_config" --version), $(nproc) cores:"
+	"$PYTHON" "$top/bench/load.py" --dir "$work/queue" \
+		--dsn "postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT"
 	exit
 fi
 

@@ -303,4 +303,52 @@ SELECT loader_airbyte_spec() -> 'supported_destination_sync_modes' AS modes, loa
 SELECT loader_airbyte_check('{"schema": "ab"}'), loader_airbyte_check('{"schema": "ab"}', true);
 SELECT loader_airbyte_check('{"host": "h", "port": 5432, "database": "d", "username": "u", "ssl_mode": {"mode": "often"}}', true);
 SELECT loader_airbyte_check('{"host": "h", "port": 5432, "database": "d", "username": "u", "password": "p", "schema": "s"}', true);
+-- Who cannot sync learns why, before and when he opens.
+CREATE ROLE regress_loader_sync;
+CREATE SCHEMA others;
+CREATE SCHEMA airbyte_other;
+CREATE TABLE others.t (id bigint);
+GRANT USAGE ON SCHEMA test TO regress_loader_sync;
+GRANT EXECUTE ON FUNCTION loader_airbyte_open, loader_airbyte_check TO regress_loader_sync;
+GRANT SELECT ON test.directory TO regress_loader_sync;
+SET SESSION AUTHORIZATION regress_loader_sync;
+SELECT c ->> 'status' AS status, replace(c ->> 'message', current_database(), 'DB') AS message FROM (SELECT loader_airbyte_check(json_build_object('schema', s, 'raw_data_schema', 'airbyte_other')::jsonb) AS c
+	FROM unnest(ARRAY['pg_catalog', 'loader', 'others', 'new']) WITH ORDINALITY AS u(s, n) ORDER BY n) x;
+BEGIN READ ONLY;
+SELECT loader_airbyte_check('{"schema": "others"}');
+COMMIT;
+SELECT loader_airbyte_open('{"schema": "others"}', test.catalog(test.stream('t', 'append', '"id": {"type": "integer"}')));
+SELECT loader_airbyte_open('{"schema": "others"}', test.catalog(test.stream('u', 'append', '"id": {"type": "integer"}')));
+RESET SESSION AUTHORIZATION;
+GRANT CREATE ON SCHEMA others TO regress_loader_sync;
+ALTER SCHEMA airbyte_other OWNER TO pg_monitor;
+SET SESSION AUTHORIZATION regress_loader_sync;
+-- the staging schema is of somebody whom the dataset's owner does not know
+SELECT loader_airbyte_open('{"schema": "others", "raw_data_schema": "airbyte_other"}', test.catalog(test.stream('u', 'overwrite', '"id": {"type": "integer"}')));
+RESET SESSION AUTHORIZATION;
+SET client_min_messages = warning;
+DROP SCHEMA others, airbyte_other CASCADE;
+DROP OWNED BY regress_loader_sync;
+DROP ROLE regress_loader_sync;
+-- A worker that has ended: the session hears why, once its states are given back.
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('ended', 'append', :'id'))) AS p \gset
+SELECT loader_airbyte_write(:p, NULL);
+SELECT loader_airbyte_write(NULL, '');
+SELECT loader_cancel(:p) AS cancelled;
+SELECT loader_wait(:p, '600s');
+CALL test.wait_for($$NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'loader coordinator%')$$);
+\set VERBOSITY sqlstate
+SELECT loader_airbyte_write(:p, '');
+\set VERBOSITY default
+SELECT loader_airbyte_close(:p)::json ->> 'state' AS state;
+-- Forgotten meanwhile
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('ended', 'append', :'id'))) AS p \gset
+SELECT loader_cancel(:p) AS cancelled;
+SELECT loader_wait(:p, '600s');
+CALL test.wait_for($$NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'loader coordinator%')$$);
+SELECT loader_forget(:p);
+\set VERBOSITY sqlstate
+SELECT loader_airbyte_write(:p, '');
+SELECT loader_airbyte_close(:p);
+\set VERBOSITY default
 DROP SCHEMA ab, airbyte_internal CASCADE;

@@ -85,9 +85,9 @@ FROM loader_plan(:'second') p, test.role r;
 SELECT loader_register(:'second') AS second \gset
 SELECT state, started, started_at, finished_at FROM loader.packages WHERE package_id = :second;
 SELECT loader_start(:second) = :second AS same;
-SELECT loader_wait(:second, '60s');
+SELECT loader_wait(:second, '600s');
 SELECT loader_start(:'third') AS third \gset
-SELECT loader_wait(:third, '60s');
+SELECT loader_wait(:third, '600s');
 SELECT load_id, dataset = :'ds' AS same_dataset, state FROM loader.packages ORDER BY load_id;
 SELECT t._dlt_load_id, count(*) FROM tree t GROUP BY 1 ORDER BY 1;
 SELECT load_id, schema_name, status, schema_version_hash FROM _dlt_loads ORDER BY load_id;

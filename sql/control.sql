@@ -47,7 +47,7 @@ ROLLBACK;
 SELECT loader_start(:id) = :id AS same, loader_start(:id) = :id AS again;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT count(*) > 0 AS snapshot FROM loader.packages;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 COMMIT;
 SELECT loader_wait(:id), loader_wait(:id, '0');
 
@@ -87,7 +87,7 @@ SELECT loader_register(:'p21', 'control') = :id AS same;
 SELECT state, finished_at FROM loader.packages WHERE package_id = :id;
 SELECT loader_cancel(:id);
 SELECT loader_resume(:id);
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT kind, object FROM loader.events WHERE package_id = :id ORDER BY event_id;
 -- cancelled in the transaction that starts it
 CALL test.package('2.2', test.schema('s', :one), 'one.a.0.csv', :'good');
@@ -95,7 +95,7 @@ BEGIN;
 SELECT loader_start(test.path('2.2'), 'control') AS id \gset
 SELECT loader_cancel(:id);
 COMMIT;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT loader_forget(:id);
 -- forgotten in the transaction that starts it
 BEGIN;
@@ -131,12 +131,12 @@ SELECT loader_cancel(:id4) AS cancel, loader_wait(:id4) AS wait;
 -- the flag is seen before the end, whenever the workers look
 SELECT loader_cancel(:id) AS cancel, loader_cancel(:id) AS again;
 SELECT test.release();
-SELECT loader_wait(:id, '60s');
-SELECT state, sqlstate, replace(message, :'id', '<id>') AS message, detail FROM loader.packages WHERE package_id = :id;
+SELECT loader_wait(:id, '600s');
+SELECT state, sqlstate, replace(message, :'id', '<id>') AS message FROM loader.packages WHERE package_id = :id;
 SELECT job_id, state, sqlstate FROM loader.jobs WHERE package_id = :id ORDER BY job_id;
-SELECT loader_wait(:id2, '60s');
+SELECT loader_wait(:id2, '600s');
 SELECT loader_resume(:id);
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT (SELECT count(*) FROM control.one) AS one, (SELECT count(*) FROM control.two) AS two, (SELECT count(*) FROM control.three) AS three;
 SELECT loader_forget(:id4);
 DROP TRIGGER held ON control.one;
@@ -146,49 +146,49 @@ CALL test.package('4.1', test.schema('s', :one), 'one.a.0.csv', :'bad');
 CALL test.package('4.2', test.schema('s', 'three: id bigint'), 'three.a.0.csv', E'id\n2\n');
 CALL test.package('4.3', test.schema('other', :one), 'one.a.0.csv', :'good');
 SELECT loader_start(test.path('4.1'), 'control') AS failed \gset
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 SELECT code, replace(message, :'failed', '<id>') AS message, hint FROM test.try(format('SELECT loader_start(%s)', :failed));
 SELECT loader_start(test.path('4.2'), 'control') AS later \gset
 SELECT code, replace(replace(message, :'later', '<later>'), :'failed', '<failed>') AS message, replace(hint, :'failed', '<failed>') AS hint
-FROM test.try(format('SELECT loader_wait(%s, ''60s'')', :later));
+FROM test.try(format('SELECT loader_wait(%s, ''600s'')', :later));
 SELECT started, finished_at FROM loader.packages WHERE package_id = :later;
 CALL test.load('4.3', 'control');
 SELECT pending, failed FROM loader.datasets WHERE dataset = 'control';
 SELECT loader_cancel(:failed) AS cancel, loader_cancel(:failed) AS again;
-SELECT loader_wait(:later, '60s'), loader_wait(:failed, '60s');
+SELECT loader_wait(:later, '600s'), loader_wait(:failed, '600s');
 SELECT loader_forget(:failed);
 -- ... forgotten, ...
 CALL test.package('4.4', test.schema('s', 'three: id bigint'), 'three.a.0.csv', E'id\n2\n');
 SELECT loader_start(test.path('4.1'), 'control') AS failed \gset
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 SELECT loader_start(test.path('4.4'), 'control') AS later \gset
 SELECT loader_forget(:failed);
-SELECT loader_wait(:later, '60s');
+SELECT loader_wait(:later, '600s');
 -- ... or resumed with success.
 CALL test.package('4.5', test.schema('s', 'three: id bigint'), 'three.a.0.csv', E'id\n2\n');
 CREATE TABLE control.four (id smallint);
 CALL test.package('4.6', test.schema('s', 'four: id bigint'), 'four.a.0.csv', E'id\n100000\n');
 SELECT loader_start(test.path('4.6'), 'control') AS failed \gset
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 SELECT loader_start(test.path('4.5'), 'control') AS later \gset
 SELECT loader_resume(:failed);
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 SELECT job_id, state, sqlstate, retry_count FROM loader.jobs WHERE package_id = :failed;
 ALTER TABLE control.four ALTER id TYPE integer;
 SELECT loader_resume(:failed);
-SELECT loader_wait(:failed, '60s'), loader_wait(:later, '60s');
+SELECT loader_wait(:failed, '600s'), loader_wait(:later, '600s');
 SELECT state, sqlstate, message, detail, hint FROM loader.packages WHERE package_id = :failed;
 SELECT job_id, state, sqlstate, exception FROM loader.jobs WHERE package_id = :failed;
 SELECT kind, object, detail FROM loader.events WHERE package_id = :failed AND kind <> 'resumed' ORDER BY event_id;
 -- A failed package is registered anew from what lies there now.
 CALL test.package('4.7', test.schema('s', :one), 'one.a.0.csv', :'bad', 'one.b.0.csv', :'good');
 SELECT loader_start(test.path('4.7'), 'control') AS failed \gset
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 CALL test.package('4.7', test.schema('s', :one), 'one.c.0.csv', :'good');
 SET client_min_messages = notice;
 SELECT loader_start(test.path('4.7'), 'control') = :failed AS same;
 SET client_min_messages = warning;
-SELECT loader_wait(:failed, '60s');
+SELECT loader_wait(:failed, '600s');
 SELECT job_id, state FROM loader.jobs WHERE package_id = :failed;
 
 -- loader_run raises the error of the package, and says how to go on.
@@ -241,20 +241,20 @@ CALL test.sh('ln -s ../1.1 scan/16.5');
 SET client_min_messages = error;
 CREATE TEMP TABLE scanned AS SELECT * FROM loader_scan(test.path('scan'), 'scan') WITH ORDINALITY AS s(id, n);
 SELECT n, load_id FROM scanned JOIN loader.packages ON package_id = id ORDER BY n;
-SELECT loader_wait(id, '60s') FROM scanned ORDER BY n;
+SELECT loader_wait(id, '600s') FROM scanned ORDER BY n;
 SELECT array_agg(id ORDER BY id) FROM scan.got;
 SELECT count(*) FROM loader_scan(test.path('scan'), 'scan');
 -- one that failed is not tried again by the scan; what comes later waits for it
 CALL test.package('scan/17.5', test.schema('scan', 'got: id bigint'), 'got.a.0.csv', E'id\nx\n');
 SELECT count(*) FROM loader_scan(test.path('scan'), 'scan');
 SELECT package_id AS id FROM loader.packages WHERE load_id = '17.5' \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT count(*) FROM loader_scan(test.path('scan'), 'scan');
 CALL test.package('scan/18.5', test.schema('scan', 'got: id bigint'), 'got.a.0.csv', E'id\n18\n');
 SELECT count(*) FROM loader_scan(test.path('scan'), 'scan');
 SELECT started, finished_at FROM loader.packages WHERE load_id = '18.5';
 SELECT loader_cancel(:id);
-SELECT loader_wait(package_id, '60s') FROM loader.packages WHERE load_id = '18.5';
+SELECT loader_wait(package_id, '600s') FROM loader.packages WHERE load_id = '18.5';
 SELECT array_agg(id ORDER BY id) FROM scan.got;
 -- a broken package is a warning
 SET client_min_messages = warning;

@@ -87,7 +87,7 @@ SELECT DISTINCT id, name, note FROM data.items WHERE id < 10 ORDER BY 1, 2, 3;
 -- The same once more by the view of jobs; a long value is cut at a character boundary.
 CALL test.package('1.5', test.schema('a', :items), 'items.a.0.csv', E'id,note\n' || repeat('ä', 100) || E',x\n', 'items.b.0.csv', E'id,note\n1,x\n');
 SELECT loader_start(test.path('1.5'), 'data') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT job_id, state, retry_count, rows_read, rows_inserted, sqlstate, exception FROM loader.jobs WHERE package_id = :id ORDER BY job_id;
 SELECT state, exception FROM loader_job(:id, 'items.a.csv');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id ORDER BY event_id;
@@ -152,20 +152,20 @@ CALL test.package('3.5', test.schema('a', 'empty: id bigint!'), 'empty.a.0.csv',
 SELECT loader_register(test.path('3.5'), 'data') AS id \gset
 CALL test.file('3.5/new_jobs/empty.a.0.csv', E'id\n1\n2\n');
 SELECT loader_start(:id) = :id AS same;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT state, sqlstate, message, test.hide(detail) AS detail FROM loader.packages WHERE package_id = :id;
 SELECT loader_start(test.path('3.5'), 'data') = :id AS anew;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT count(*) FROM data.empty;
 CALL test.package('3.6', test.schema('a', 'empty: id bigint!'), 'empty.a.0.csv', E'id\n1\n');
 SELECT loader_register(test.path('3.6'), 'data') AS id \gset
 CALL test.sh('rm 3.6/new_jobs/empty.a.0.csv');
 SELECT loader_start(:id) = :id AS same;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT state, sqlstate, message, test.hide(detail) AS detail FROM loader.packages WHERE package_id = :id;
 CALL test.sh('rm -r 3.6');
 SELECT loader_resume(:id);
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT state, sqlstate, test.hide(message) AS message FROM loader.packages WHERE package_id = :id;
 SELECT loader_forget(:id);
 
@@ -314,7 +314,7 @@ BEGIN
 	SET ROLE regress_loader_etl;
 	id := loader_start(test.path(name), dataset);
 	COMMIT;
-	PERFORM loader_wait(id, '60s');
+	PERFORM loader_wait(id, '600s');
 	SELECT state, sqlstate, message, detail FROM loader.packages WHERE package_id = id INTO p;
 	RAISE INFO '% % % %', p.state, p.sqlstate, replace(p.message, current_database(), '<database>'), p.detail;
 	IF p.state = 'failed' THEN
@@ -369,7 +369,7 @@ CALL test.load('7.3', 'evolution');
 -- a column that a failed package added stays, and is recorded
 CALL test.package('7.4', test.schema('e', 'grown: id bigint!, name text, u bigint~, more text!, late text'), 'grown.a.0.csv', E'id,more,late\n4,x,y\nfive,x,y\n');
 SELECT loader_start(test.path('7.4'), 'evolution') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id ORDER BY event_id;
 SELECT table_name, rows_inserted, lock_wait >= '0' AS waited, lock_hold >= '0' AS held FROM loader.tables WHERE package_id = :id;
 SELECT loader_forget(:id);
@@ -389,7 +389,7 @@ CALL test.load('8.1', 'gone', ', atomic => false');
 SELECT (SELECT count(*) FROM gone.one) AS one, (SELECT count(*) FROM gone.two) AS two, (SELECT count(*) FROM gone._dlt_loads) AS loads;
 CALL test.package('8.2', test.schema('f2', 'one: id bigint', 'two: id bigint'), 'one.a.0.csv', E'id\n1\n', 'two.a.0.csv', E'id\nx\n');
 SELECT loader_start(test.path('8.2'), 'gone', atomic => false, complete_with_failed_jobs => true) AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT state, completed_jobs, failed_jobs, sqlstate FROM loader.packages WHERE package_id = :id;
 SELECT job_id, state, sqlstate, exception FROM loader.jobs WHERE package_id = :id ORDER BY job_id;
 SELECT (SELECT count(*) FROM gone.one) AS one, (SELECT count(*) FROM gone.two) AS two, (SELECT count(*) FROM gone._dlt_loads) AS loads;
@@ -409,7 +409,7 @@ SELECT code, message, replace(detail, current_user, '<user>') AS detail, hint FR
 CALL test.load('9.1', 'rule');
 CALL test.package('9.2', test.schema('main', 'one: id bigint'), 'one.a.0.csv', E'id\n2\n');
 SELECT loader_start(test.path('9.2')) AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT dataset FROM loader.packages WHERE package_id = :id;
 CALL test.load('9.2', 'rule_2');
 CALL test.package('9.3', test.schema('main', 'one: id bigint'));
@@ -432,7 +432,7 @@ SELECT *, octet_length(name) FROM latin.one;
 SELECT loader_register(:'p', 'latin');
 \set p :dir /10.3
 SELECT loader_start(:'p', 'latin') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail FROM loader.packages WHERE package_id = :id;
 \c :db
 SET client_min_messages = warning;

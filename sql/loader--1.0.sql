@@ -10,6 +10,12 @@
 CREATE SCHEMA loader;
 GRANT USAGE ON SCHEMA loader TO PUBLIC;
 
+/*
+ * The extension's schema may be one where others create, too: bodies of views and functions are
+ * read without it, or an operator of theirs that fits better than the server's would be in them.
+ */
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE TABLE loader.package (
 	package_id			bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	load_id				text NOT NULL,
@@ -28,7 +34,8 @@ CREATE TABLE loader.package (
 	cancel_requested	boolean NOT NULL DEFAULT false,
 	superseded			boolean NOT NULL DEFAULT false,	-- its dataset was dropped and it was loaded anew
 	dropped				boolean NOT NULL DEFAULT false,	-- what its refresh drops is gone, committed by itself (not atomic)
-	attempts			integer NOT NULL DEFAULT 0,
+	attempts			integer NOT NULL DEFAULT 0,		-- beginnings, each committed before the work
+	begun_at			timestamptz,					-- the last of them
 	options				jsonb NOT NULL,
 	settings			jsonb NOT NULL,					-- the caller's, for the workers
 	schema_size			bigint NOT NULL,				-- schema.json as it was registered
@@ -51,6 +58,9 @@ CREATE TABLE loader.package (
 );
 CREATE UNIQUE INDEX package_load_id ON loader.package (dataset, schema_name, load_id) WHERE NOT superseded;
 CREATE INDEX package_unfinished ON loader.package (dataset, package_id) WHERE state IN ('new', 'loading', 'failed');
+CREATE INDEX package_waiting ON loader.package (package_id) WHERE wanted AND state IN ('new', 'loading');
+CREATE INDEX package_finished ON loader.package (finished_at);
+CREATE INDEX package_dataset ON loader.package (role_oid, schema_name, dataset) WHERE state = 'loaded';
 CREATE INDEX package_source ON loader.package USING hash (source);	-- hash: a path may be too long for btree
 
 CREATE TABLE loader.job (
@@ -217,7 +227,7 @@ CREATE FUNCTION loader.running(OUT pid integer, OUT package_id bigint, OUT is_co
 	OUT rows_read bigint, OUT started_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'loader_running'
-LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION loader.running() IS 'the workers that load packages in this database now, one row each; those of the caller''s own roles, all for members of pg_monitor';
 
 /* The dlt tables of all datasets into which the caller's packages went, read with the caller's rights. */
@@ -333,6 +343,8 @@ COMMENT ON VIEW loader.streams IS 'what Airbyte syncs did to each stream, one ro
 GRANT SELECT ON loader.packages, loader.jobs, loader.tables, loader.progress, loader.rejects, loader.events,
 	loader.datasets, loader.loads, loader.schemas, loader.states, loader.streams TO PUBLIC;
 
+SET LOCAL search_path = @extschema@, pg_temp;
+
 /*
  * Packages. The named arguments after dataset are the same for all; docs/reference.md explains each.
  */
@@ -435,7 +447,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_upload_drop(text) IS
 'remove an upload, complete or not, at once and for good; false if the role has none of that name. Errors: 55006 a package that is not loaded needs it';
 
-CREATE FUNCTION loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
+SET LOCAL search_path = pg_catalog, pg_temp;
+CREATE FUNCTION @extschema@.loader_job(package_id bigint, job_id text, OUT state text, OUT file_name text, OUT exception text, OUT table_name text,
 	OUT retry_count integer, OUT rows_read bigint, OUT rows_inserted bigint, OUT started_at timestamptz, OUT finished_at timestamptz)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
@@ -443,6 +456,7 @@ BEGIN ATOMIC
 	SELECT j.state, j.file_name, j.exception, j.table_name, j.retry_count, j.rows_read, j.rows_inserted, j.started_at, j.finished_at
 	FROM loader.jobs j WHERE j.package_id = $1 AND j.job_id = $2;
 END;
+SET LOCAL search_path = @extschema@, pg_temp;
 COMMENT ON FUNCTION loader_job(bigint, text) IS 'one job of a package as dlt''s LoadJob shows it: state new, running, retry, completed or failed; its exception, if it failed';
 
 CREATE FUNCTION loader_raise(package_id bigint, job_id text DEFAULT NULL)
@@ -464,7 +478,8 @@ LANGUAGE C;
 COMMENT ON PROCEDURE loader_start_file_load(text, json, text, text, text, text, boolean, jsonb, text, text, text, bigint, text) IS
 'load one file of a load into its table, or its staging table, in this session; a job that was completed is not run again. Imitates create_load_job (restore included) and start_file_load of dlt''s JobClientBase, and LoadJob.run. Commits inside: once when the job is entered, once with its rows; an error is recorded and raised. Errors: 25001 in a transaction block, 42P01 no such table, 57014 cancelled, 55P03 the staging table is another package''s, 22xxx and 23xxx bad data';
 
-CREATE FUNCTION loader_restore_file_load(dataset text, schema_name text, load_id text, file_name text, OUT package_id bigint,
+SET LOCAL search_path = pg_catalog, pg_temp;
+CREATE FUNCTION @extschema@.loader_restore_file_load(dataset text, schema_name text, load_id text, file_name text, OUT package_id bigint,
 	OUT job_id text, OUT state text, OUT exception text)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
@@ -475,6 +490,7 @@ BEGIN ATOMIC
 		AND j.job_id = regexp_replace($4, '^([^.]+[.][^.]+)[.][0-9]+[.]', '\1.')
 	ORDER BY j.package_id DESC LIMIT 1;
 END;
+SET LOCAL search_path = @extschema@, pg_temp;
 COMMENT ON FUNCTION loader_restore_file_load(text, text, text, text) IS
 'what became of the job of a file that was sent before: its state new, running, retry, completed or failed; no row if it was never entered. Imitates restore_file_load of dlt''s JobClientBase';
 
@@ -505,7 +521,8 @@ COMMENT ON FUNCTION loader_complete_load(text, json, text, text) IS
  * in the caller's transaction and with the caller's rights. Arguments staging and
  * staging_dataset_name_layout come last: what dlt calls within with_staging_dataset().
  */
-CREATE FUNCTION loader_capabilities()
+SET LOCAL search_path = pg_catalog, pg_temp;
+CREATE FUNCTION @extschema@.loader_capabilities()
 RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -523,6 +540,7 @@ BEGIN ATOMIC
 		'supports_multiple_statements', true, 'supports_truncate_command', true, 'schema_supports_numeric_precision', true,
 		'enforces_nulls_on_alter', true, 'sqlglot_dialect', 'postgres');
 END;
+SET LOCAL search_path = @extschema@, pg_temp;
 COMMENT ON FUNCTION loader_capabilities() IS
 'what this destination can do, by the names of dlt''s DestinationCapabilitiesContext (Destination.capabilities()); lengths in bytes, precisions in digits. What is not said is as dlt has it by default';
 

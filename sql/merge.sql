@@ -94,7 +94,7 @@ DECLARE
 BEGIN
 	id := loader_start(test.path(name), dataset);
 	COMMIT;
-	PERFORM loader_wait(id, '60s');
+	PERFORM loader_wait(id, '600s');
 END $$;
 \pset expanded on
 CALL test.merge('2.95', 'scoped: id bigint, region text, n bigint; write_disposition="merge", x-merge-destination-scope="{table}.area = ''eu''"', E'id,region,n\n7,eu,7\n');
@@ -247,19 +247,19 @@ SELECT test.statements('6.1', 'typed');
 SET search_path = own, pg_catalog, public;
 SELECT loader_start(test.path('6.1'), 'typed') AS id \gset
 RESET search_path;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail FROM loader.packages WHERE package_id = :id;
 CALL test.typed('6.2', 'delete-insert', ARRAY[E'b,20\nc,3\n', E'aB,10\nef,3\n', E'2,20\n3,3\n', E'2,20\n,30\n']);
 SET search_path = own, pg_catalog, public;
 SELECT loader_start(test.path('6.2'), 'typed') AS id \gset
 RESET search_path;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail FROM loader.packages WHERE package_id = :id;
 CALL test.typed('6.3', 'upsert', ARRAY[E'c,30\nd,4\n', E'EF,30\ngh,4\n', E'3,30\n4,4\n', E'2,200\n,300\n']);
 SET search_path = own, pg_catalog, public;
 SELECT loader_start(test.path('6.3'), 'typed') AS id \gset
 RESET search_path;
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail FROM loader.packages WHERE package_id = :id;
 SELECT * FROM typed.by_domain ORDER BY k::text;
 SELECT * FROM typed.by_ci ORDER BY k::text COLLATE "C";

@@ -11,7 +11,7 @@
 \i :file
 \set ECHO all
 \o
-SELECT loader_wait(package_id, '60s') AS state, count(*) FROM loader.packages WHERE dataset = 'shop' GROUP BY 1;
+SELECT loader_wait(package_id, '600s') AS state, count(*) FROM loader.packages WHERE dataset = 'shop' GROUP BY 1;
 SELECT count(*) FROM shop.tree;
 
 -- A role that loads
@@ -34,13 +34,13 @@ SET client_min_messages = error;
 \o
 SELECT current_user;
 RESET ROLE;
-SELECT loader_wait(package_id, '60s') AS state, count(*) FROM loader.packages WHERE dataset = 'readme_cron' GROUP BY 1;
+SELECT loader_wait(package_id, '600s') AS state, count(*) FROM loader.packages WHERE dataset = 'readme_cron' GROUP BY 1;
 SELECT DISTINCT role_name FROM loader.packages WHERE dataset = 'readme_cron';
 
 -- When something fails
 CALL test.package('1.1', test.schema('shop', 'one: id bigint'), 'one.a.0.csv', E'id\nx\n');
 SELECT loader_start(test.path('1.1'), 'shop') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 \o /dev/null
 \set ECHO none
 \set file :dir /6.sql

@@ -42,7 +42,7 @@ FROM loader.jobs j JOIN loader.packages p USING (package_id) WHERE p.load_id = '
 SELECT p.load_id, p.jobs, p.completed_jobs FROM loader.packages p ORDER BY 1;
 SELECT e.kind, e.object, e.detail FROM loader.events e JOIN loader.packages p USING (package_id) WHERE p.load_id = '1.2' ORDER BY e.event_id;
 CALL test.wait_for('NOT EXISTS (SELECT FROM loader.running())');
-SELECT table_name, lock_wait IS NOT NULL AS waited, lock_hold > '0' AS held FROM loader.tables JOIN loader.packages USING (package_id) WHERE load_id = '1.2' ORDER BY 1;
+SELECT table_name, lock_wait IS NOT NULL AS waited, lock_hold > '0' AND lock_hold < '1 day' AS held FROM loader.tables JOIN loader.packages USING (package_id) WHERE load_id = '1.2' ORDER BY 1;
 -- nothing is left, and no staging dataset was needed
 SELECT count(*) FROM loader.stage;
 SELECT count(*) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace;
@@ -76,7 +76,7 @@ SELECT * FROM test.replaced WHERE load_id = '1.7' ORDER BY "table";
 ALTER TABLE shop.items ADD PRIMARY KEY (id);
 CALL test.package('1.8', test.schema('shop', :items, :kids), 'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n1,x,1.8,a\n1,y,1.8,b\n', 'items__kids.a.0.csv', E'v,_dlt_parent_id,_dlt_list_idx,_dlt_id\ny,c,0,cc\n');
 SELECT loader_start(test.path('1.8'), 'shop') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = :id;
 SELECT table_name, kind, state, sqlstate, exception FROM loader.jobs WHERE package_id = :id ORDER BY table_name, kind;
 SELECT e.kind, regexp_replace(e.object, '^(items)\..*', '\1') AS object, e.detail FROM loader.events e WHERE package_id = :id ORDER BY event_id;
@@ -168,7 +168,7 @@ CALL test.package('2.4', test.schema('odd', 'plain: id bigint +primary_key, v te
 	'plain.a.0.csv', E'id,v\n7,g\n', 'secured.a.0.csv', E'id,v\n7,g\n');
 SET ROLE regress_loader_writer;
 SELECT loader_start(test.path('2.4'), 'odd', staging_dataset_name_layout => 'his_%s') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 RESET ROLE;
 SELECT state, sqlstate, message FROM loader.packages WHERE package_id = :id;
 SELECT "table", stage, reason, read, inserted, updated, deleted FROM test.replaced WHERE load_id = '2.4' ORDER BY "table";
@@ -204,7 +204,7 @@ CALL test.wait_for($$(SELECT count(*) = 1 FROM loader.jobs WHERE state = 'comple
 DROP TABLE trap_staging.a;
 CREATE TABLE trap_staging.a (id bigint);
 SELECT test.release();
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id AND kind = 'retry';
 SELECT (SELECT count(*) FROM trap.a) AS a, (SELECT count(*) FROM trap.b) AS b;
 
@@ -381,21 +381,21 @@ CALL test.load('8.3', 'many');
 ALTER TABLE many.b ADD PRIMARY KEY (id);
 CALL test.package('8.4', :many, 'b.a.0.csv', E'id,v\n4,four\n', 'b.b.0.csv', E'id,v\n4,five\n', 'c.a.0.csv', E'id,v\n4,four\n');
 SELECT loader_start(test.path('8.4'), 'many') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = :id;
 SELECT file_name, kind, state, sqlstate FROM loader.jobs WHERE package_id = :id AND table_name = 'b' ORDER BY file_name;
 SELECT loader_forget(:id);
 ALTER TABLE many.b ADD CHECK (v <> 'five');
 CALL test.package('8.5', :many, 'b.a.0.csv', E'id,v\n4,four\n5,five\n', 'c.a.0.csv', E'id,v\n4,four\n');
 SELECT loader_start(test.path('8.5'), 'many') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = :id;
 SELECT table_name, kind, state, sqlstate FROM loader.jobs WHERE package_id = :id ORDER BY table_name, kind;
 SELECT * FROM test.many;
 -- mended and resumed
 ALTER TABLE many.b DROP CONSTRAINT b_v_check;
 SELECT loader_resume(:id);
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT table_name, kind, state, sqlstate FROM loader.jobs WHERE package_id = :id ORDER BY table_name, kind;
 SELECT * FROM test.many;
 RESET loader.small_package;

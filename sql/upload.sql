@@ -49,7 +49,7 @@ SET SESSION AUTHORIZATION regress_loader_up;
 SELECT test.upload('one', :'first', 700) = :bytes AS all_there;
 SELECT action, object FROM loader_plan('upload:one', 'up') ORDER BY step LIMIT 2;
 SELECT loader_start('upload:one', 'up') AS id \gset
-SELECT loader_wait(:id, '60s');
+SELECT loader_wait(:id, '600s');
 SELECT source, state, role_name FROM loader.packages WHERE package_id = :id;
 SELECT count(*) > 0 AS has_rows FROM up.tree;
 -- it is removed with its coordinator, and needed no more

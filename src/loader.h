@@ -6,8 +6,6 @@
 
 #include "status.h"
 
-#define LDR_VERSION "1.0"		/* of this library; the SQL script must carry the same */
-
 /* Settings, see loader.c */
 extern int	ldr_workers;
 extern int	ldr_max_workers;

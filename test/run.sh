@@ -7,6 +7,8 @@
 #
 #	ONLY=REGEX	only the steps whose name matches (the others are not counted)
 #	CI=true		warnings are errors
+#	SAN=0		unit tests without sanitizers
+#	CONVERT_VALUES=N	random values of each type for the converters, instead of 200000
 #	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/count.sh"
@@ -60,13 +62,13 @@ step_symbols()
 step_unit()
 {
 	[ -f test/unit/Makefile ] || skip_step "no unit tests here"
-	limit=1800 make_here unit SAN=1
+	limit=1800 make_here unit SAN="${SAN:-1}"
 }
 
 step_fuzz_corpus()
 {
 	compgen -G 'test/fuzz/fuzz_*.c' >/dev/null || skip_step "no fuzz drivers here"
-	limit=1800 make_here fuzz SAN=1
+	limit=1800 make_here fuzz SAN="${SAN:-1}"
 }
 
 step_convert()
@@ -74,7 +76,7 @@ step_convert()
 	[ -x test/convert/run.sh ] || skip_step "test/convert/run.sh is not here"
 	need_server
 	local rc
-	as_installer timeout -k 10 1800 test/convert/run.sh "$pg_config"
+	as_installer timeout -k 10 1800 test/convert/run.sh "$pg_config" ${CONVERT_VALUES:-}
 	rc=$?
 	uninstall_test loader_convert_test
 	return $rc

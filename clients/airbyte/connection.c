@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "connector.h"
+#include "version.h"
 
 /* --- connecting ------------------------------------------------------------------------------- */
 

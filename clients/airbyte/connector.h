@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "loader.h"
+#include "status.h"
 
 #define LDR_PROGRAM "destination-loader"
 

@@ -14,6 +14,7 @@
 
 #include "connector.h"
 #include "schema/airbyte.h"
+#include "version.h"
 
 static const char usage[] =
 LDR_PROGRAM ": an Airbyte destination, PostgreSQL with the extension loader\n"

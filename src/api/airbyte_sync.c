@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -33,6 +34,7 @@ PG_FUNCTION_INFO_V1(loader_airbyte_close);
 typedef struct OpenSync
 {
 	int64		package_id;
+	Oid			role;			/* as whom the worker loads what comes */
 	LdrFeed    *feed;
 	bool		fresh;			/* opened by the transaction in hand, which may be rolled back */
 	bool		cut_off;		/* a call was interrupted, so messages are missing */
@@ -168,6 +170,7 @@ sync_start(LdrPackage *package)
 		RegisterXactCallback(sync_xact_callback, NULL);
 	registered = true;
 	sync->package_id = package->package_id;
+	sync->role = package->role;
 	sync->fresh = true;
 	sync->feed = ldr_feed_make(&handle);
 	open_syncs = lappend(open_syncs, sync);
@@ -218,7 +221,10 @@ loader_airbyte_open(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(package->package_id);
 }
 
-/* The sync of a call, or an error that says why there is none. */
+/*
+ * The sync of a call, or an error that says why there is none. A session may have become another
+ * role since, or run a function of one, and what that sends would be loaded as this one.
+ */
 static OpenSync *
 sync_of_call(int64 package_id, const char *function)
 {
@@ -226,7 +232,7 @@ sync_of_call(int64 package_id, const char *function)
 
 	ldr_api_writes(psprintf("%s()", function));
 	sync_check_autocommit(function);
-	if (sync == NULL)
+	if (sync == NULL || !has_privs_of_role(GetUserId(), sync->role))
 	{
 		(void) ldr_api_package(package_id, true);
 		ereport(ERROR,

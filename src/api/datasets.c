@@ -4,16 +4,38 @@
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
+#include "access/relation.h"
+#include "executor/tuptable.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #include "catalog/loader_catalog.h"
 #include "compat.h"
 #include "schema/live.h"
 
 PG_FUNCTION_INFO_V1(loader_dataset_rows);
+
+/* What is called with a dataset's rows. */
+typedef struct DatasetRows
+{
+	ReturnSetInfo *rsinfo;
+	const char *dataset;
+} DatasetRows;
+
+/* The row's columns have built-in types only: nobody's casts are in its JSON. */
+static bool
+datasets_put_row(TupleTableSlot *slot, void *arg)
+{
+	DatasetRows *rows = arg;
+	Datum		json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(slot));
+	Datum		values[2] = {CStringGetTextDatum(rows->dataset),
+	DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(json)))};
+	bool		nulls[2] = {false, false};
+
+	tuplestore_putvalues(rows->rsinfo->setResult, rows->rsinfo->setDesc, values, nulls);
+	return true;
+}
 
 /*
  * Rows of one dlt table of every dataset that a visible package went into, with the caller's
@@ -26,11 +48,9 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 	static const char *const kinds[][2] = {
 		{"loads", "_dlt_loads"}, {"schemas", "_dlt_version"}, {"states", "_dlt_pipeline_state"}
 	};
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	DatasetRows rows = {(ReturnSetInfo *) fcinfo->resultinfo};
 	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const char *name = NULL;
-	Oid			user;
-	int			sec;
 	ListCell   *lc;
 
 	for (size_t i = 0; i < lengthof(kinds); i++)
@@ -41,40 +61,19 @@ loader_dataset_rows(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown kind \"%s\"", kind),
 				 errhint("It is loads, schemas or states.")));
-	GetUserIdAndSecContext(&user, &sec);
 	ldr_srf_begin(fcinfo);
 	foreach(lc, ldr_package_datasets())
 	{
-		const char *dataset = lfirst(lc);
 		const char *table;
-		Oid			owner = ldr_live_owner(ldr_live_own_table(dataset, name, true, &table));
+		Relation	rel = NULL;
 
-		if (!OidIsValid(owner))
+		rows.dataset = lfirst(lc);
+		if (OidIsValid(ldr_live_own_table(rows.dataset, name, &table)))
+			rel = ldr_live_readable(rows.dataset, table);
+		if (rel == NULL)
 			continue;
-		/* as the table's owner: whoever can put something else in its place gets no more */
-		SetUserIdAndSecContext(owner,
-							   sec | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-		if (!OidIsValid(ldr_live_readable(dataset, table)))
-		{
-			SetUserIdAndSecContext(user, sec);
-			continue;
-		}
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		if (SPI_execute(psprintf("SELECT pg_catalog.to_jsonb(t) FROM ONLY %s t",
-								 quote_qualified_identifier(dataset, table)),
-						true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not read %s of \"%s\"", name, dataset);
-		SetUserIdAndSecContext(user, sec);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool		nulls[2] = {false, false};
-			Datum		values[2] = {CStringGetTextDatum(dataset),
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &nulls[1])};
-
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
-		SPI_finish();
+		(void) ldr_live_each(rel, datasets_put_row, &rows);
+		relation_close(rel, AccessShareLock);
 	}
 	return (Datum) 0;
 }

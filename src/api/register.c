@@ -29,24 +29,10 @@ PG_FUNCTION_INFO_V1(loader_register);
 PG_FUNCTION_INFO_V1(loader_start);
 PG_FUNCTION_INFO_V1(loader_start_package);
 
-/* The library and the SQL script carry the same version, or neither knows the other's tables. */
-static void
-api_check_version(void)
-{
-	char	   *version = ldr_catalog_version();
-
-	if (version && strcmp(version, LDR_VERSION) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("library loader has version %s, but extension \"loader\" has version %s",
-						LDR_VERSION, version),
-				 errhint("Run ALTER EXTENSION loader UPDATE.")));
-}
-
 void
 ldr_api_writes(const char *function)
 {
-	api_check_version();
+	ldr_catalog_check();
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 }
@@ -337,6 +323,7 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 	*is_new = false;
 	if (known == NULL)
 		return NULL;
+	ldr_api_check_registered(known);
 	if (strcmp(known->mode, "job") == 0 && !loaded && strcmp(known->state, "loaded") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -346,7 +333,6 @@ register_find(LdrPackage *package, const LdrPackageDir *dir, int elevel, bool *i
 						   known->state),
 				 errhint("Let the client end it, or call loader_forget(" INT64_FORMAT ").",
 						 known->package_id)));
-	ldr_api_check_registered(known);
 	if (strcmp(known->state, "loaded") == 0 && !loaded)
 	{
 		ldr_package_supersede(known->package_id);
@@ -425,6 +411,7 @@ ldr_api_register(FunctionCallInfo fcinfo, const char *source, int elevel, bool *
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("package \"%s\" was registered and forgotten by another session "
 							"meanwhile", package->load_id)));
+		ldr_api_check_registered(known);
 		*is_new = strcmp(known->state, "new") == 0;
 		return known;
 	}

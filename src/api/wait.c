@@ -109,15 +109,18 @@ wait_check_caller(const LdrPackage *package)
 				 errhint("The package may have to wait for them: end the transaction first.")));
 }
 
-/* Nobody will ever start it: say so instead of waiting. */
-static void
+/*
+ * Nobody will ever start it: say so instead of waiting. Returns whether it could be started, or what
+ * it waits for; false while that runs, and so need not be looked after by all who wait.
+ */
+static bool
 wait_check_startable(const LdrPackage *package)
 {
 	bool		failed;
 	int64		blocker;
 
 	if (strcmp(package->mode, LDR_MODE_PACKAGE) != 0)
-		return;					/* its client goes on, or somebody cancels it */
+		return false;			/* its client goes on, or somebody cancels it */
 	if (!package->wanted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -134,7 +137,7 @@ wait_check_startable(const LdrPackage *package)
 				 errhint("Call loader_resume(" INT64_FORMAT "), or loader_forget.",
 						 package->package_id)));
 	if (ldr_progress_is_running(package->package_id))
-		return;
+		return false;
 	blocker = ldr_package_blocker(package->package_id, &failed);
 	if (failed)
 		ereport(ERROR,
@@ -144,6 +147,7 @@ wait_check_startable(const LdrPackage *package)
 						package->package_id, blocker),
 				 errhint("Call loader_resume, loader_cancel or loader_forget for "
 						 "package " INT64_FORMAT ".", blocker)));
+	return blocker == 0 || !ldr_progress_is_running(blocker);
 }
 
 /*
@@ -181,8 +185,7 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 		if (TimestampDifferenceExceeds(startable, now, 1000))
 		{
 			/* at once, and then now and then: its turn may come, or its worker be gone */
-			wait_check_startable(package);
-			if (!ldr_progress_is_running(package_id) && startable != 0)
+			if (wait_check_startable(package) && startable != 0)
 				ldr_start_waiting(false);
 			startable = now;
 		}

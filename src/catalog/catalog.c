@@ -10,6 +10,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -21,6 +22,9 @@
 #include "utils/syscache.h"
 
 #include "catalog/loader_catalog.h"
+#include "version.h"
+
+const char *const ldr_library_version = LDR_VERSION;
 
 /* The table everything hangs on; InvalidOid if the extension is not here. */
 static Oid
@@ -72,13 +76,30 @@ catalog_extension(Oid *owner, char **version)
 	return found;
 }
 
-char *
-ldr_catalog_version(void)
+/*
+ * The library and the SQL script carry the same version, or neither knows the other's tables. Asked
+ * with each statement: the extension may be updated while a process that has the old library works.
+ */
+static void
+catalog_check_version(const char *version)
 {
-	char	   *version = NULL;
+	if (strcmp(version, LDR_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("library loader has version %s, but extension \"loader\" has version %s",
+						LDR_VERSION, version),
+				 errdetail("Database \"%s\".", get_database_name(MyDatabaseId)),
+				 errhint("Run ALTER EXTENSION loader UPDATE; where a process has still the old "
+						 "library, reconnect, or restart the server.")));
+}
 
-	catalog_extension(NULL, &version);
-	return version;
+void
+ldr_catalog_check(void)
+{
+	char	   *version;
+
+	if (catalog_extension(NULL, &version))
+		catalog_check_version(version);
 }
 
 /*
@@ -92,17 +113,20 @@ ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			user,
-				owner = InvalidOid;
+				owner;
+	char	   *version;
 	int			sec,
 				nest,
 				rc;
 	uint64		n;
 
-	if (!catalog_extension(&owner, NULL))
+	if (!catalog_extension(&owner, &version))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"loader\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION loader.")));
+	catalog_check_version(version);
+	pfree(version);
 	GetUserIdAndSecContext(&user, &sec);
 	SetUserIdAndSecContext(owner, sec | SECURITY_LOCAL_USERID_CHANGE);
 	nest = NewGUCNestLevel();

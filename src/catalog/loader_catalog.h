@@ -35,6 +35,7 @@ typedef struct LdrPackage
 	bool		cancel_requested;
 	bool		dropped;		/* what its refresh drops is gone, and committed */
 	int			attempts;
+	int64		begun_ms;		/* since the last beginning */
 	char	   *options;		/* JSON */
 	char	   *settings;		/* JSON */
 	LdrPackageStamps stamps;
@@ -103,8 +104,10 @@ typedef struct LdrStage
 /* False if the extension is not in this database (any more). */
 extern bool ldr_catalog_exists(void);
 
-/* The version that the SQL script left; NULL if the extension is not here. */
-extern char *ldr_catalog_version(void);
+/* Raises 55000 if the SQL script has left another version than the library's. */
+extern void ldr_catalog_check(void);
+
+extern const char *const ldr_library_version;
 
 /*
  * Run one statement on the catalog as the extension's owner; parameters as for
@@ -167,8 +170,11 @@ extern void ldr_package_failed(int64 package_id, const char *state, TimestampTz 
 extern void ldr_package_hold(int64 package_id);
 extern bool ldr_package_cancel_requested(int64 package_id);
 
-/* Packages that were started, have not ended, and belong to this server: ids in order. */
-extern List *ldr_package_waiting(int64 system_identifier, Oid database);
+/*
+ * The first packages that were started, have not ended, belong to this server and are not held back
+ * by another: ids in order, also of those that run.
+ */
+extern List *ldr_package_startable(int64 system_identifier, Oid database, int limit);
 
 /* An unfinished earlier package that this one has to wait for, 0 if none; *failed if it failed. */
 extern int64 ldr_package_blocker(int64 package_id, bool *failed);

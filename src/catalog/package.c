@@ -25,7 +25,8 @@
 	"wanted, cancel_requested, attempts, options, settings, schema_size, schema_inode, " \
 	"schema_mtime_ns, role_oid, role_name, system_identifier, database_oid, xmin, " \
 	"sqlstate, message, detail, hint, state_size, state_inode, state_mtime_ns, dropped, " \
-	"mode, destination_name, catalog"
+	"mode, destination_name, catalog, " \
+	"(extract(epoch FROM clock_timestamp() - begun_at) * 1000)::bigint"
 
 static void
 package_read(HeapTuple t, TupleDesc d, void *arg)
@@ -64,6 +65,7 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	p->mode = ldr_catalog_text(t, d, 30);
 	p->destination_name = ldr_catalog_text(t, d, 31);
 	p->catalog = ldr_catalog_text(t, d, 32);
+	p->begun_ms = ldr_catalog_int(t, d, 33);
 	*(LdrPackage **) arg = p;
 }
 
@@ -268,7 +270,8 @@ package_adopt(const char *sql, int64 package_id, int64 system_identifier, Oid da
 void
 ldr_package_count_attempt(int64 package_id)
 {
-	package_update("UPDATE loader.package SET attempts = attempts + 1 WHERE package_id = $1",
+	package_update("UPDATE loader.package SET attempts = attempts + 1, "
+				   "begun_at = clock_timestamp() WHERE package_id = $1",
 				   package_id, SPI_OK_UPDATE);
 }
 
@@ -463,20 +466,53 @@ ldr_package_cancel_requested(int64 package_id)
 	return going == 0;
 }
 
-/* A List of int64 pointers. */
+/*
+ * Packages of the same dataset go in order of registration where they touch the same tables; a
+ * failed one holds back all later ones of its dataset and schema, but only of roles that could
+ * resume or cancel it, and not if it is a sync, which the next sync goes on with. One that was
+ * registered but never started, that came with a restored dump, or whose role has changed, holds
+ * nobody back: it might never go on.
+ *
+ * Of rows of loader.package called e, the earlier one, and p. It has to be quick with any number of
+ * finished packages and of jobs, and before anybody has analyzed the tables: so it says what the
+ * index package_unfinished is for, and asks for a common table without letting the planner think of
+ * a hash of all jobs.
+ */
+#define PACKAGE_BLOCKS \
+	"e.dataset = p.dataset AND e.package_id < p.package_id " \
+	"AND e.state IN ('new', 'loading', 'failed') AND NOT e.superseded AND (" \
+	"(e.state = 'failed' AND e.schema_name = p.schema_name AND e.catalog IS NULL " \
+	"AND pg_has_role(p.role_oid, e.role_oid, 'USAGE')) " \
+	"OR (e.wanted AND e.state <> 'failed' " \
+	"AND e.system_identifier = p.system_identifier " \
+	"AND e.database_oid = p.database_oid " \
+	"AND e.role_oid = to_regrole(quote_ident(e.role_name))::oid " \
+	"AND (SELECT true FROM loader.job a JOIN loader.job b USING (table_name) " \
+	"WHERE a.package_id = e.package_id AND b.package_id = p.package_id LIMIT 1)))"
+
+/*
+ * Those that were started, have not ended, and need not wait for another one; in order, those that
+ * run among them. A List of int64 pointers, no more than that many.
+ *
+ * The queue may be long, and everybody who ends a package looks into it. So it is sorted first, and
+ * the question who is in the way of whom is asked of one after the other until there are enough.
+ */
 List *
-ldr_package_waiting(int64 system_identifier, Oid database)
+ldr_package_startable(int64 system_identifier, Oid database, int limit)
 {
 	List	   *ids = NIL;
-	Oid			types[] = {INT8OID, OIDOID};
-	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database)};
+	Oid			types[] = {INT8OID, OIDOID, INT4OID};
+	Datum		values[] = {Int64GetDatum(system_identifier), ObjectIdGetDatum(database),
+	Int32GetDatum(limit)};
 
-	ldr_catalog_execute("SELECT package_id FROM loader.package "
+	ldr_catalog_execute("SELECT package_id FROM (SELECT * FROM loader.package "
 						"WHERE wanted AND state IN ('new', 'loading') AND system_identifier = $1 "
 						"AND database_oid = $2 "
 						"AND role_oid = to_regrole(quote_ident(role_name))::oid "
-						"ORDER BY package_id",
-						2, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_append_id, &ids);
+						"ORDER BY package_id OFFSET 0) p "
+						"WHERE (SELECT e.package_id FROM loader.package e "
+						"WHERE " PACKAGE_BLOCKS " LIMIT 1) IS NULL LIMIT $3",
+						3, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_append_id, &ids);
 	return ids;
 }
 
@@ -512,12 +548,7 @@ package_read_blocker(HeapTuple t, TupleDesc d, void *arg)
 	b->failed = ldr_catalog_int(t, d, 2) != 0;
 }
 
-/*
- * Packages of the same dataset go in order of registration where they touch the same tables; a
- * failed one holds back all later ones of its dataset and schema, but only of roles that could
- * resume or cancel it, and not if it is a sync, which the next sync goes on with. One that was registered but never started, that came with a restored dump,
- * or whose role has changed, holds nobody back: it might never go on.
- */
+/* The first of those that are in the way of a package, a failed one before others; 0: none. */
 int64
 ldr_package_blocker(int64 package_id, bool *failed)
 {
@@ -526,17 +557,8 @@ ldr_package_blocker(int64 package_id, bool *failed)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("SELECT e.package_id, e.state = 'failed' "
-						"FROM loader.package p JOIN loader.package e ON e.dataset = p.dataset "
-						"AND e.package_id < p.package_id AND NOT e.superseded "
-						"WHERE p.package_id = $1 AND ("
-						"(e.state = 'failed' AND e.schema_name = p.schema_name AND e.catalog IS NULL "
-						"AND pg_has_role(p.role_oid, e.role_oid, 'USAGE')) "
-						"OR (e.wanted AND e.state IN ('new', 'loading') "
-						"AND e.system_identifier = p.system_identifier "
-						"AND e.database_oid = p.database_oid "
-						"AND e.role_oid = to_regrole(quote_ident(e.role_name))::oid "
-						"AND EXISTS (SELECT FROM loader.job a JOIN loader.job b USING (table_name) "
-						"WHERE a.package_id = e.package_id AND b.package_id = p.package_id))) "
+						"FROM loader.package p JOIN loader.package e ON " PACKAGE_BLOCKS
+						" WHERE p.package_id = $1 "
 						"ORDER BY e.state = 'failed' DESC, e.package_id LIMIT 1",
 						1, types, values, NULL, SPI_OK_SELECT, true, package_read_blocker, &row);
 	*failed = row.failed;
@@ -591,6 +613,13 @@ ldr_package_datasets(void)
 	return datasets;
 }
 
+static void
+package_read_count(HeapTuple t, TupleDesc d, void *arg)
+{
+	*(int *) arg = (int) ldr_catalog_int(t, d, 1);
+}
+
+/* However many packages there are, the first and the last dataset are found by index. */
 char *
 ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 {
@@ -598,11 +627,19 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 	Oid			types[] = {OIDOID, TEXTOID};
 	Datum		values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(schema_name)};
 
-	ldr_catalog_execute("SELECT DISTINCT dataset FROM loader.package "
-						"WHERE role_oid = $1 AND schema_name = $2 AND state = 'loaded'",
+#define PACKAGE_LOADED_BY \
+	"FROM loader.package WHERE role_oid = $1 AND schema_name = $2 AND state = 'loaded' "
+
+	ldr_catalog_execute("(SELECT dataset " PACKAGE_LOADED_BY
+						"ORDER BY role_oid, schema_name, dataset LIMIT 1) UNION "
+						"(SELECT dataset " PACKAGE_LOADED_BY
+						"ORDER BY role_oid DESC, schema_name DESC, dataset DESC LIMIT 1)",
 						2, types, values, NULL, SPI_OK_SELECT, false, package_append_text,
 						&datasets);
 	*n = list_length(datasets);
+	if (*n > 1)					/* for the message */
+		ldr_catalog_execute("SELECT count(DISTINCT dataset) " PACKAGE_LOADED_BY,
+							2, types, values, NULL, SPI_OK_SELECT, false, package_read_count, n);
 	return *n == 1 ? linitial(datasets) : NULL;
 }
 
@@ -625,7 +662,8 @@ ldr_package_sweep(int retention_minutes)
 							   "AND NOT EXISTS (SELECT FROM loader.job j "
 							   "WHERE j.package_id = p.package_id AND j.state = 'completed')) "
 							   "OR (catalog IS NOT NULL AND state IN ('failed', 'cancelled'))) "
-							   "AND finished_at < clock_timestamp() - make_interval(mins => $1) "
-							   "ORDER BY package_id LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+							   "AND finished_at < (SELECT clock_timestamp() "
+							   "- make_interval(mins => $1)) "
+							   "ORDER BY finished_at LIMIT 1000 FOR UPDATE SKIP LOCKED)",
 							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }

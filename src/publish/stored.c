@@ -37,7 +37,7 @@ static Oid
 stored_table(const char *dataset, const char *name, char **qualified)
 {
 	const char *found;
-	Oid			relid = ldr_live_own_table(dataset, name, false, &found);
+	Oid			relid = ldr_live_own_table(dataset, name, &found);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -68,7 +68,7 @@ ldr_stored_schema(Tuplestorestate *rows, const char *dataset, const char *schema
 				  const char *version_hash)
 {
 	const char *found;
-	Oid			t = ldr_live_own_table(dataset, "_dlt_version", false, &found);
+	Oid			t = ldr_live_own_table(dataset, "_dlt_version", &found);
 	const char *by = version_hash ? "version_hash" : "schema_name";
 	const char *value = version_hash ? version_hash : schema_name;
 	Oid			types[] = {TEXTOID};
@@ -151,7 +151,7 @@ void
 ldr_stored_forget(const char *dataset, const char *schema_name)
 {
 	const char *found;
-	Oid			t = ldr_live_own_table(dataset, "_dlt_version", false, &found);
+	Oid			t = ldr_live_own_table(dataset, "_dlt_version", &found);
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(schema_name)};
 

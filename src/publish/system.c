@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -13,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -21,18 +23,68 @@
 #include "schema/live.h"
 #include "worker/worker.h"
 
-/* A column of one of dlt's tables; naming conventions change the letter case. Quoted. */
+/* A column of one of dlt's tables; naming conventions change the letter case. */
 static const char *
-system_column(const LdrSchemaTable *table, const char *name)
+system_name(const LdrSchemaTable *table, const char *name)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 		if (pg_strcasecmp(table->columns[i].name, name) == 0)
-			return quote_identifier(table->columns[i].name);
+			return table->columns[i].name;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("table \"%s\" of the package's schema has no column \"%s\"", table->name,
 					name),
 			 errhint("dlt makes this table itself; make the package anew.")));
+}
+
+/* The same, quoted. */
+static const char *
+system_column(const LdrSchemaTable *table, const char *name)
+{
+	return quote_identifier(system_name(table, name));
+}
+
+/* A load, to be found in a dataset. */
+typedef struct SystemLoad
+{
+	const LdrSchema *schema;
+	const char *load_id;
+} SystemLoad;
+
+/* Has the row this text in that column? Its type is built in. */
+static bool
+system_row_has(TupleTableSlot *slot, const char *column, const char *value)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid			output;
+		bool		is_varlena,
+					isnull;
+		Datum		datum;
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), column) != 0)
+			continue;
+		datum = slot_getattr(slot, i + 1, &isnull);
+		getTypeOutputInfo(att->atttypid, &output, &is_varlena);
+		return !isnull && strcmp(OidOutputFunctionCall(output, datum), value) == 0;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of the record of loads does not exist", column)));
+}
+
+static bool
+system_is_other_load(TupleTableSlot *slot, void *arg)
+{
+	const SystemLoad *load = arg;
+	const LdrSchemaTable *t = load->schema->loads_table;
+
+	return !system_row_has(slot, system_name(t, "load_id"), load->load_id) ||
+		!system_row_has(slot, system_name(t, "schema_name"), load->schema->name) ||
+		!system_row_has(slot, system_name(t, "status"), "0");
 }
 
 /*
@@ -44,10 +96,11 @@ bool
 ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *load_id)
 {
 	const LdrSchemaTable *t = schema->loads_table;
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(load_id), CStringGetTextDatum(schema->name)};
+	SystemLoad	load = {schema, load_id};
+	Relation	rel = ldr_live_readable(dataset, t->name);
+	bool		found;
 
-	if (!OidIsValid(ldr_live_readable(dataset, t->name)))
+	if (rel == NULL)
 	{
 		Oid			nsp = get_namespace_oid(dataset, true);
 
@@ -61,13 +114,9 @@ ldr_system_is_loaded(const LdrSchema *schema, const char *dataset, const char *l
 						   "without row-level security that binds it.",
 						   GetUserNameFromId(GetUserId(), false))));
 	}
-	return ldr_sql_finds(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 "
-								  "AND %s OPERATOR(pg_catalog.=) $2 "
-								  "AND %s OPERATOR(pg_catalog.=) 0 LIMIT 1",
-									quote_qualified_identifier(dataset, t->name),
-									system_column(t, "load_id"), system_column(t, "schema_name"),
-									system_column(t, "status")),
-						   2, types, values);
+	found = !ldr_live_each(rel, system_is_other_load, &load);
+	relation_close(rel, AccessShareLock);
+	return found;
 }
 
 /* Is a schema of that hash stored there? The table must exist. */

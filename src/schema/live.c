@@ -7,9 +7,11 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -17,8 +19,10 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -138,51 +142,114 @@ ldr_live_table(Oid namespace, const char *name, LdrLiveTable *live)
 
 /* A type, or one that it is made of, may bring casts and operators of its owner with it. */
 static bool
-live_has_own_types(Oid relid)
+live_has_own_types(Relation rel)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
-	bool		found = false;
-
-	if (rel == NULL)
-		return true;
 	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
 
-		found = found || (!att->attisdropped && att->atttypid >= FirstNormalObjectId);
+		if (!att->attisdropped && att->atttypid >= FirstNormalObjectId)
+			return true;
 	}
-	relation_close(rel, AccessShareLock);
-	return found;
+	return false;
 }
 
-/*
- * Only a table whose reading runs nobody else's code: no view, no row security of another owner, no
- * column of a type that somebody made.
- */
-Oid
-ldr_live_readable(const char *dataset, const char *name)
+/* What may the current role do with the relation of that name? InvalidOid: not even look. */
+static Oid
+live_permitted(const char *dataset, const char *name)
 {
 	Oid			nsp = get_namespace_oid(dataset, true);
 	Oid			relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
-	char		kind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
 
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-		return InvalidOid;
-	if (ldr_namespace_aclcheck(nsp, GetUserId(), ACL_USAGE) != ACLCHECK_OK ||
-		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
-		check_enable_rls(relid, InvalidOid, true) != RLS_NONE || live_has_own_types(relid))
+	if (!OidIsValid(relid) ||
+		ldr_namespace_aclcheck(nsp, GetUserId(), ACL_USAGE) != ACLCHECK_OK ||
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return InvalidOid;
 	return relid;
 }
 
-static Oid
-live_find(const char *dataset, const char *name, bool readable)
+/* Others that inherit from it are read with it: plain tables, too, and not what a server brings. */
+static bool
+live_is_plain(Relation rel)
 {
-	Oid			nsp;
+	ListCell   *lc;
 
-	if (readable)
-		return ldr_live_readable(dataset, name);
-	nsp = get_namespace_oid(dataset, true);
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
+	{
+		char		kind = get_rel_relkind(lfirst_oid(lc));
+
+		if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+			return false;
+	}
+	return true;
+}
+
+/* Looked at with its lock held: what it is, and that it is the one of that name, stays so. */
+Relation
+ldr_live_readable(const char *dataset, const char *name)
+{
+	Oid			relid = live_permitted(dataset, name);
+	Relation	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (rel == NULL)
+		return NULL;
+	if (live_permitted(dataset, name) == relid && live_is_plain(rel) &&
+		!live_has_own_types(rel) && check_enable_rls(relid, InvalidOid, true) == RLS_NONE)
+		return rel;
+	relation_close(rel, AccessShareLock);
+	return NULL;
+}
+
+static bool
+live_each_of(Relation rel, Snapshot snapshot, LdrLiveRowFn fn, void *arg)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader row",
+											  ALLOCSET_DEFAULT_SIZES);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	bool		more = true;
+
+	while (more && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(cxt);
+		more = fn(slot, arg);
+	}
+	MemoryContextSwitchTo(old);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(cxt);
+	return more;
+}
+
+bool
+ldr_live_each(Relation rel, LdrLiveRowFn fn, void *arg)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		more = true;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
+	{
+		Relation	child = table_open(lfirst_oid(lc), NoLock);
+
+		if (more && child->rd_rel->relkind == RELKIND_RELATION)
+			more = live_each_of(child, snapshot, fn, arg);
+		table_close(child, NoLock);
+	}
+	UnregisterSnapshot(snapshot);
+	return more;
+}
+
+static Oid
+live_find(const char *dataset, const char *name)
+{
+	Oid			nsp = get_namespace_oid(dataset, true);
+
 	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 }
 
@@ -210,9 +277,9 @@ live_find_folded(const char *dataset, const char *name)
 }
 
 Oid
-ldr_live_own_table(const char *dataset, const char *name, bool readable, const char **found)
+ldr_live_own_table(const char *dataset, const char *name, const char **found)
 {
-	Oid			relid = live_find(dataset, name, readable);
+	Oid			relid = live_find(dataset, name);
 	char	   *folded;
 
 	*found = name;
@@ -222,5 +289,5 @@ ldr_live_own_table(const char *dataset, const char *name, bool readable, const c
 	if (folded == NULL)
 		return InvalidOid;
 	*found = folded;
-	return live_find(dataset, folded, readable);
+	return live_find(dataset, folded);
 }

@@ -648,6 +648,15 @@ package_is_complete(int fd)
 
 static void package_search(int fd, const char *path, int depth, List **found);
 
+/* Is there something of that name? Nobody is to learn from a scan what a link in it leads to. */
+static bool
+package_has(int fd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* A directory on the way: a package, or a place to search, or neither. Closes fd. */
 static pg_noinline void
 package_visit(int fd, const char *path, int depth, List **found)
@@ -656,7 +665,7 @@ package_visit(int fd, const char *path, int depth, List **found)
 	{
 		if (package_is_complete(fd))
 			*found = lappend(*found, pstrdup(path));
-		else if (depth < SCAN_DEPTH && faccessat(fd, "new_jobs", F_OK, 0) != 0)
+		else if (depth < SCAN_DEPTH && !package_has(fd, "new_jobs"))
 			package_search(fd, path, depth + 1, found);
 	}
 	PG_FINALLY();
@@ -690,9 +699,9 @@ static void
 package_search(int fd, const char *path, int depth, List **found)
 {
 	struct stat st;
-	bool		is_load_volume = fstatat(fd, "normalized", &st, 0) == 0 && S_ISDIR(st.st_mode);
-	bool		is_pipeline = fstatat(fd, "load", &st, 0) == 0 && fstatat(fd, "normalize", &st,
-																		  0) == 0;
+	bool		is_load_volume = fstatat(fd, "normalized", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		(S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode));
+	bool		is_pipeline = package_has(fd, "load") && package_has(fd, "normalize");
 	ListCell   *lc;
 
 	foreach(lc, ldr_directory_list(fd, path))

@@ -131,22 +131,51 @@ path_is_listed(const char *real)
 	return false;
 }
 
-/* Is the part of path that exists under one of them? What is not must stay unknown. */
-static bool
-path_begins_listed(const char *path)
+/*
+ * Is the part of path that exists under one of them? What is not must stay unknown, and so must
+ * where a link leads to that leads nowhere. *real is that part, resolved; returns what comes behind
+ * it, NULL if it is not.
+ */
+static const char *
+path_begins_listed(const char *path, char *real)
 {
-	char		real[PATH_MAX];
 	char	   *begin = pstrdup(path);
+	const char *rest;
 
 	while (realpath(begin, real) == NULL)
 	{
 		char	   *slash = strrchr(begin, '/');
+		struct stat st;
 
-		if (slash == NULL || slash == begin)
-			return false;
+		if (slash == NULL || slash == begin || (lstat(begin, &st) == 0 && S_ISLNK(st.st_mode)))
+			return NULL;
 		*slash = '\0';
 	}
-	return path_is_listed(real);
+	rest = path + strlen(begin);
+	while (*rest == '/')
+		rest++;
+	return path_is_listed(real) ? rest : NULL;
+}
+
+/*
+ * Say what is wrong with path, of which real is the part that exists, and rest what comes behind it.
+ * Only the listed directory is looked into: the path may be another one by now, with a link in it.
+ */
+static void
+__attribute__((noreturn))
+path_error_listed(const char *path, const char *real, const char *rest)
+{
+	int			fd = ldr_directory_open(real);
+	struct stat st;
+	int			err = ENOENT;	/* not there a moment ago, should it be there now */
+
+	if (*rest != '\0' && fstatat(fd, pnstrdup(rest, strcspn(rest, "/")), &st,
+								 AT_SYMLINK_NOFOLLOW) != 0)
+		err = errno;
+	close(fd);
+	if (err == EACCES)
+		ldr_path_error(real, err);
+	ldr_path_error(path, err);
 }
 
 void
@@ -166,6 +195,7 @@ ldr_directory_resolve(const char *path)
 {
 	char		real[PATH_MAX];
 	bool		reader = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	const char *rest;
 
 	/* one that a search has found need not be text, nor need what a link leads to */
 	ldr_path_check_text("path", path);
@@ -181,8 +211,13 @@ ldr_directory_resolve(const char *path)
 		return pstrdup(real);
 	}
 
+	/* not there a moment ago: ENOENT, should it be there now */
+	if (reader)
+		ldr_path_error(path, realpath(path, real) == NULL ? errno : ENOENT);
+
 	/* who may not read there does not learn what exists there either */
-	if (!reader && !path_begins_listed(path))
+	rest = path_begins_listed(path, real);
+	if (rest == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to load from \"%s\"", path),
@@ -192,8 +227,7 @@ ldr_directory_resolve(const char *path)
 						   GetUserNameFromId(GetUserId(), false)),
 				 errhint("Ask an administrator to GRANT pg_read_server_files, or to add the "
 						 "directory to loader.package_directories.")));
-	/* not there a moment ago: ENOENT, should it be there now */
-	ldr_path_error(path, realpath(path, real) == NULL ? errno : ENOENT);
+	path_error_listed(path, real, rest);
 }
 
 /* Open a resolved directory, following no link. The caller owns the descriptor. */

@@ -37,6 +37,7 @@
 #include "worker/worker.h"
 
 #define CANCEL_LOOK_MS	500		/* between two looks at cancel_requested */
+#define SCOUT_LOCK_TIMEOUT	"1s"
 
 int64		ldr_worker_package = 0;
 static dsm_handle coordinator_feed = 0; /* that this process has attached to */
@@ -73,6 +74,43 @@ ldr_notify(int64 package_id, const char *state)
 									package_id, state));
 }
 
+/*
+ * A session that began before the library was replaced has another one than a worker that it starts,
+ * and means something else by what it hands over.
+ */
+static void
+worker_check_version(LdrWorkerArg *arg)
+{
+	arg->version[sizeof(arg->version) - 1] = '\0';
+	if (strcmp(arg->version, ldr_library_version) != 0)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("library loader has version %s, but this worker was started by version %s",
+						ldr_library_version, arg->version),
+				 errhint("Let sessions that began before the library was replaced reconnect.")));
+}
+
+/*
+ * Start what waits in this database. The launcher waits for us, and after us are other databases:
+ * where somebody has locked our catalog for long, leave.
+ */
+static void
+worker_scout(const LdrWorkerArg *arg)
+{
+	if (!TransactionIdIsValid(arg->caller_xid))
+		SetConfigOption("lock_timeout", SCOUT_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
+	StartTransactionCommand();
+	if (ldr_catalog_exists())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		ldr_start_waiting(false);
+		ldr_stage_sweep();
+		PopActiveSnapshot();
+	}
+	ldr_spool_sweep();			/* without the extension nobody needs what it left */
+	CommitTransactionCommand();
+}
+
 /* The entry of every dynamic worker. */
 void
 loader_worker_main(Datum main_arg)
@@ -80,6 +118,7 @@ loader_worker_main(Datum main_arg)
 	LdrWorkerArg arg;
 
 	memcpy(&arg, MyBgworkerEntry->bgw_extra, sizeof(arg));
+	worker_check_version(&arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -100,18 +139,7 @@ loader_worker_main(Datum main_arg)
 	else if (arg.kind == LDR_JOB_WORKER)
 		ldr_job_worker_run(&arg);
 	else
-	{
-		StartTransactionCommand();
-		if (ldr_catalog_exists())
-		{
-			PushActiveSnapshot(GetTransactionSnapshot());
-			ldr_start_waiting(false);
-			ldr_stage_sweep();
-			PopActiveSnapshot();
-		}
-		ldr_spool_sweep();		/* without the extension nobody needs what it left */
-		CommitTransactionCommand();
-	}
+		worker_scout(&arg);
 }
 
 /*
@@ -123,22 +151,11 @@ ldr_worker_fetch(const LdrWorkerArg *arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	LdrPackage *package = NULL;
-	char	   *version;
 
 	StartTransactionCommand();
 	MemoryContextSwitchTo(cxt);
 	if (ldr_catalog_exists())
-	{
-		version = ldr_catalog_version();
-		if (strcmp(version, LDR_VERSION) != 0)
-			ereport(FATAL,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("library loader has version %s, but extension \"loader\" has version "
-							"%s", LDR_VERSION, version),
-					 errhint("Run ALTER EXTENSION loader UPDATE, or restart the server after an "
-							 "upgrade of the package.")));
 		package = ldr_package_get(arg->package_id, true);
-	}
 	if (package && (!package->wanted || package->role != arg->role ||
 					package->database != MyDatabaseId ||
 					package->system_identifier != (int64) GetSystemIdentifier() ||
@@ -264,6 +281,9 @@ coordinator_refuse_sync(const LdrWorkerArg *arg)
  * Count this beginning, so that a package that brings the server down ends as failed; false if it
  * did. The first one that a user asked for need not be on disk: if the crash takes it away, the next
  * is the first one that nobody asked for, and that is.
+ *
+ * After one interruption it goes on at once: a server is restarted for many reasons. After more of
+ * them it may be the reason itself, so each time it lets the server in peace for longer.
  */
 static bool
 coordinator_may_begin(const LdrPackage *package, bool asked)
@@ -273,6 +293,8 @@ coordinator_may_begin(const LdrPackage *package, bool asked)
 		coordinator_give_up(package);
 		return false;
 	}
+	if (!asked && package->attempts > 1)
+		ldr_retry_wait(package->attempts - 2, package->package_id, package->begun_ms);
 	coordinator_count(package, !asked);
 	return true;
 }
@@ -552,7 +574,7 @@ coordinator_load(LdrPackage *package)
 		MemoryContextSwitchTo(parent);
 		MemoryContextDelete(cxt);
 		if (again)
-			ldr_retry_wait(attempt, package->package_id);
+			ldr_retry_wait(attempt, package->package_id, 0);
 	}
 	ldr_worker_package = 0;
 }

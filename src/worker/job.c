@@ -71,7 +71,7 @@ ldr_jobs_run(LdrRun *run, bool staged_only)
 			MemoryContextSwitchTo(run->cxt);
 			ldr_progress_show();
 			if (jobs_record_error(run, edata))
-				ldr_retry_wait(run->job->retry_count, run->package->package_id);
+				ldr_retry_wait(run->job->retry_count, run->package->package_id, 0);
 		}
 		PG_END_TRY();
 	}

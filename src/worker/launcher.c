@@ -5,6 +5,9 @@
  * to it starts a scout, which looks for the extension and for packages that were started and have
  * not ended, starts their coordinators and is gone. Once at the start of the server, and then
  * every loader.launcher_naptime for packages that found no slot.
+ *
+ * A database that is dropped, renamed or closed while it is looked into, or whose catalog somebody
+ * has locked or is of another version, costs its own scout and nothing else.
  */
 #include "postgres.h"
 
@@ -62,26 +65,35 @@ launcher_databases(void)
 	return oids;
 }
 
-/* One round: a scout for each database, one after the other, so that they take one slot. */
-static void
-launcher_round(void)
+/*
+ * One round: a scout for each database, one after the other, so that they take one slot. What a scout
+ * fails of is in the log, and no reason to leave out the others. Returns the database at which there
+ * was no slot, where the next round begins; InvalidOid: all have been looked into.
+ */
+static Oid
+launcher_round(Oid first)
 {
-	ListCell   *lc;
+	List	   *oids = launcher_databases();
+	int			n = list_length(oids);
+	int			begin = 0;
 
-	foreach(lc, launcher_databases())
+	while (begin < n && list_nth_oid(oids, begin) != first)
+		begin++;				/* it may have been dropped: from the first one, then */
+	for (int i = 0; i < n; i++)
 	{
 		LdrWorkerArg arg = {0};
 		BackgroundWorkerHandle *handle;
 
 		arg.kind = LDR_SCOUT;
-		arg.db = lfirst_oid(lc);
+		arg.db = list_nth_oid(oids, (begin + i) % n);
 		arg.role = BOOTSTRAP_SUPERUSERID;
 		handle = ldr_worker_start(&arg);
 		if (handle == NULL)
-			return;				/* no slot: next round */
+			return arg.db;
 		(void) WaitForBackgroundWorkerShutdown(handle);
 		CHECK_FOR_INTERRUPTS();
 	}
+	return InvalidOid;
 }
 
 void
@@ -89,6 +101,7 @@ loader_launcher_main(Datum main_arg)
 {
 	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader launcher",
 											  ALLOCSET_DEFAULT_SIZES);
+	Oid			next = InvalidOid;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -98,7 +111,7 @@ loader_launcher_main(Datum main_arg)
 	{
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
-		launcher_round();
+		next = launcher_round(next);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 ldr_launcher_naptime * 1000L,
 						 PG_WAIT_EXTENSION);

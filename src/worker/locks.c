@@ -196,12 +196,15 @@ ldr_dataset_lock(const char *dataset, LdrDatasetLock which)
 	AcceptInvalidationMessages();
 }
 
-/* Until the end of the transaction, be the only scan of the directory. Does not wait. */
+/*
+ * Until the end of the transaction, be the only scan of the directory by this role: another one,
+ * which may leave its transaction open, is not to keep ours from its work. Does not wait.
+ */
 bool
 ldr_scan_lock(const char *directory)
 {
 	LOCKTAG		tag = lock_tag(MyDatabaseId, hash_bytes_extended((const unsigned char *) directory,
-																 strlen(directory), 0),
+																 strlen(directory), GetUserId()),
 							   CLASS_SCAN);
 
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;

@@ -97,7 +97,7 @@ ldr_session_open(LdrPackageDir *dir, const char *dataset, LdrOptions *options, L
 
 	if (loaded)
 		return NULL;
-	if (package && strcmp(package->state, "loaded") == 0)
+	if (package && strcmp(package->state, "loaded") == 0 && ldr_package_may_act(package))
 	{
 		ldr_package_supersede(package->package_id);	/* its dataset was dropped */
 		package = NULL;
@@ -444,6 +444,38 @@ session_record_error(LdrRun *run, const LdrJob *job, ErrorData *edata)
 			  unpack_sql_state(edata->sqlerrcode), edata->message);
 }
 
+/*
+ * Code of the tables must not become who the session was before SET ROLE or SET SESSION
+ * AUTHORIZATION, no more than in a worker: see environment.c. Until the commit, in which deferred
+ * triggers run, and not beyond: the next transaction begins in there.
+ */
+static bool session_guarded = false;
+static Oid	session_role;
+
+static void
+session_xact_callback(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (session_guarded && event == XACT_EVENT_COMMIT)	/* an abort does so by itself */
+		SetUserIdAndSecContext(session_role, 0);
+	session_guarded = false;
+}
+
+static void
+session_guard(void)
+{
+	static bool registered = false;
+	int			sec;
+
+	if (!registered)
+		RegisterXactCallback(session_xact_callback, NULL);
+	registered = true;
+	GetUserIdAndSecContext(&session_role, &sec);
+	SetUserIdAndSecContext(session_role, sec | SECURITY_LOCAL_USERID_CHANGE);
+	session_guarded = true;
+}
+
 void
 ldr_session_run(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 {
@@ -455,6 +487,7 @@ ldr_session_run(LdrRun *run, LdrJob *job, const LdrSessionJob *from)
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
+		session_guard();
 		edata = session_try(run, job, from);
 		if (edata)
 			session_record_error(run, job, edata);

@@ -80,6 +80,7 @@ start_remember(void)
 BackgroundWorkerHandle *
 ldr_worker_start(const LdrWorkerArg *arg)
 {
+	LdrWorkerArg copy = *arg;
 	static const char *const names[] = {"coordinator", "job worker", "scout"};
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
@@ -97,7 +98,8 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	else
 		snprintf(worker.bgw_name, BGW_MAXLEN, "loader %s", names[arg->kind]);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "loader %s", names[arg->kind]);
-	memcpy(worker.bgw_extra, arg, sizeof(*arg));
+	strlcpy(copy.version, ldr_library_version, sizeof(copy.version));
+	memcpy(worker.bgw_extra, &copy, sizeof(copy));
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
@@ -162,13 +164,14 @@ ldr_start_waiting(bool same_transaction)
 	/* in recovery no worker starts; a request would only take a place in the postmaster's list */
 	if (room <= 0 || RecoveryInProgress())
 		return 0;
-	foreach(lc, ldr_package_waiting((int64) GetSystemIdentifier(), MyDatabaseId))
+	/* those that run are among them */
+	foreach(lc, ldr_package_startable((int64) GetSystemIdentifier(), MyDatabaseId,
+									  ldr_max_workers + room))
 	{
 		int64		id = *(int64 *) lfirst(lc);
 		LdrPackage *package;
-		bool		failed;
 
-		if (ldr_progress_is_running(id) || ldr_package_blocker(id, &failed) != 0)
+		if (ldr_progress_is_running(id))
 			continue;
 		package = ldr_package_get(id, true);
 		if (package == NULL)

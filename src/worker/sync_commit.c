@@ -419,7 +419,7 @@ commit_finish_stream(Sync *sync, SyncStream *s)
 		}
 		PG_END_TRY();
 		if (!done)
-			ldr_retry_wait(attempt++, sync->run->package->package_id);
+			ldr_retry_wait(attempt++, sync->run->package->package_id, 0);
 	}
 	MemoryContextSwitchTo(sync->run->cxt);
 }

@@ -26,6 +26,7 @@ typedef enum LdrWorkerKind
 /* Travels in bgw_extra. */
 typedef struct LdrWorkerArg
 {
+	char		version[16];	/* of the library that starts it; first, whatever the version */
 	LdrWorkerKind kind;
 	Oid			db;
 	Oid			role;
@@ -113,7 +114,7 @@ extern bool ldr_progress_snapshot(int64 package_id, char *line, size_t size);
 
 /* retry.c */
 extern bool ldr_error_is_transient(const ErrorData *edata);
-extern void ldr_retry_wait(int attempt, int64 package_id);
+extern void ldr_retry_wait(int attempt, int64 package_id, int64 gone_by);
 
 /* coordinator.c */
 extern int64 ldr_worker_package;	/* the package this process works for, 0 if none */

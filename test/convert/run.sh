@@ -7,7 +7,7 @@
 # installed), and runs n (200000) random values per type, and some chosen ones, in databases of
 # three encodings on the server that PGHOST and PGPORT name; it must run on this machine with the version
 # of PG_CONFIG, and we must be superuser on it. VERBOSE=1 shows every check, TIMES=1 the times of all
-# routines beside those of the input functions.
+# routines beside those of the input functions. KEEP=1 leaves the directory of the build.
 set -eu
 
 pg_config=${1:-pg_config}
@@ -25,7 +25,7 @@ query()
 
 clean_up()
 {
-	rm -rf "$work"
+	[ -n "${KEEP:-}" ] || rm -rf "$work"
 	for db in $databases; do
 		query postgres -c "DROP DATABASE IF EXISTS $db" >/dev/null 2>&1 || true
 	done

@@ -47,16 +47,6 @@ sub catch_up
 	return;
 }
 
-# All tables and indexes but the server's own. '' if there is nothing wrong.
-sub amcheck
-{
-	my ($node) = @_;
-	my $of = q{relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_catalog|information_schema)$')};
-
-	one($node, qq{SELECT count(bt_index_check(c.oid, true)::text) FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relkind = 'i' AND amname = 'btree' AND $of});
-	return one($node, qq{SELECT c.oid::regclass, v.* FROM pg_class c, verify_heapam(c.oid, skip => 'none') v WHERE relkind IN ('r', 't') AND $of});
-}
-
 # --- replay -----------------------------------------------------------------------------------------
 
 # Readers of the standby from before: a plan that is kept, and a snapshot. The latter has no lock on what

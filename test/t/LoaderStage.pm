@@ -20,7 +20,7 @@ use LoaderCrash;
 use LoaderTest;
 
 our @EXPORT = qw(gates new_shop close_gate open_gate wait_gate shop_package contents left_over stray_files
-	staged wait_staged wait_strong_lock);
+	staged wait_staged wait_strong_lock amcheck);
 
 # --- gates: a statement in a table of the package waits for whoever holds the gate's advisory lock -----
 
@@ -187,6 +187,16 @@ sub contents
 	my ($node, $dataset, %option) = @_;
 
 	return one($node, "SELECT gate.contents('$dataset')", %option);
+}
+
+# All tables and indexes but the server's own. '' if there is nothing wrong.
+sub amcheck
+{
+	my ($node) = @_;
+	my $of = q{relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_catalog|information_schema)$')};
+
+	one($node, qq{SELECT count(bt_index_check(c.oid, true)::text) FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relkind = 'i' AND amname = 'btree' AND $of});
+	return one($node, qq{SELECT c.oid::regclass, v.* FROM pg_class c, verify_heapam(c.oid, skip => 'none') v WHERE relkind IN ('r', 't') AND $of});
 }
 
 # The jobs whose rows wait for publish: when each was run.

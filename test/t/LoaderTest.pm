@@ -68,11 +68,12 @@ sub source_dir
 # new_node(NAME, CONF, OPTION => VALUE...): a server that runs, with the extension in database
 # postgres. CONF is text for postgresql.conf. Options: streaming => 1 for a primary of standbys,
 # from => NODE and backup => NAME for such a standby, bare => 1 without the extension, stopped => 1
-# leaves it to the caller to start.
+# leaves it to the caller to start, install => PATH takes another installation (LoaderInstall).
 sub new_node
 {
 	my ($name, $conf, %option) = @_;
-	my $node = $cluster->can('get_new_node') ? $cluster->get_new_node($name) : $cluster->new($name);
+	my @install = $option{install} ? (install_path => $option{install}) : ();
+	my $node = $cluster->can('get_new_node') ? $cluster->get_new_node($name, @install) : $cluster->new($name, @install);
 
 	if ($option{from})
 	{

@@ -94,3 +94,15 @@ CALL put('"Stage".t__k', 'new|r1|r1|1|k11', 'new|r2|r2|1|k22', 'new|r3|r3|0|k3')
 SELECT * FROM run(:'s');
 SELECT * FROM "Data".t ORDER BY id;
 SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+
+-- the root's row key by a name of its own
+SELECT schema(root('t', 'id bigint! primary_key, v bigint, own text! row_key', 'upsert', '{"x-merge-source-filter": "v = 1"}'),
+	nested('t__k', 't', 'x text')) AS s \gset
+CALL make(:'s');
+CALL put('"Stage".t', '1|1|r1', '2|2|r2');
+CALL put('"Stage".t__k', 'new|r1|r1|0|k1', 'new|r2|r2|0|k2');
+SELECT * FROM run(:'s');
+SELECT schema(root('t', 'id bigint! primary_key, v bigint, own text! row_key', 'delete-insert', '{"x-merge-source-filter": "v = 1"}'),
+	nested('t__k', 't', 'x text')) AS s \gset
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;

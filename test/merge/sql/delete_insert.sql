@@ -89,3 +89,13 @@ SELECT * FROM run(schema(root('t', 'id bigint! primary_key, _dlt_id text! row_ke
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key, a bool hard_delete, b bool hard_delete', 'delete-insert')), 'check');
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key, a bigint dedup_sort=asc, b bigint dedup_sort=asc', 'delete-insert')), 'check');
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key', 'merge-o-matic')), 'check');
+
+-- 7 a root row without a row key is not loaded, nor are nested rows without one
+SELECT schema(root('t', 'id bigint! primary_key, _dlt_id text row_key', 'delete-insert'), nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|r1', '2|r2');
+CALL put('"Stage".t', '1|s1', '2|\N', '3|s3');
+CALL put('"Stage".t__k', 'new|s1|s1|0|k1', 'new|s3|s3|0|k3');
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY id;
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;

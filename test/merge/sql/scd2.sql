@@ -72,3 +72,16 @@ SELECT * FROM run(schema(root('t', 'a timestamp x-valid-from, rv text x-row-vers
 SELECT * FROM run(schema(root('t', 'a timestamp x-valid-from, b timestamp x-valid-to, rv text x-row-version', 'scd2')), 'check', NULL);
 SELECT * FROM run(schema(root('t', 'a timestamp x-valid-from, b timestamp x-valid-to, rv text x-row-version', 'scd2')), 'check', 'now');
 SELECT * FROM run(schema(root('t', 'a timestamp x-valid-from, b timestamp x-valid-to, rv text x-row-version', 'scd2')), 'check', '2024-13-01');
+
+-- 6 every way to write a moment that dlt has, and what is none
+CREATE FUNCTION help.moment(text) RETURNS text LANGUAGE plpgsql SET search_path = help, pg_catalog SET timezone = 'UTC' AS $$
+BEGIN
+	RETURN substring(s FROM '^UPDATE .* SET \S+ = (''[^'']*'') ') FROM statements(schema(root('t',
+		'a timestamp x-valid-from, b timestamp x-valid-to, rv text! x-row-version', 'scd2',
+		json_build_object('x-boundary-timestamp', $1)))) s WHERE s LIKE 'UPDATE%';
+EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+SELECT t, moment(t) FROM unnest(ARRAY['0', '1', '1700000000', '1700000000.5', '-1', '1e9', '-62135596800', '-62135596801',
+	'253402300799', '253402300800', '1e99', 'e', '+', '1-2', '', ' ', '2024', '2024061', '20240301', '2024-03', '2024-3-1', '2024-03-01',
+	'2024-03-01T12', '2024-03-01 12', '2024-03-01x12', '2024-03-01T1x', '2024-03-01T12:30', '2024-03-01T12:30:15.1234569Z',
+	'2024-03-01T12:30:15,5', '2024-03-01T12:30:15.5+01:30', '0001-01-01', '9999-12-31', 'now', 'tomorrow', '-infinity', '/2024', ':2024']) t;

@@ -46,6 +46,14 @@ SELECT * FROM run(:'s');
 SELECT * FROM "Data".t ORDER BY v;
 SELECT * FROM statements(:'s', 'merge') \g (format=unaligned tuples_only=on)
 
+-- keys that differ in staging only: in the target they are one
+SELECT schema(root('t', 'id text! primary_key, v text', 'upsert')) AS s \gset
+CALL make(:'s');
+ALTER TABLE "Data".t ALTER id TYPE numeric USING NULL;
+CALL put('"Data".t', '1|old', '2|old');
+CALL put('"Stage".t', '1|new', '1.0|newer');
+SELECT * FROM run(:'s');
+
 -- 3 a partitioned target, moved between partitions
 SELECT schema(root('t', 'id bigint! primary_key, p bigint!, v text', 'upsert')) AS s \gset
 CALL make(:'s');

@@ -115,6 +115,9 @@ SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
 SELECT * FROM run(:'s');
 SELECT * FROM "Data".t ORDER BY id;
 SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+-- where nothing is absent nested rows are not asked
+SELECT * FROM run(:'s');
+SELECT s FROM statements(:'s', 'merge') s WHERE s LIKE 'DELETE%' \g (format=unaligned tuples_only=on)
 -- NULL among the staged keys: nobody can say what is absent
 SELECT schema(root('t', 'id bigint primary_key, v text', 'cdc')) AS s \gset
 CALL make(:'s');
@@ -140,3 +143,23 @@ SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
 SELECT * FROM run(schema(root('t', 'id bigint', 'upsert')), 'check');
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key, b bigint! primary_key', 'cdc'), nested('t__k', 't', 'v text')), 'check');
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key', 'upsert'), tab('t__k', 'v text, _dlt_id text row_key', '{"parent": "t"}')), 'check');
+
+-- A column without a type, which no row has ever had, is none
+SELECT regexp_replace(schema(root('t', 'id bigint! primary_key, never text, v text', 'upsert')),
+	'("name" : "never"), "data_type" : "text"', '\1') AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|old');
+CALL put('"Stage".t', '1|new', '2|new');
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY id;
+
+-- A nested row that is marked: as the root's, it is inserted if it is new
+SELECT schema(root('t', 'id bigint! primary_key, _dlt_id text! row_key', 'upsert'),
+	nested('t__k', 't', 'gone bool hard_delete, v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|r1');
+CALL put('"Data".t__k', '\N|old|r1|r1|0|k1', '\N|old|r1|r1|1|k2');
+CALL put('"Stage".t', '1|r1');
+CALL put('"Stage".t__k', 't|new|r1|r1|0|k1', '\N|new|r1|r1|1|k2', 't|new|r1|r1|2|k3');
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;
