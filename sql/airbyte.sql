@@ -334,6 +334,7 @@ DROP ROLE regress_loader_sync;
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('ended', 'append', :'id'))) AS p \gset
 SELECT loader_airbyte_write(:p, NULL);
 SELECT loader_airbyte_write(NULL, '');
+CALL test.wait_for('EXISTS (SELECT FROM loader.progress)');
 SELECT loader_cancel(:p) AS cancelled;
 SELECT loader_wait(:p, '600s');
 CALL test.wait_for($$NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'loader coordinator%')$$);
@@ -343,6 +344,7 @@ SELECT loader_airbyte_write(:p, '');
 SELECT loader_airbyte_close(:p)::json ->> 'state' AS state;
 -- Forgotten meanwhile
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('ended', 'append', :'id'))) AS p \gset
+CALL test.wait_for('EXISTS (SELECT FROM loader.progress)');
 SELECT loader_cancel(:p) AS cancelled;
 SELECT loader_wait(:p, '600s');
 CALL test.wait_for($$NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'loader coordinator%')$$);

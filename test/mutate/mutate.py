@@ -444,9 +444,13 @@ class Run:
         self.server.conn.execute("SELECT loader_scan(%s, %s)", [empty, DATASET])
         self.server.setting("loader.upload_retention", None)
         os.rmdir(empty)
+        return sorted(self.spool() - self.spool_before)
+
+    def spool(self):
+        """The files in the spool. Other tests of this server may have left some, for packages of theirs."""
         where = self.server.value("SELECT coalesce(nullif(current_setting('loader.spool_directory', true), ''), 'pg_loader')")
         where = os.path.join(self.server.data, where)
-        return [os.path.join(root, name) for root, _, names in os.walk(where) for name in names]
+        return {os.path.join(root, name) for root, _, names in os.walk(where) for name in names}
 
     def check_log(self):
         """What the server says of processes that died, and of its own mistakes."""
@@ -459,6 +463,7 @@ class Run:
     def run(self):
         args = self.args
         self.log_from = os.path.getsize(args.log) if args.log else 0
+        self.spool_before = self.spool()
         indexes = args.only or range(args.count)
         print(f"seed {args.seed}, {len(indexes)} mutants, {len(changes.SPECIAL)} of them special,"
               f" {len(self.mutants.steps)} packages", flush=True)
