@@ -171,6 +171,12 @@ ldr_catalog_read_text(HeapTuple tuple, TupleDesc desc, void *arg)
 }
 
 void
+ldr_catalog_read_int(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(int64 *) arg = ldr_catalog_int(tuple, desc, 1);
+}
+
+void
 ldr_catalog_append_id(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	int64	   *id = palloc(sizeof(int64));

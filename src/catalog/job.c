@@ -345,6 +345,18 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 						6, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+#define JOB_UNDO \
+	"UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL " \
+	"WHERE package_id = $1 AND kind = 'load' AND state = 'completed'"
+
+/* Completed jobs become new, as that statement says which: what they have rejected goes with it. */
+static void
+job_undo(int64 package_id, const char *sql, int nargs, Oid *types, Datum *values)
+{
+	if (ldr_catalog_execute(sql, nargs, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
+		ldr_reject_delete_unfinished(package_id);
+}
+
 /*
  * Completed jobs whose table has been dropped since, and perhaps made anew, have lost their rows,
  * and so have those whose rows waited in a relation that the package no longer has: they become
@@ -356,15 +368,11 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	if (ldr_catalog_execute("UPDATE loader.job j SET state = 'new' "
-							"WHERE package_id = $1 AND state = 'completed' "
-							"AND NOT " JOB_HAS_ROWS " "
-							"AND NOT EXISTS (SELECT FROM loader.stage s "
-							"JOIN pg_class c ON c.oid = s.relation "
-							"WHERE s.package_id = j.package_id AND s.relation = j.relation) "
-							"AND NOT " LDR_JOB_IS_FOLLOWED,
-							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
-		ldr_reject_delete_unfinished(package_id);
+	job_undo(package_id, "UPDATE loader.job j SET state = 'new' "
+			 "WHERE package_id = $1 AND state = 'completed' AND NOT " JOB_HAS_ROWS " "
+			 "AND NOT EXISTS (SELECT FROM loader.stage s JOIN pg_class c ON c.oid = s.relation "
+			 "WHERE s.package_id = j.package_id AND s.relation = j.relation) "
+			 "AND NOT " LDR_JOB_IS_FOLLOWED, 2, types, values);
 }
 
 /*
@@ -379,12 +387,8 @@ ldr_job_restage(int64 package_id, const char *table_name, Oid relation)
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name),
 	ObjectIdGetDatum(relation)};
 
-	if (ldr_catalog_execute("UPDATE loader.job "
-							"SET state = 'new', relation = NULL, finished_at = NULL "
-							"WHERE package_id = $1 AND table_name = $2 AND kind = 'load' "
-							"AND state = 'completed' AND relation IS DISTINCT FROM $3",
-							3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
-		ldr_reject_delete_unfinished(package_id);
+	job_undo(package_id, JOB_UNDO " AND table_name = $2 AND relation IS DISTINCT FROM $3", 3, types,
+			 values);
 }
 
 /* The rows of all jobs that were in one relation are in another one now. */
@@ -407,12 +411,7 @@ ldr_job_lost(int64 package_id, Oid relid)
 	Oid			types[] = {INT8OID, OIDOID};
 	Datum		values[] = {Int64GetDatum(package_id), ObjectIdGetDatum(relid)};
 
-	if (ldr_catalog_execute("UPDATE loader.job "
-							"SET state = 'new', relation = NULL, finished_at = NULL "
-							"WHERE package_id = $1 AND relation = $2 AND kind = 'load' "
-							"AND state = 'completed'",
-							2, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL) > 0)
-		ldr_reject_delete_unfinished(package_id);
+	job_undo(package_id, JOB_UNDO " AND relation = $2", 2, types, values);
 }
 
 typedef struct JobFailure

@@ -125,8 +125,9 @@ extern uint64 ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum 
 extern char *ldr_catalog_text(HeapTuple tuple, TupleDesc desc, int column);
 extern int64 ldr_catalog_int(HeapTuple tuple, TupleDesc desc, int column);
 
-/* LdrRowFn of one column: into a char *, or an int64 * appended to a List *. */
+/* LdrRowFn of one column: into a char *, an int64, or an int64 * appended to a List *. */
 extern void ldr_catalog_read_text(HeapTuple tuple, TupleDesc desc, void *arg);
+extern void ldr_catalog_read_int(HeapTuple tuple, TupleDesc desc, void *arg);
 extern void ldr_catalog_append_id(HeapTuple tuple, TupleDesc desc, void *arg);
 #define LDR_TEXT_ARG(s) ((s) ? CStringGetTextDatum(s) : (Datum) 0)
 #define LDR_TEXT_NULL(s) ((s) ? ' ' : 'n')

@@ -70,12 +70,6 @@ package_read(HeapTuple t, TupleDesc d, void *arg)
 	*(LdrPackage **) arg = p;
 }
 
-static void
-package_read_id(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(int64 *) arg = ldr_catalog_int(t, d, 1);
-}
-
 /*
  * The statements that change (or lock) one package by its id and nothing else: true if it matched.
  * The statement's WHERE says from which states.
@@ -161,7 +155,7 @@ ldr_package_insert(const LdrPackage *package)
 						"WHERE NOT superseded DO NOTHING "
 						"RETURNING package_id",
 						21, package_arg_types, values, nulls, SPI_OK_INSERT_RETURNING, false,
-						package_read_id, &id);
+						ldr_catalog_read_int, &id);
 	return id;
 }
 
@@ -493,7 +487,7 @@ ldr_package_cancel_requested(int64 package_id)
 	ldr_catalog_execute("SELECT 1 FROM loader.package "
 						"WHERE package_id = $1 AND NOT cancel_requested "
 						"AND state IN ('new', 'loading')",
-						1, types, values, NULL, SPI_OK_SELECT, true, package_read_id, &going);
+						1, types, values, NULL, SPI_OK_SELECT, true, ldr_catalog_read_int, &going);
 	return going == 0;
 }
 

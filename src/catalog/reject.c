@@ -316,25 +316,19 @@ ldr_reject_renew(const LdrReject *r)
 void
 ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
 {
-	Oid			types[] = {INT8OID, INT4OID, INT8OID, INT8OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(job->ordinal),
-		Int64GetDatum(settled), Int64GetDatum(inserted),
-	CStringGetTextDatum(job->table_name)};
+	Oid			types[] = {INT8OID, INT8OID, INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(settled),
+	Int64GetDatum(inserted), CStringGetTextDatum(job->job_id)};
 
-	ldr_catalog_execute("UPDATE loader.job SET rows_rejected = rows_rejected - $3, "
-						"rows_inserted = rows_inserted + $4 "
-						"WHERE package_id = $1 AND ordinal = $2",
+	ldr_catalog_execute("UPDATE loader.job SET rows_rejected = rows_rejected - $2, "
+						"rows_inserted = rows_inserted + $3 "
+						"WHERE package_id = $1 AND job_id = $4",
 						4, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-	ldr_catalog_execute("UPDATE loader.package_table SET rows_rejected = rows_rejected - $3, "
-						"rows_inserted = rows_inserted + $4 "
-						"WHERE package_id = $1 AND table_name = $5 AND $2 > 0",
-						5, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-}
-
-static void
-reject_read_count(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(int64 *) arg = ldr_catalog_int(t, d, 1);
+	values[3] = CStringGetTextDatum(job->table_name);
+	ldr_catalog_execute("UPDATE loader.package_table SET rows_rejected = rows_rejected - $2, "
+						"rows_inserted = rows_inserted + $3 "
+						"WHERE package_id = $1 AND table_name = $4",
+						4, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
 /* How many there are of a package, or of one of its tables. */
@@ -349,6 +343,7 @@ ldr_reject_count(int64 package_id, const char *table_name)
 	ldr_catalog_execute("SELECT count(*) FROM loader.reject r JOIN loader.job j "
 						"USING (package_id, job_id) "
 						"WHERE package_id = $1 AND j.table_name = coalesce($2, j.table_name)",
-						2, types, values, nulls, SPI_OK_SELECT, false, reject_read_count, &count);
+						2, types, values, nulls, SPI_OK_SELECT, false, ldr_catalog_read_int,
+						&count);
 	return count;
 }

@@ -135,12 +135,12 @@ heap_open_indexes(LdrSink *sink)
 	HeapSinkState *state = sink->state;
 
 	state->index_rri = state->rri;
-	if (sink->ops == &ldr_trial_sink)
+	if (sink->kind == LDR_SINK_TRIAL)
 	{
 		state->index_rri = makeNode(ResultRelInfo);
 		InitResultRelInfo(state->index_rri, sink->into, 1, NULL, 0);
 	}
-	if (sink->ops == &ldr_swap_sink)
+	if (sink->kind == LDR_SINK_SWAP)
 		return;
 	ExecOpenIndices(state->index_rri, false);
 	sink->indexes = state->index_rri;
@@ -158,7 +158,7 @@ heap_open(LdrSink *sink)
 	state->rri = makeNode(ResultRelInfo);
 	ExecInitResultRelation(state->estate, state->rri, 1);
 	heap_open_indexes(sink);
-	if (sink->ops == &ldr_swap_sink)
+	if (sink->kind == LDR_SINK_SWAP)
 		state->options |= TABLE_INSERT_FROZEN;
 	state->piece = LDR_BATCH_ROWS;
 	state->into = sink->into ? sink->into : sink->rel;
@@ -381,7 +381,7 @@ heap_flush(LdrSink *sink)
 		return;
 	if (sink->refuse == NULL)
 		heap_write(sink);
-	else if (sink->ops != &ldr_swap_sink)
+	else if (sink->kind != LDR_SINK_SWAP)
 		heap_write_guarded(sink);
 	else
 	{
@@ -490,14 +490,6 @@ const LdrSinkOps ldr_heap_sink = {
 };
 
 const LdrSinkOps ldr_swap_sink = {
-	.name = "swap heap",
-	.open = heap_open,
-	.put = heap_put,
-	.flush = heap_flush,
-	.close = heap_close
-};
-
-const LdrSinkOps ldr_trial_sink = {
 	.name = "swap heap",
 	.open = heap_open,
 	.put = heap_put,

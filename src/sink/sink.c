@@ -320,9 +320,8 @@ sink_ops(LdrSinkKind kind)
 		case LDR_SINK_HEAP:
 			return &ldr_heap_sink;
 		case LDR_SINK_SWAP:
-			return &ldr_swap_sink;
 		case LDR_SINK_TRIAL:
-			return &ldr_trial_sink;
+			return &ldr_swap_sink;
 		case LDR_SINK_EXECUTOR:
 			break;
 	}
@@ -346,6 +345,7 @@ ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind, const AttrNumber *a
 	oldcxt = MemoryContextSwitchTo(cxt);
 	base = palloc0(sizeof(SinkBase));
 	sink = &base->sink;
+	sink->kind = kind;
 	sink->ops = sink_ops(kind);
 	sink->rel = rel;
 	sink->into = into;

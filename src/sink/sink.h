@@ -42,6 +42,7 @@ typedef struct LdrSinkOps
 
 struct LdrSink
 {
+	LdrSinkKind kind;
 	const LdrSinkOps *ops;
 	Relation	rel;			/* open and locked by the caller; outlives the sink */
 	Relation	into;			/* the new table that the rows go into, likewise; NULL: rel */
@@ -148,7 +149,6 @@ extern bool ldr_fires(char enabled);
 
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
-extern const LdrSinkOps ldr_trial_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -499,23 +499,49 @@ load_locate_error(Load *load, ErrorData *edata)
 	edata->detail = detail.data;
 }
 
+/* A load in a context of its own, into the table, or into the new one that stands for it. */
+static Load *
+load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
+											  ALLOCSET_DEFAULT_SIZES);
+	Load	   *load = MemoryContextAllocZero(cxt, sizeof(Load));
+
+	load->cxt = cxt;
+	load->path = path;
+	load->rel = rel;
+	load->into = into;
+	load->field = -1;
+	load->rejects = rejects;
+	return load;
+}
+
+/* An error was raised, and ends the load: raise it again, with where in the file it was. */
+static void
+__attribute__((noreturn))
+load_fail(Load *load)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(load->cxt);
+	edata = CopyErrorData();
+	FlushErrorState();
+	if (load->sink)
+		ldr_guard_abort(&load->sink->guard);
+	load_locate_error(load, edata);
+	ReThrowError(edata);
+}
+
 void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 			  LdrFormat format,
 			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
 			  LdrRejects *rejects, LdrLoadResult *result)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
-											  ALLOCSET_DEFAULT_SIZES);
+	Load	   *load = load_make(file_name, rel, into, rejects);
+	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	Load	   *load = palloc0(sizeof(Load));
 
-	load->cxt = cxt;
-	load->into = into;
-	load->rejects = rejects;
-	load->path = file_name;
-	load->rel = rel;
-	load->field = -1;
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
@@ -534,15 +560,7 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		if (load->sink)
-			ldr_guard_abort(&load->sink->guard);
-		load_locate_error(load, edata);
-		ReThrowError(edata);
+		load_fail(load);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
@@ -714,18 +732,12 @@ ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns, Relat
 				 const LdrOptions *options, const List *rows, LdrRejects *rejects,
 				 LdrLoadResult *result)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader rejects",
-											  ALLOCSET_DEFAULT_SIZES);
+	Load	   *load = load_make(job->file_name, rel, NULL, rejects);
+	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
-	Load	   *load = palloc0(sizeof(Load));
 	Again		again;
 
-	load->cxt = cxt;
-	load->path = job->file_name;
-	load->rel = rel;
-	load->field = -1;
-	load->rejects = rejects;
 	load->row_cxt = AllocSetContextCreate(cxt, "loader row", ALLOCSET_SMALL_SIZES);
 	cb->func = again_close_reader;
 	cb->arg = load;
@@ -745,15 +757,7 @@ ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns, Relat
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		if (load->sink)
-			ldr_guard_abort(&load->sink->guard);
-		load_locate_error(load, edata);
-		ReThrowError(edata);
+		load_fail(load);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);

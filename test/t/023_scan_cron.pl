@@ -12,16 +12,6 @@ use Test::More;
 my $top = packages_dir();
 my $node = new_node('main');
 
-sub spew
-{
-	my ($path, $text) = @_;
-
-	open(my $fh, '>', $path) or die "$path: $!";
-	print $fh $text;
-	close $fh;
-	return;
-}
-
 sub scan_sql
 {
 	my ($dir, $dataset) = @_;

@@ -12,25 +12,6 @@ use Test::More;
 my $node = new_node('main', "loader.retry_delay = '50ms'");
 my $n = 0;
 
-sub spew
-{
-	my ($path, $bytes) = @_;
-
-	open(my $fh, '>:raw', $path) or die "$path: $!";
-	print $fh $bytes;
-	close $fh;
-	return;
-}
-
-sub slurp
-{
-	my ($path) = @_;
-
-	open(my $fh, '<:raw', $path) or die "$path: $!";
-	local $/;
-	return scalar <$fh>;
-}
-
 # A dataset with table items, of keys -9 to 0.
 sub dataset
 {

@@ -342,7 +342,7 @@ sub file
 	}
 	else
 	{
-		LoaderTest::spew($path, $text);
+		spew($path, $text);
 	}
 	return ($path, 121);
 }

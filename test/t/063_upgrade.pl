@@ -70,7 +70,7 @@ my $uploaded = items_package(1, 10);
 my @chunks;
 for my $file (glob("$uploaded/*.json"), glob("$uploaded/new_jobs/*"))
 {
-	my $bytes = LoaderInstall::slurp($file);
+	my $bytes = slurp($file);
 	my $name = basename($uploaded) . ($file =~ m{/new_jobs/} ? "/new_jobs/" : "/") . basename($file);
 
 	push @chunks, [$name, 0, substr($bytes, 0, 100)], [$name, 100, substr($bytes, 100), $bytes];

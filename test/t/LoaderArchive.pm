@@ -10,27 +10,9 @@ use warnings;
 use Compress::Zlib ();
 use Exporter 'import';
 use File::Basename qw(basename);
+use LoaderTest;
 
-our @EXPORT = qw(spew slurp tar gzip zstd package_members);
-
-sub spew
-{
-	my ($path, $bytes) = @_;
-
-	open(my $fh, '>:raw', $path) or die "$path: $!";
-	print $fh $bytes or die "$path: $!";
-	close $fh or die "$path: $!";
-	return $path;
-}
-
-sub slurp
-{
-	my ($path) = @_;
-
-	open(my $fh, '<:raw', $path) or die "$path: $!";
-	local $/;
-	return scalar <$fh>;
-}
+our @EXPORT = qw(tar gzip zstd package_members);
 
 # One member: {name, data, type (0: file, 1: hard link, 2: link, 5: directory, ...), link}
 sub member

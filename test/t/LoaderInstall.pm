@@ -24,25 +24,6 @@ sub command
 	return;
 }
 
-sub slurp
-{
-	my ($path) = @_;
-
-	open(my $fh, '<:raw', $path) or die "$path: $!";
-	local $/;
-	return scalar <$fh>;
-}
-
-sub spew
-{
-	my ($path, $bytes) = @_;
-
-	open(my $fh, '>:raw', $path) or die "$path: $!";
-	print $fh $bytes;
-	close $fh or die "$path: $!";
-	return;
-}
-
 # Links to all that is in a directory, but for what is ours, which is copied.
 sub link_all
 {

@@ -29,7 +29,7 @@ use IPC::Run ();
 use JSON::PP ();
 
 our @EXPORT = qw(new_node grant_loader packages_dir make_package copy_package scenario_packages
-	source_dir load start_package run_package wait_package wait_for one error_of try_psql quote_literal session);
+	source_dir load start_package run_package wait_package wait_for one error_of try_psql quote_literal session slurp spew);
 
 # Since 15; the last releases of 14 have them under these names, too.
 my $cluster;
@@ -119,6 +119,7 @@ sub quote_literal
 	return $text =~ s/\\/\\\\/g ? "E'$text'" : "'$text'";
 }
 
+# Write a file; returns its path.
 sub spew
 {
 	my ($path, $bytes) = @_;
@@ -126,7 +127,16 @@ sub spew
 	open(my $fh, '>:raw', $path) or die "could not write $path: $!";
 	print $fh $bytes or die "could not write $path: $!";
 	close($fh) or die "could not write $path: $!";
-	return;
+	return $path;
+}
+
+sub slurp
+{
+	my ($path) = @_;
+
+	open(my $fh, '<:raw', $path) or die "could not read $path: $!";
+	local $/;
+	return scalar <$fh>;
 }
 
 my $json = JSON::PP->new->canonical->utf8->allow_nonref;
