@@ -19,7 +19,6 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -212,30 +211,6 @@ finish_merge(LdrSyncStream *s, const LdrSyncOptions *options)
 
 /* --- replace ------------------------------------------------------------------------------------ */
 
-static void
-finish_put(LdrSink *sink, TupleTableSlot *row, const AttrNumber *to, const AttrNumber *from, int n)
-{
-	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
-
-	slot_getallattrs(row);
-	for (int i = 0; i < n; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(row->tts_tupleDescriptor, from[i] - 1);
-		bool		isnull = row->tts_isnull[from[i] - 1];
-		Datum		value = row->tts_values[from[i] - 1];
-
-		sink->slot->tts_isnull[to[i] - 1] = isnull;
-		if (!isnull && !att->attbyval)
-		{
-			value = datumCopy(value, false, att->attlen);
-			sink->batch_bytes += datumGetSize(value, false, att->attlen);
-		}
-		sink->slot->tts_values[to[i] - 1] = isnull ? (Datum) 0 : value;
-	}
-	MemoryContextSwitchTo(old);
-	ldr_sink_put(sink);
-}
-
 /* Copy what is staged into the heap; rows that have the type of the target in every column. */
 static int64
 finish_fill(Relation target, Relation heap, Relation stage)
@@ -254,7 +229,7 @@ finish_fill(Relation target, Relation heap, Relation stage)
 		CHECK_FOR_INTERRUPTS();
 		if (++rows % 1024 == 0)
 			ldr_check_cancel();
-		finish_put(sink, row, to, from, n);
+		ldr_sink_put_row(sink, row, from);
 	}
 	ExecDropSingleTupleTableSlot(row);
 	table_endscan(scan);

@@ -443,29 +443,6 @@ ldr_swap_rename(Relation target, Relation heap, ErrorData *edata)
 	}
 }
 
-/* All columns of a row, for a sink that fills all that are not generated. */
-static void
-heap_put_row(LdrSink *sink, TupleTableSlot *row)
-{
-	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
-
-	slot_getallattrs(row);
-	for (int i = 0; i < sink->nattrs; i++)
-	{
-		AttrNumber	n = sink->attnums[i] - 1;
-		Form_pg_attribute att = TupleDescAttr(row->tts_tupleDescriptor, n);
-
-		sink->slot->tts_isnull[n] = row->tts_isnull[n];
-		if (row->tts_isnull[n])
-			continue;
-		sink->slot->tts_values[n] = datumCopy(row->tts_values[n], att->attbyval, att->attlen);
-		if (!att->attbyval)
-			sink->batch_bytes += datumGetSize(row->tts_values[n], false, att->attlen);
-	}
-	MemoryContextSwitchTo(old);
-	ldr_sink_put(sink);
-}
-
 void
 ldr_swap_fill(Relation target, Oid heap, Oid trial)
 {
@@ -486,7 +463,7 @@ ldr_swap_fill(Relation target, Oid heap, Oid trial)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		heap_put_row(sink, row);
+		ldr_sink_put_row(sink, row, attnums);
 	}
 	ldr_sink_close(sink);
 	ExecDropSingleTupleTableSlot(row);

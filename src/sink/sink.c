@@ -430,6 +430,30 @@ ldr_sink_withdraw(LdrSink *sink)
 }
 
 void
+ldr_sink_put_row(LdrSink *sink, TupleTableSlot *row, const AttrNumber *from)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+
+	slot_getallattrs(row);
+	for (int i = 0; i < sink->nattrs; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(row->tts_tupleDescriptor, from[i] - 1);
+		bool		isnull = row->tts_isnull[from[i] - 1];
+		Datum		value = row->tts_values[from[i] - 1];
+
+		sink->slot->tts_isnull[sink->attnums[i] - 1] = isnull;
+		if (!isnull && !att->attbyval)
+		{
+			value = datumCopy(value, false, att->attlen);
+			sink->batch_bytes += datumGetSize(value, false, att->attlen);
+		}
+		sink->slot->tts_values[sink->attnums[i] - 1] = isnull ? (Datum) 0 : value;
+	}
+	MemoryContextSwitchTo(old);
+	ldr_sink_put(sink);
+}
+
+void
 ldr_sink_close(LdrSink *sink)
 {
 	sink->ops->flush(sink);

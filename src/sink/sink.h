@@ -114,6 +114,9 @@ extern void ldr_sink_check_expressions(Relation rel);
 /* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
 
+/* Put a row of another table: column from[i] of that goes into attnums[i]. */
+extern void ldr_sink_put_row(LdrSink *sink, TupleTableSlot *row, const AttrNumber *from);
+
 /*
  * The row being put is none: its error was undone with the guard. It has left nothing in the batch.
  */
