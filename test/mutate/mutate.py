@@ -437,20 +437,23 @@ class Run:
             self.server.conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
     def check_spool(self):
-        """What is left in the spool once it was swept, which loader_scan does."""
+        """What is left in the spool of this database once it was swept, which loader_scan does; workers do so, too."""
+        where = self.server.value("SELECT coalesce(nullif(current_setting('loader.spool_directory', true), ''), 'pg_loader')")
+        database = str(self.server.value("SELECT oid FROM pg_database WHERE datname = current_database()"))
+        where = os.path.join(self.server.data, where, database)
         empty = os.path.join(self.args.work, "empty")
         os.makedirs(empty, exist_ok=True)
         self.server.setting("loader.upload_retention", "0")
-        self.server.conn.execute("SELECT loader_scan(%s, %s)", [empty, DATASET])
+        deadline = time.monotonic() + max(self.args.limit, 10)
+        while True:
+            self.server.conn.execute("SELECT loader_scan(%s, %s)", [empty, DATASET])
+            left = [os.path.join(root, name) for root, _, names in os.walk(where) for name in names]
+            if not left or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
         self.server.setting("loader.upload_retention", None)
         os.rmdir(empty)
-        return sorted(self.spool() - self.spool_before)
-
-    def spool(self):
-        """The files in the spool. Other tests of this server may have left some, for packages of theirs."""
-        where = self.server.value("SELECT coalesce(nullif(current_setting('loader.spool_directory', true), ''), 'pg_loader')")
-        where = os.path.join(self.server.data, where)
-        return {os.path.join(root, name) for root, _, names in os.walk(where) for name in names}
+        return left
 
     def check_log(self):
         """What the server says of processes that died, and of its own mistakes."""
@@ -463,7 +466,6 @@ class Run:
     def run(self):
         args = self.args
         self.log_from = os.path.getsize(args.log) if args.log else 0
-        self.spool_before = self.spool()
         indexes = args.only or range(args.count)
         print(f"seed {args.seed}, {len(indexes)} mutants, {len(changes.SPECIAL)} of them special,"
               f" {len(self.mutants.steps)} packages", flush=True)
