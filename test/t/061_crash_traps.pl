@@ -125,7 +125,8 @@ sub annihilate
 
 	kill 'STOP', $postmaster;    # it makes no more of them, and does not see them go
 	my @children = grep { parent_of($_) == $postmaster } map { m{/(\d+)$} } glob('/proc/[0-9]*');
-	kill 'KILL', $postmaster, @children;
+	kill 'KILL', @children;    # first: one that sees it gone would end its transaction, and remove the files
+	kill 'KILL', $postmaster;
 	wait_until('all processes to end', sub { !grep { kill 0, $_ } $postmaster, @children });
 	$node->{_pid} = undef;
 	wait_until('the server to start', sub { $node->start(fail_ok => 1) });
