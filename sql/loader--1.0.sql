@@ -261,11 +261,12 @@ SELECT p.package_id, p.load_id, p.schema_name, p.dataset, p.pipeline_name, p.sou
 	CASE WHEN p.state = 'new' AND r.package_id IS NOT NULL THEN 'loading' ELSE p.state END AS state,
 	(p.wanted OR p.started_at IS NOT NULL OR r.package_id IS NOT NULL) AS started, p.attempts, p.role_name, p.options, p.registered_at,
 	coalesce(r.started_at, p.started_at) AS started_at, p.finished_at,
-	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint, p.mode, p.destination_name
+	j.jobs, j.completed_jobs, j.failed_jobs, p.sqlstate, p.message, p.detail, p.hint, p.mode, p.destination_name, j.rows_rejected
 FROM loader.package p
 LEFT JOIN (SELECT package_id, min(started_at) AS started_at FROM loader.running() GROUP BY package_id) r USING (package_id)
 CROSS JOIN LATERAL (SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'completed') AS completed_jobs,
-		count(*) FILTER (WHERE state = 'failed') AS failed_jobs FROM loader.job WHERE job.package_id = p.package_id) j
+		count(*) FILTER (WHERE state = 'failed') AS failed_jobs, (sum(rows_rejected) FILTER (WHERE kind = 'load'))::bigint AS rows_rejected
+	FROM loader.job WHERE job.package_id = p.package_id) j
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
 COMMENT ON VIEW loader.packages IS 'packages, one row each';
 

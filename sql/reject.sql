@@ -191,6 +191,24 @@ SELECT loader_wait(:id, '180s');
 SELECT job_id, line FROM loader.rejects WHERE package_id = :id ORDER BY 1, 2;
 SELECT * FROM test.counts();
 SELECT id FROM bad.limited WHERE id >= 10 ORDER BY id;
+-- two jobs that are each within the limit, at once: the second one to commit is the one that failed
+CREATE TABLE bad.gated (id bigint);
+CREATE TRIGGER held BEFORE INSERT ON bad.gated FOR EACH ROW EXECUTE FUNCTION test.held();
+SELECT test.hold();
+CALL test.package('3.7', test.schema('a', 'gated: id bigint; write_disposition="append"'), 'gated.a.0.csv', E'id\nx\n1\n', 'gated.b.0.csv', E'id\nx\n1\n');
+SELECT loader_start(test.path('3.7'), 'bad', atomic => false, workers => 2, on_error => 'reject', max_rejects => '1') AS id \gset
+CALL test.wait_for($$ count(*) = 2 FROM pg_stat_activity WHERE backend_type ~ '^loader' AND wait_event = 'PgSleep' AND datname = current_database() $$);
+SELECT test.release();
+SELECT loader_wait(:id, '180s');
+SELECT message, completed_jobs, failed_jobs, rows_rejected FROM loader.packages WHERE package_id = :id;
+SELECT state, sqlstate, split_part(exception, E'\n', 1) AS exception FROM loader.jobs WHERE package_id = :id ORDER BY state;
+SELECT * FROM bad.gated;
+SELECT loader_cancel(:id);
+-- what dlt needs to go on from is never set aside
+\set state '''_dlt_pipeline_state: version bigint!, engine_version bigint!, pipeline_name text!, state text!, created_at timestamp!, version_hash text, _dlt_load_id text!, _dlt_id text!~; write_disposition="append"'''
+CALL test.package('3.8', test.schema('a', :limited, :state), 'limited.a.0.csv', E'id\n30\nx\n', '_dlt_pipeline_state.b.0.jsonl', E'{"version":"x","engine_version":4,"pipeline_name":"p","state":"s","created_at":"2024-01-01T00:00:00Z","_dlt_load_id":"3.8","_dlt_id":"a"}\n');
+CALL test.load('3.8', 'bad', $$, on_error => 'reject'$$);
+SELECT count(*) FROM bad.limited WHERE id = 30;
 -- a job that is tried again, after an error that no row is to blame for, has each reject once
 CREATE TABLE bad.shaky (id bigint);
 CREATE SEQUENCE bad.tries;
@@ -280,7 +298,9 @@ SELECT * FROM bad.merged ORDER BY id;
 SELECT * FROM test.counts();
 SELECT * FROM test.rejects();
 SELECT * FROM test.try(format('SELECT loader_replay(%s)', test.last()));
-SELECT loader_discard(test.last(), 'nothing'), loader_discard(test.last(), 'merged');
+SELECT code, replace(message, test.last()::text, '<id>') AS message, hint FROM test.try(format('SELECT loader_discard(%s, ''nothing'')', test.last()));
+SELECT loader_discard(test.last(), 'merged');
+SELECT object, detail FROM loader.events WHERE package_id = test.last() AND kind = 'discarded';
 CALL test.package('5.2', test.schema('a', :merged), 'merged.a.0.jsonl', E'{"id":1,"v":"evil"}\n');
 CALL test.load('5.2', 'bad', $$, on_error => 'reject'$$);
 
@@ -301,13 +321,14 @@ ALTER TABLE bad.again DROP CONSTRAINT "again_a ""b, c_check", ALTER id TYPE bigi
 BEGIN;
 SELECT * FROM loader_replay(test.last(), 'again');
 ROLLBACK;
-SELECT * FROM loader_replay(test.last(), 'nothing');
+SELECT code, replace(message, test.last()::text, '<id>') AS message, hint FROM test.try(format('SELECT loader_replay(%s, ''nothing'')', test.last()));
 SELECT * FROM loader_replay(test.last());
 SELECT * FROM bad.again ORDER BY id;
 SELECT * FROM test.counts();
 SELECT * FROM test.rejects();
-SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND kind = 'replayed';
-SELECT loader_discard(test.last());
+SELECT rows_rejected FROM loader.packages WHERE package_id = test.last();
+SELECT loader_discard(test.last()), loader_discard(test.last());
+SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND kind IN ('replayed', 'discarded') ORDER BY event_id;
 SELECT * FROM loader_replay(test.last());
 SELECT * FROM test.counts();
 -- a file without a header, in another encoding

@@ -89,10 +89,19 @@ reject_package(int64 package_id)
 	return package;
 }
 
+/* The table that is named, NULL: all. A name that is not one of the package's was mistyped. */
 static char *
-reject_table(FunctionCallInfo fcinfo)
+reject_table(FunctionCallInfo fcinfo, int64 package_id)
 {
-	return PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *table_name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (table_name && !ldr_job_has_table(package_id, table_name))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package " INT64_FORMAT " has no file of table \"%s\"", package_id,
+						table_name),
+				 errhint("See the view loader.jobs; the name is without that of the dataset.")));
+	return table_name;
 }
 
 /* loader_replay(package_id, table_name): in the caller's transaction, and with its rights. */
@@ -112,7 +121,7 @@ loader_replay(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	package = reject_package(PG_GETARG_INT64(0));
-	ldr_replay(package, reject_table(fcinfo), &loaded, &left);
+	ldr_replay(package, reject_table(fcinfo, package->package_id), &loaded, &left);
 	values[0] = Int64GetDatum(loaded);
 	values[1] = Int64GetDatum(left);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -122,11 +131,18 @@ loader_replay(PG_FUNCTION_ARGS)
 Datum
 loader_discard(PG_FUNCTION_ARGS)
 {
-	LdrPackage *package;
+	int64		package_id;
+	char	   *table_name;
+	int64		removed;
 
 	ldr_api_writes("loader_discard()");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	package = reject_package(PG_GETARG_INT64(0));
-	PG_RETURN_INT64(ldr_reject_discard(package->package_id, reject_table(fcinfo)));
+	package_id = reject_package(PG_GETARG_INT64(0))->package_id;
+	table_name = reject_table(fcinfo, package_id);
+	removed = ldr_reject_discard(package_id, table_name);
+	if (removed > 0)
+		ldr_event(package_id, "discarded", table_name, "Rejected rows removed: " INT64_FORMAT ".",
+				  removed);
+	PG_RETURN_INT64(removed);
 }

@@ -249,6 +249,21 @@ ldr_api_check_commits(FunctionCallInfo fcinfo, const char *hint)
 				 errhint("%s", hint)));
 }
 
+/* A package that is loaded, but for rows that were rejected, should not look like any other. */
+static void
+wait_warn_of_rejects(int64 package_id)
+{
+	int64		read;
+	int64		rejected = ldr_reject_total(package_id, 0, &read);
+
+	if (rejected > 0)
+		ereport(WARNING,
+				(errmsg("package " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
+						" rows were rejected", package_id, rejected, read),
+				 errhint("See loader.rejects; loader_replay loads them after a fix, loader_discard "
+						 "removes them.")));
+}
+
 /*
  * loader_run(source, dataset, ..., INOUT package_id): start a package and wait for its end.
  */
@@ -285,6 +300,7 @@ loader_run(PG_FUNCTION_ARGS)
 		package = wait_loop(id, DT_NOEND, true);
 		if (strcmp(package->state, "loaded") != 0)
 			ldr_api_raise_failure(package);
+		wait_warn_of_rejects(id);
 		SPI_finish();
 	}
 	MemoryContextSwitchTo(cxt);

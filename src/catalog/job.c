@@ -212,6 +212,18 @@ ldr_job_last(int64 package_id)
 	return last;
 }
 
+/* Does the package have a file for that table? */
+bool
+ldr_job_has_table(int64 package_id, const char *table_name)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(table_name)};
+
+	return ldr_catalog_execute("SELECT FROM loader.job WHERE package_id = $1 AND table_name = $2 "
+							   "AND kind = 'load' LIMIT 1",
+							   2, types, values, NULL, SPI_OK_SELECT, false, NULL, NULL) > 0;
+}
+
 /*
  * Of a row of loader.job called j: are its rows in a table of the dataset $2 that is still there?
  */

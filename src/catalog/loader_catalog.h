@@ -223,6 +223,7 @@ extern void ldr_job_raise_failure(const char *sqlstate, char *exception)
 
 /* Does this session hold a lock on a table of the package, or on one of dlt's own there? */
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);
+extern bool ldr_job_has_table(int64 package_id, const char *table_name);
 extern void ldr_job_counts(int64 package_id, bool staged_only, int *unfinished, int *failed);
 
 /*

@@ -121,7 +121,8 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job_id, job->format);
 	if (!OidIsValid(relid))
 		publish_undefined(run, job);
-	if (run->options->reject)
+	/* a package without its pipeline's state would be taken for older than it is: nothing of dlt's own */
+	if (run->options->reject && table != run->dir->schema->state_table)
 	{
 		rejects = ldr_rejects_of_job(run->package->package_id, job, run->options);
 		rejects->trial = trial;
@@ -423,7 +424,11 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 			ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
 		LDR_FAULT("before a job commits");
 		publish_count(run);
-		/* who holds the package sees what other jobs have committed, and waits for no other */
+		/*
+		 * who holds the package sees what other jobs have committed, and waits for no other; if that
+		 * is too much, it is this job that fails
+		 */
+		run->job = job;
 		ldr_rejects_check(run->package->package_id, run->options, false);
 		run->stats = NIL;
 	}

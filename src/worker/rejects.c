@@ -149,26 +149,42 @@ typedef struct JobRejects
 	size_t		bytes;
 } JobRejects;
 
+/*
+ * The rejects are gone with the transaction, so the message is all that is left of them: the first
+ * one, and, where they were counted as they came, the one that was too many, which may have another
+ * reason; where they were counted at the end, how many there were.
+ */
 static void
 __attribute__((noreturn))
-rejects_raise(const LdrOptions *options, const char *first)
+rejects_raise(const LdrOptions *options, const char *first, const char *last, int64 rejected,
+			  int64 read)
 {
-	const char *limit = options->max_rejects;
+	StringInfoData detail;
 
+	initStringInfo(&detail);
+	if (last == NULL)
+		appendStringInfo(&detail, INT64_FORMAT " of " INT64_FORMAT " rows. ", rejected, read);
+	if (first)
+		appendStringInfo(&detail, "The first one: %s", first);
+	if (last && first && strcmp(first, last) != 0)
+		appendStringInfo(&detail, "%s The last one: %s",
+						 strchr(".!?", first[strlen(first) - 1]) ? "" : ".", last);
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
-			 errmsg("more than %s of the package's rows were rejected", limit),
-			 first ? errdetail("The first one: %s", first) : 0,
-			 errhint("Mend the data, or raise max_rejects.")));
+			 errmsg("more than %s of the package's rows were rejected", options->max_rejects),
+			 errdetail("%s", detail.data),
+			 errhint("Mend the data, or load the directory again with a larger max_rejects.")));
 }
 
 /* 'File "a.csv", line 3, column "id": it is no number' */
 static char *
-rejects_describe(const char *file_name, int64 line, const char *column, const char *message)
+rejects_describe(const LdrJob *job, const LdrReject *reject)
 {
-	return psprintf("File \"%s\", line " INT64_FORMAT "%s%s%s: %s", file_name, line,
+	const char *column = reject->column;
+
+	return psprintf("File \"%s\", line " INT64_FORMAT "%s%s%s: %s", job->file_name, reject->line,
 					column ? ", column \"" : "", column ? column : "", column ? "\"" : "",
-					message);
+					reject->message);
 }
 
 static void
@@ -192,14 +208,14 @@ rejects_add(LdrRejects *base, const LdrReject *reject)
 	if (self->first == NULL)
 	{
 		old = MemoryContextSwitchTo(MemoryContextGetParent(self->cxt));
-		self->first = rejects_describe(self->job->file_name, reject->line, reject->column,
-									   reject->message);
+		self->first = rejects_describe(self->job, reject);
 		MemoryContextSwitchTo(old);
 	}
 	if (self->options->max_rejected_rows >= 0 &&
 		self->before + base->count > self->options->max_rejected_rows)
-		rejects_raise(self->options, self->before > 0 ? ldr_reject_first(self->package_id)
-					  : self->first);
+		rejects_raise(self->options,
+					  self->before > 0 ? ldr_reject_first(self->package_id) : self->first,
+					  rejects_describe(self->job, reject), 0, 0);
 	old = MemoryContextSwitchTo(self->cxt);
 	self->list = lappend(self->list, ldr_reject_copy(reject));
 	self->bytes += reject->raw_len;
@@ -247,7 +263,6 @@ ldr_rejects_check(int64 package_id, const LdrOptions *options, bool complete)
 {
 	int64		read;
 	int64		rejected;
-	char	   *first = NULL;
 
 	if (options->max_rejects == NULL || (options->max_rejected_rows < 0 && !complete))
 		return;
@@ -255,6 +270,5 @@ ldr_rejects_check(int64 package_id, const LdrOptions *options, bool complete)
 	if (options->max_rejected_rows >= 0 ? rejected <= options->max_rejected_rows
 		: (double) rejected <= options->max_rejected_share * (double) read)
 		return;
-	first = ldr_reject_first(package_id);
-	rejects_raise(options, first);
+	rejects_raise(options, ldr_reject_first(package_id), NULL, rejected, read);
 }

@@ -184,6 +184,5 @@ ldr_replay(const LdrPackage *package, const char *table_name, int64 *loaded, int
 	*left = ldr_reject_count(package->package_id, table_name);
 	if (*loaded > 0)
 		ldr_event(package->package_id, "replayed", table_name,
-				  INT64_FORMAT " rejected rows were loaded, " INT64_FORMAT " are left.", *loaded,
-				  *left);
+				  "Rejected rows loaded: " INT64_FORMAT ", left: " INT64_FORMAT ".", *loaded, *left);
 }

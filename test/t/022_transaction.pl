@@ -124,6 +124,16 @@ sub not_there
 	is($again, $out, 'again: the same');
 	like($said, qr/NOTICE:  00000: package ".*" is already loaded into dataset "run"/, 'with a NOTICE');
 
+	for my $file (["(1,'a'),\n(2)", 1], ["(3,'b'),\n(4,'c')", 0])
+	{
+		my ($rows, $rejected) = @$file;
+		my $bad = items_package(1, 1, file => qq[INSERT INTO {}("id","_dlt_id")\nVALUES\n$rows;\n]);
+
+		($rc, $out, $said) = try_psql($node, 'CALL loader_run(' . quote_literal($bad) . ", 'run_rejects', on_error => 'reject')");
+		is($rc, 0, "loader_run, $rejected rejected");
+		is($said =~ /WARNING:  01000: package $out: 1 of 2 rows were rejected/ ? 1 : 0, $rejected, 'it warns of them') or diag $said;
+	}
+
 	my $error = error_of($node, 'CALL loader_run(' . quote_literal(items_package(1, 1, file => 'INSERT INTO {}("id") VALUES (x);')) . ", 'run_bad')");
 	isnt($error->{sqlstate}, '', 'loader_run raises the error of the package');
 	is($error->{sqlstate}, one($node, "SELECT sqlstate FROM loader.packages WHERE dataset = 'run_bad'"), 'the same that the catalog has');
