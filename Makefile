@@ -145,7 +145,7 @@ fuzz:
 	$(MAKE) -C test/unit fuzz $(if $(SAN),SAN=$(SAN))
 
 fuzz-long:
-	test/fuzz/long.sh
+	@test/fuzz/long.sh
 
 mutate:
 	@test/mutate/run.sh

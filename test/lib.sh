@@ -197,7 +197,7 @@ install_built()
 {
 	local dir
 	dir=$("$pg_config" --pkglibdir)
-	say "installing into $dir, which every cluster of this server uses"
+	[[ $dir = "$work"/* ]] || say "installing into $dir, which every cluster of this server uses"
 	as_installer "$@" && return
 	say "built, but cannot be installed into $dir:" \
 		"run as root, or name a server of yours with PG_CONFIG"

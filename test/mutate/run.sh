@@ -6,12 +6,10 @@
 #	ONLY='17 18'	these mutants only
 #	SCENARIOS='DIR ...'	where packages are taken from (default: test/oracle/scenarios)
 #	see ../lib.sh for NO_INSTALL, KEEP, PG_CONFIG
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../../tools/private.sh"
 
-choose_server
-# shellcheck disable=SC2046
-setup $(base_packages) python3 python3-venv
 make_work
+private_postgres "$work/postgres" python3-venv
 copy_tree "$top" "$work/tree"
 cd "$work/tree" || exit 1
 build_and_install "$work/tree" && server_start || exit 1

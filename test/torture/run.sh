@@ -5,13 +5,11 @@
 #	FAULTS=N	how many (2000)
 #	VERBOSE=1	a line for each
 #	see ../lib.sh for NO_INSTALL, PG_CONFIG
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../../tools/private.sh"
 . "$(dirname "$0")/lib.sh"
 
-choose_server
-# shellcheck disable=SC2046
-setup $(base_packages) python3 python3-venv
 make_work
+private_postgres "$work/postgres" python3-venv
 copy_tree "$top" "$work/build"
 build_and_install "$work/build" || exit
 make_venv "$work/venv" 'psycopg[binary]' || exit
