@@ -156,6 +156,27 @@ SET ROLE regress_loader_reject;
 SELECT t.code, replace(t.message, :'other', '<id>') AS message, t.detail FROM unnest(ARRAY['loader_replay', 'loader_discard']) AS f, test.try(format('SELECT %s(%s)', f, :other)) AS t;
 SELECT loader_discard(:id), loader_discard(:id);
 RESET ROLE;
+-- who has put on a role to replay keeps it, whatever a table's code does
+CREATE FUNCTION bad.take_off() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RESET ROLE; NEW.owner := current_user; RETURN NEW; END';
+CREATE TABLE bad.worn (id int, owner text DEFAULT 'me');
+GRANT ALL ON bad.worn TO regress_loader_reject;
+CALL test.package('2.4', test.schema('a', 'worn: id bigint, owner text; write_disposition="append"'), 'worn.a.0.jsonl', E'{"id":3000000000}\n');
+SELECT test.path('2.4') AS path \gset
+SET ROLE regress_loader_reject;
+SELECT loader_start(:'path', 'bad', on_error => 'reject') AS id \gset
+SELECT loader_wait(:id, '180s');
+RESET ROLE;
+ALTER TABLE bad.worn ALTER id TYPE bigint;
+CREATE TRIGGER take_off BEFORE INSERT ON bad.worn FOR EACH ROW EXECUTE FUNCTION bad.take_off();
+SET ROLE regress_loader_reject;
+SELECT code, message FROM test.try(format('SELECT loader_replay(%s)', :id));
+SELECT current_user;
+RESET ROLE;
+DROP TRIGGER take_off ON bad.worn;
+SET ROLE regress_loader_reject;
+SELECT * FROM loader_replay(:id);
+RESET ROLE;
+SELECT current_user = session_user AS taken_off, id, owner FROM bad.worn;
 -- a missing privilege is no row's fault
 REVOKE INSERT ON bad.guarded FROM regress_loader_reject;
 CALL test.package('2.3', test.schema('a', 'guarded: id bigint, owner text; write_disposition="append"'), 'guarded.a.0.jsonl', E'{"id":1,"owner":"me"}\n');

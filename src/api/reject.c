@@ -7,6 +7,7 @@
 #include "catalog/namespace.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "api/api.h"
@@ -78,7 +79,8 @@ reject_package(int64 package_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("package " INT64_FORMAT " is in use by another session", package_id),
-				 errhint("Wait until it is loaded (loader_wait), and try again.")));
+				 errhint("Wait until it is loaded (loader_wait), or that session has ended its "
+						 "transaction, and try again.")));
 	package = ldr_api_package(package_id, true);
 	if (!ldr_package_has_ended(package))
 		ereport(ERROR,
@@ -104,6 +106,22 @@ reject_table(FunctionCallInfo fcinfo, int64 package_id)
 	return table_name;
 }
 
+/*
+ * Whoever has put on a role to do this keeps it while code of the tables runs; an abort, of a
+ * subtransaction as well, takes it back by itself.
+ */
+static void
+reject_replay(const LdrPackage *package, const char *table_name, int64 *loaded, int64 *left)
+{
+	Oid			user;
+	int			sec;
+
+	GetUserIdAndSecContext(&user, &sec);
+	SetUserIdAndSecContext(user, sec | SECURITY_LOCAL_USERID_CHANGE);
+	ldr_replay(package, table_name, loaded, left);
+	SetUserIdAndSecContext(user, sec);
+}
+
 /* loader_replay(package_id, table_name): in the caller's transaction, and with its rights. */
 Datum
 loader_replay(PG_FUNCTION_ARGS)
@@ -121,7 +139,7 @@ loader_replay(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	package = reject_package(PG_GETARG_INT64(0));
-	ldr_replay(package, reject_table(fcinfo, package->package_id), &loaded, &left);
+	reject_replay(package, reject_table(fcinfo, package->package_id), &loaded, &left);
 	values[0] = Int64GetDatum(loaded);
 	values[1] = Int64GetDatum(left);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
