@@ -371,6 +371,18 @@ UPDATE bad.swapped SET id = 5;
 SELECT * FROM loader_replay(test.last());
 SELECT id, note, twice FROM bad.swapped ORDER BY id;
 
+-- the dataset was dropped, and the package loaded again: rows of its first rejects would come twice
+CALL test.package('6.4', test.schema('a', 'few: id bigint, note text(2); write_disposition="append"'), 'few.a.0.csv', E'id,note\n1,ok\n2,long\n');
+CALL test.load('6.4', 'bad_few', $$, on_error => 'reject'$$);
+SELECT test.last() AS first \gset
+DROP SCHEMA bad_few CASCADE;
+CALL test.load('6.4', 'bad_few', $$, on_error => 'reject'$$);
+ALTER TABLE bad_few.few ALTER note TYPE text;
+SELECT code, message, replace(detail, test.last()::text, '<id>') AS detail FROM test.try(format('SELECT loader_replay(%s)', :first));
+SELECT * FROM loader_replay(test.last());
+SELECT loader_discard(:first);
+DROP SCHEMA bad_few CASCADE;
+
 -- They go with their package.
 SELECT count(*) > 0 AS has_rejects FROM loader.reject;
 DROP SCHEMA bad, bad_staging CASCADE;

@@ -182,6 +182,7 @@ loader_forget(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
 	LdrPackage *package;
+	int64		rejected;
 	bool		forgotten;
 
 	ldr_api_writes("loader_forget()");
@@ -204,6 +205,11 @@ loader_forget(PG_FUNCTION_ARGS)
 				 errdetail("Forgotten, it could be loaded again, and they twice."),
 				 errhint("loader_resume loads the rest; loader_cancel gives it up and keeps the "
 						 "record.")));
+	rejected = ldr_reject_count(id, NULL);
+	if (rejected > 0)
+		ereport(NOTICE,
+				(errmsg("rejected rows of package " INT64_FORMAT " that go with it: " INT64_FORMAT,
+						id, rejected)));
 	forgotten = ldr_package_forget(id);
 	control_done_with(package);
 	ldr_stage_release(id);

@@ -227,7 +227,9 @@ ldr_reject_jobs(int64 package_id, const char *table_name)
 						"JOIN loader.package_table u USING (package_id) "
 						"WHERE q.dataset = p.dataset AND q.state = 'loaded' "
 						"AND q.package_id <> p.package_id AND q.finished_at > p.finished_at "
-						"AND u.table_name = j.table_name AND u.disposition = 'replace') "
+						"AND u.table_name = j.table_name AND (u.disposition = 'replace' "
+						/* the dataset was dropped, and this package loaded into a new one */
+						"OR q.load_id = p.load_id AND q.schema_name = p.schema_name)) "
 						"FROM loader.job j JOIN loader.package p USING (package_id) "
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE j.package_id = $1 AND j.table_name = coalesce($2, j.table_name) "

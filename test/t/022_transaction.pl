@@ -132,6 +132,8 @@ sub not_there
 		($rc, $out, $said) = try_psql($node, 'CALL loader_run(' . quote_literal($bad) . ", 'run_rejects', on_error => 'reject')");
 		is($rc, 0, "loader_run, $rejected rejected");
 		is($said =~ /WARNING:  01000: package $out: 1 of 2 rows were rejected/ ? 1 : 0, $rejected, 'it warns of them') or diag $said;
+		(undef, undef, $said) = try_psql($node, "SELECT loader_forget($out)");
+		is($said =~ /NOTICE:  00000: rejected rows of package $out that go with it: 1$/m ? 1 : 0, $rejected, 'and loader_forget says that they go') or diag $said;
 	}
 
 	my $error = error_of($node, 'CALL loader_run(' . quote_literal(items_package(1, 1, file => 'INSERT INTO {}("id") VALUES (x);')) . ", 'run_bad')");
