@@ -49,6 +49,8 @@ SELECT * FROM test.rejects();
 -- Where nobody knows where the next row begins, the file is bad, not the row.
 CALL test.package('1.3', test.schema('a', :items), 'items.a.0.csv', E'id,note\nx,y\n1,"x\n2,y\n');
 CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
+CALL test.package('1.3', test.schema('a', :items), 'items.a.0.csv', E'id,note\n1,x\n2,"y\n3,"z,z,z"\n4,"a"\n');
+CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
 CALL test.package('1.3', test.schema('a', :items), 'items.a.0.insert_values', E'INSERT INTO {}("id","note")\nVALUES\n(60,E\'x\'),\n(61,now()),\n(62,E\'y\');\n');
 CALL test.load('1.3', 'bad', $$, on_error => 'reject'$$);
 CALL test.package('1.3', test.schema('a', :items), 'items.a.0.insert_values', E'INSERT INTO {}("id","note")\nVALUES\n(60,E\'x\'),\n(61,\'it\'s\'),\n(62,E\'y\');\n');
