@@ -319,6 +319,27 @@ SELECT * FROM test.rejects();
 ALTER TABLE bad.plain ALTER id TYPE bigint;
 SELECT * FROM loader_replay(test.last());
 SELECT * FROM bad.plain ORDER BY id;
+-- code of the table that loads or removes the same rejects meanwhile: nothing is loaded twice
+CREATE TABLE bad.nested (id int);
+CALL test.package('6.4', test.schema('a', 'nested: id bigint; write_disposition="append"'), 'nested.a.0.csv', E'id\n3000000001\n3000000002\n');
+CALL test.load('6.4', 'bad', $$, on_error => 'reject'$$);
+ALTER TABLE bad.nested ALTER id TYPE bigint;
+CREATE TABLE bad.meddle (what text);
+CREATE FUNCTION bad.meddle() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF pg_trigger_depth() = 1 THEN
+		EXECUTE (SELECT what FROM bad.meddle);
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER meddle BEFORE INSERT ON bad.nested FOR EACH ROW EXECUTE FUNCTION bad.meddle();
+INSERT INTO bad.meddle VALUES ('SELECT loader_replay(test.last())');
+SELECT * FROM test.try(format('SELECT loader_replay(%s)', test.last()));
+UPDATE bad.meddle SET what = 'SELECT loader_discard(test.last())';
+SELECT * FROM test.try(format('SELECT loader_replay(%s)', test.last()));
+UPDATE bad.meddle SET what = 'SELECT 1';
+SELECT * FROM loader_replay(test.last());
+SELECT id FROM bad.nested ORDER BY id;
 -- a later package has replaced the rows
 CALL test.load('4.2', 'bad', $$, on_error => 'reject'$$);
 CALL test.package('6.2', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note\n1,n1\n1,n2\n');
