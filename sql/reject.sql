@@ -360,6 +360,38 @@ SELECT code, message, replace(detail, test.last()::text, '<id>') AS detail, hint
 UPDATE bad.swapped SET id = 5;
 SELECT * FROM loader_replay(test.last());
 SELECT id, note, twice FROM bad.swapped ORDER BY id;
+-- a later package's refresh has dropped or emptied the table
+CREATE TABLE bad.fresh (id int);
+CREATE TABLE bad.stale (id int);
+\set fresh '''fresh: id bigint; write_disposition="append"''', '''stale: id bigint; write_disposition="append"'''
+CALL test.package('7.1', test.schema('a', :fresh), 'fresh.a.0.csv', E'id\n1\n3000000001\n', 'stale.a.0.csv', E'id\n1\n3000000001\n');
+CALL test.load('7.1', 'bad', $$, on_error => 'reject'$$);
+SELECT test.last() AS id \gset
+CALL test.package('7.2', test.schema('a', :fresh), 'fresh.a.0.csv', E'id\n2\n');
+CALL test.file('7.2/load_package_state.json', '{"refresh": "drop_data", "truncated_tables": [{"name": "fresh", "columns": {}}]}');
+CALL test.load('7.2', 'bad');
+SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND object IS NOT NULL ORDER BY event_id;
+SELECT t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail FROM test.try(format('SELECT loader_replay(%s, %L)', :id, 'fresh')) t;
+CALL test.package('7.3', test.schema('a', :fresh), 'stale.a.0.csv', E'id\n2\n');
+CALL test.file('7.3/load_package_state.json', '{"refresh": "drop_resources", "dropped_tables": [{"name": "stale", "columns": {}}]}');
+CALL test.load('7.3', 'bad');
+SELECT t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail FROM test.try(format('SELECT loader_replay(%s, %L)', :id, 'stale')) t;
+SELECT (SELECT array_agg(id) FROM bad.fresh) AS fresh, (SELECT array_agg(id) FROM bad.stale) AS stale;
+-- the dataset was dropped, and the load came again: its rejects are those of the new package
+CREATE SCHEMA sad;
+CREATE TABLE sad.fresh (id int);
+CALL test.package('7.4', test.schema('a', :fresh), 'fresh.a.0.csv', E'id\n1\n3000000001\n');
+CALL test.load('7.4', 'sad', $$, on_error => 'reject'$$);
+SELECT test.last() AS id \gset
+DROP SCHEMA sad CASCADE;
+CREATE SCHEMA sad;
+CREATE TABLE sad.fresh (id int);
+CALL test.load('7.4', 'sad', $$, on_error => 'reject'$$);
+ALTER TABLE sad.fresh ALTER id TYPE bigint;
+SELECT t.* FROM test.try(format('SELECT loader_replay(%s)', :id)) t;
+SELECT * FROM loader_replay(test.last());
+SELECT id FROM sad.fresh ORDER BY id;
+DROP SCHEMA sad CASCADE;
 
 -- They go with their package.
 SELECT count(*) > 0 AS has_rejects FROM loader.reject;

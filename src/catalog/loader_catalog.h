@@ -262,7 +262,8 @@ typedef struct LdrRejectJob
 	LdrJob	   *job;
 	List	   *columns;		/* of char *; NIL: the rows name them */
 	char	   *disposition;	/* of the table */
-	int64		replaced_by;	/* a later package that has replaced the table's rows; 0: none */
+	int64		replaced_by;	/* a later package that has replaced or removed the table's rows; 0: none */
+	bool		superseded;		/* the dataset was dropped, and the package loaded anew as another one */
 } LdrRejectJob;
 
 extern List *ldr_reject_jobs(int64 package_id, const char *table_name); /* of LdrRejectJob */

@@ -209,6 +209,7 @@ reject_append_job(HeapTuple t, TupleDesc d, void *arg)
 	r->job->format = ldr_catalog_text(t, d, 5);
 	r->disposition = ldr_catalog_text(t, d, 6);
 	r->replaced_by = ldr_catalog_int(t, d, 7);
+	r->superseded = ldr_catalog_int(t, d, 8) != 0;
 	*(List **) arg = lappend(*(List **) arg, r);
 }
 
@@ -222,12 +223,17 @@ ldr_reject_jobs(int64 package_id, const char *table_name)
 	Datum		values[] = {Int64GetDatum(package_id), LDR_TEXT_ARG(table_name)};
 	char		nulls[] = {' ', LDR_TEXT_NULL(table_name)};
 
+	/* what a refresh has dropped or emptied stands in the events alone */
 	ldr_catalog_execute("SELECT j.ordinal, j.job_id, j.file_name, j.table_name, j.format, "
 						"t.disposition, (SELECT min(q.package_id) FROM loader.package q "
-						"JOIN loader.package_table u USING (package_id) "
 						"WHERE q.dataset = p.dataset AND q.state = 'loaded' "
 						"AND q.package_id <> p.package_id AND q.finished_at > p.finished_at "
-						"AND u.table_name = j.table_name AND u.disposition = 'replace') "
+						"AND (EXISTS (SELECT FROM loader.package_table u "
+						"WHERE u.package_id = q.package_id AND u.table_name = j.table_name "
+						"AND u.disposition = 'replace') "
+						"OR EXISTS (SELECT FROM loader.event e WHERE e.package_id = q.package_id "
+						"AND e.object = j.table_name AND e.kind IN ('drop table', 'empty table'))))"
+						", p.superseded "
 						"FROM loader.job j JOIN loader.package p USING (package_id) "
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE j.package_id = $1 AND j.table_name = coalesce($2, j.table_name) "

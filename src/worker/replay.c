@@ -55,8 +55,10 @@ replay_refuses(const LdrRejectJob *job)
 {
 	if (strcmp(job->disposition, "merge") == 0)
 		return psprintf("Table \"%s\" is merged.", job->job->table_name);
+	if (job->superseded)
+		return "The dataset was dropped since, and the load was loaded anew as another package.";
 	if (job->replaced_by != 0)
-		return psprintf("Table \"%s\" was replaced by package " INT64_FORMAT " since.",
+		return psprintf("Table \"%s\" was replaced or emptied by package " INT64_FORMAT " since.",
 						job->job->table_name, job->replaced_by);
 	return NULL;
 }
