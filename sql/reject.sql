@@ -130,6 +130,17 @@ CALL test.load('2.1', 'bad', $$, on_error => 'reject'$$);
 SELECT * FROM bad.traps ORDER BY id;
 SELECT * FROM test.counts();
 SELECT * FROM test.rejects();
+-- a bad row costs a few pieces of its batch, not a subtransaction for each row of it
+CREATE TABLE bad.sifted (id bigint PRIMARY KEY, parent bigint REFERENCES bad.sifted);
+SELECT E'id,parent\n' || string_agg(format(E'%s,%s\n', CASE i WHEN 1500 THEN 1 ELSE i END, CASE i WHEN 777 THEN 0 WHEN 2000 THEN 5000 END), '' ORDER BY i) AS file
+	FROM generate_series(1, 3000) AS i \gset
+CALL test.package('2.4', test.schema('a', 'sifted: id bigint, parent bigint; write_disposition="append"'), 'sifted.a.0.csv', :'file');
+SELECT pg_snapshot_xmax(pg_current_snapshot()) AS before \gset
+CALL test.load('2.4', 'bad', $$, on_error => 'reject'$$);
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - :before < 500 AS few;
+SELECT * FROM test.counts();
+SELECT line, code FROM test.rejects();
+SELECT count(*), sum(id) FROM bad.sifted;
 CREATE TABLE bad.guarded (id bigint, owner text DEFAULT 'me');
 ALTER TABLE bad.guarded ENABLE ROW LEVEL SECURITY;
 CREATE ROLE regress_loader_reject;
