@@ -253,6 +253,12 @@ SELECT stage, reason FROM loader.tables WHERE package_id = test.last() AND table
 SELECT count(*) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace;
 INSERT INTO bad.swapped VALUES (11, 'm9');
 INSERT INTO bad.swapped VALUES (20, 'm20');
+-- an index whose expression has no value for a row
+CREATE TABLE bad.spans (id bigint, low int, high int, EXCLUDE USING gist (int4range(low, high) WITH &&));
+CALL test.package('4.7', test.schema('a', 'spans: id bigint, low bigint, high bigint; write_disposition="replace"'), 'spans.a.0.csv', E'id,low,high\n1,1,3\n2,7,5\n3,2,4\n4,3,9\n');
+CALL test.load('4.7', 'bad', $$, on_error => 'reject'$$);
+SELECT id FROM bad.spans ORDER BY id;
+SELECT line, code, reason FROM test.rejects();
 -- the same, staged by workers of its own
 SET loader.small_package = 0;
 CALL test.package('4.3', test.schema('a', :swapped), 'swapped.a.0.csv', E'id,note\n1,n1\n1,n2\n3,n1\n4,n4\n');

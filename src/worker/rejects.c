@@ -162,6 +162,13 @@ rejects_raise(const LdrOptions *options, const char *first)
 			 errhint("Mend the data, or raise max_rejects.")));
 }
 
+bool
+ldr_rejects_is_limit(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_DATA_EXCEPTION && edata->funcname &&
+		strcmp(edata->funcname, "rejects_raise") == 0;
+}
+
 /* 'File "a.csv", line 3, column "id": it is no number' */
 static char *
 rejects_describe(const char *file_name, int64 line, const char *column, const char *message)
