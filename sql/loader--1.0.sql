@@ -194,7 +194,7 @@ CREATE TABLE loader.reject (
 	raw			bytea NOT NULL,							-- bytes of the file: the row, or the start of a long one ...
 	raw_size	bigint NOT NULL							-- ... of so many
 );
-CREATE INDEX reject_package ON loader.reject (package_id, job_id);
+CREATE INDEX reject_package ON loader.reject (package_id, job_id, reject_id);	-- in the order in which they are loaded again, a few at a time
 
 CREATE TABLE loader.event (
 	event_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

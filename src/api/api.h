@@ -80,6 +80,9 @@ extern struct BackgroundWorkerHandle *ldr_api_start(LdrPackage *package);
 extern bool ldr_api_lock(const LdrPackage *package);
 extern bool ldr_api_lock_jobs(const LdrPackage *package);
 
+/* It has ended, and a session has it until it commits. */
+extern void ldr_api_raise_in_use(int64 package_id) __attribute__((noreturn));
+
 /* Raise the stored error of a package that failed or was cancelled. */
 extern void ldr_api_raise_failure(const LdrPackage *package) __attribute__((noreturn));
 

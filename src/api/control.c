@@ -114,6 +114,16 @@ ldr_api_lock_jobs(const LdrPackage *package)
 	return control_lock(package, true);
 }
 
+/* A package that has ended is kept by a session that loads its rejects again, or cancels it, ... */
+void
+ldr_api_raise_in_use(int64 package_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("package " INT64_FORMAT " is in use by another session", package_id),
+			 errhint("Try again when the transaction of that session has ended.")));
+}
+
 /*
  * loader_resume(package_id): back to new, and started.
  */
@@ -127,7 +137,14 @@ loader_resume(PG_FUNCTION_ARGS)
 	ldr_api_writes("loader_resume()");
 	package = ldr_api_package(id, true);
 	if (!ldr_api_lock(package))
-		PG_RETURN_BOOL(true);	/* it runs */
+	{
+		package = ldr_api_package(id, true);
+		if (!ldr_package_has_ended(package))
+			PG_RETURN_BOOL(true);	/* it runs */
+		/* it has ended just now; or a session has it, and nobody would go on after that */
+		if (!ldr_api_lock(package))
+			ldr_api_raise_in_use(id);
+	}
 	if (strcmp(package->mode, "job") == 0)
 	{
 		if (!ldr_package_reopen(id))

@@ -74,14 +74,11 @@ static LdrPackage *
 reject_package(int64 package_id)
 {
 	LdrPackage *package = ldr_api_package(package_id, true);
+	bool		locked = ldr_api_lock(package);
 
-	if (!ldr_api_lock(package))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("package " INT64_FORMAT " is in use by another session", package_id),
-				 errhint("Wait until it is loaded (loader_wait), or that session has ended its "
-						 "transaction, and try again.")));
 	package = ldr_api_package(package_id, true);
+	if (!locked && ldr_package_has_ended(package))
+		ldr_api_raise_in_use(package_id);
 	if (!ldr_package_has_ended(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -263,12 +263,14 @@ typedef struct LdrRejectJob
 	LdrJob	   *job;
 	List	   *columns;		/* of char *; NIL: the rows name them */
 	char	   *disposition;	/* of the table */
-	int64		replaced_by;	/* a later package that has replaced the table's rows; 0: none */
+	int64		replaced_by;	/* a later package that has replaced or removed the table's rows; 0: none */
+	bool		superseded;		/* the dataset was dropped, and the package loaded anew as another one */
 } LdrRejectJob;
 
 extern List *ldr_reject_jobs(int64 package_id, const char *table_name); /* of LdrRejectJob */
-extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit);
-extern void ldr_reject_delete(const List *rejects);
+extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit,
+							 int bytes);
+extern uint64 ldr_reject_delete(const List *rejects);
 extern void ldr_reject_renew(const LdrReject *reject);
 extern void ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted);
 extern int64 ldr_reject_count(int64 package_id, const char *table_name);

@@ -209,6 +209,7 @@ reject_append_job(HeapTuple t, TupleDesc d, void *arg)
 	r->job->format = ldr_catalog_text(t, d, 5);
 	r->disposition = ldr_catalog_text(t, d, 6);
 	r->replaced_by = ldr_catalog_int(t, d, 7);
+	r->superseded = ldr_catalog_int(t, d, 8) != 0;
 	*(List **) arg = lappend(*(List **) arg, r);
 }
 
@@ -222,14 +223,17 @@ ldr_reject_jobs(int64 package_id, const char *table_name)
 	Datum		values[] = {Int64GetDatum(package_id), LDR_TEXT_ARG(table_name)};
 	char		nulls[] = {' ', LDR_TEXT_NULL(table_name)};
 
+	/* what a refresh has dropped or emptied stands in the events alone */
 	ldr_catalog_execute("SELECT j.ordinal, j.job_id, j.file_name, j.table_name, j.format, "
 						"t.disposition, (SELECT min(q.package_id) FROM loader.package q "
-						"JOIN loader.package_table u USING (package_id) "
 						"WHERE q.dataset = p.dataset AND q.state = 'loaded' "
 						"AND q.package_id <> p.package_id AND q.finished_at > p.finished_at "
-						"AND u.table_name = j.table_name AND (u.disposition = 'replace' "
-						/* the dataset was dropped, and this package loaded into a new one */
-						"OR q.load_id = p.load_id AND q.schema_name = p.schema_name)) "
+						"AND (EXISTS (SELECT FROM loader.package_table u "
+						"WHERE u.package_id = q.package_id AND u.table_name = j.table_name "
+						"AND u.disposition = 'replace') "
+						"OR EXISTS (SELECT FROM loader.event e WHERE e.package_id = q.package_id "
+						"AND e.object = j.table_name AND e.kind IN ('drop table', 'empty table'))))"
+						", p.superseded "
 						"FROM loader.job j JOIN loader.package p USING (package_id) "
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE j.package_id = $1 AND j.table_name = coalesce($2, j.table_name) "
@@ -260,24 +264,31 @@ reject_append_row(HeapTuple t, TupleDesc d, void *arg)
 	*(List **) arg = lappend(*(List **) arg, r);
 }
 
-/* Some of a job's, in order, after the one of that id: List of LdrReject, without the reasons. */
+/*
+ * Some of a job's, in order, after the one of that id: List of LdrReject, without the reasons. No
+ * more than limit, and no more when they have that many bytes; one at least.
+ */
 List *
-ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit)
+ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit, int bytes)
 {
 	List	   *rejects = NIL;
-	Oid			types[] = {INT8OID, TEXTOID, INT8OID, INT4OID};
+	Oid			types[] = {INT8OID, TEXTOID, INT8OID, INT4OID, INT4OID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(job_id),
-	Int64GetDatum(after), Int32GetDatum(limit)};
+	Int64GetDatum(after), Int32GetDatum(limit), Int32GetDatum(bytes)};
 
-	ldr_catalog_execute("SELECT reject_id, line, raw, raw_size FROM loader.reject "
-						"WHERE package_id = $1 AND job_id = $2 AND reject_id > $3 "
-						"ORDER BY reject_id LIMIT $4",
-						4, types, values, NULL, SPI_OK_SELECT, false, reject_append_row, &rejects);
+	/* the length of a value is known without reading it */
+	ldr_catalog_execute("SELECT reject_id, line, raw, raw_size FROM (SELECT reject_id, line, raw, "
+						"raw_size, sum(octet_length(raw)) OVER (ORDER BY reject_id) "
+						"- octet_length(raw) AS before FROM (SELECT reject_id, line, raw, raw_size "
+						"FROM loader.reject WHERE package_id = $1 AND job_id = $2 "
+						"AND reject_id > $3 ORDER BY reject_id LIMIT $4) r) q "
+						"WHERE before < $5 ORDER BY reject_id",
+						5, types, values, NULL, SPI_OK_SELECT, false, reject_append_row, &rejects);
 	return rejects;
 }
 
-/* Remove these, a List of LdrReject. */
-void
+/* Remove these, a List of LdrReject. Returns how many of them were still there. */
+uint64
 ldr_reject_delete(const List *rejects)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * Max(list_length(rejects), 1));
@@ -290,13 +301,13 @@ ldr_reject_delete(const List *rejects)
 	int			n = 0;
 
 	if (rejects == NIL)
-		return;
+		return 0;
 	foreach(lc, rejects)
 		ids[n++] = Int64GetDatum(((LdrReject *) lfirst(lc))->id);
 	get_typlenbyvalalign(INT8OID, &len, &byval, &align);
 	values[0] = PointerGetDatum(construct_array(ids, n, INT8OID, len, byval, align));
-	ldr_catalog_execute("DELETE FROM loader.reject WHERE reject_id = ANY ($1)",
-						1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+	return ldr_catalog_execute("DELETE FROM loader.reject WHERE reject_id = ANY ($1)",
+							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }
 
 /* It was refused again: why. */

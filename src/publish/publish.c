@@ -260,6 +260,16 @@ publish_report(LdrRun *run, int64 wait_us, int64 hold_us)
 	ldr_xact_commit();
 }
 
+/* What the package's refresh has emptied: rows that an earlier one has rejected are none of these. */
+static void
+publish_note_emptied(const LdrRun *run, const LdrPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		if (plan->tables[i].truncated)
+			ldr_event(run->package->package_id, "empty table", plan->tables[i].table->name, "%s",
+					  "By the package's refresh.");
+}
+
 /* Everything but the commit that must not wait for a lock: the record, the states, the NOTIFY. */
 static void
 publish_record(LdrRun *run)
@@ -295,6 +305,7 @@ publish_finish(LdrRun *run, LdrPlan *plan)
 	swaps = ldr_follow_prepare_swaps(run, plan);
 	LDR_FAULT("swaps prepared");
 	ldr_follow_truncates(run, plan);
+	publish_note_emptied(run, plan);
 	foreach(lc, run->stats)
 		ldr_package_table_insert(run->package->package_id, lfirst(lc));
 	ldr_stage_release_staging(run->package->package_id);

@@ -501,8 +501,8 @@ static bool
 stage_is_of_row(const ErrorData *edata)
 {
 	/* of the file, or too many rejects: that stays */
-	return edata->sqlerrcode != ERRCODE_BAD_COPY_FILE_FORMAT &&
-		edata->sqlerrcode != ERRCODE_DATA_EXCEPTION && ldr_guard_is_of_row(edata, false);
+	return edata->sqlerrcode != ERRCODE_BAD_COPY_FILE_FORMAT && !ldr_rejects_is_limit(edata) &&
+		ldr_guard_is_of_row(edata, false);
 }
 
 /*

@@ -13,7 +13,7 @@
  * Each batch runs in a subtransaction. If it fails, it is rolled back and its rows are inserted
  * one by one, until the one that is to blame raises its error. That error is the one that leaves
  * this file: rows that went in before it go with the caller's transaction. Where rows may be
- * refused, all of them are inserted one by one, but for those that cannot be.
+ * refused, they are inserted in smaller pieces, down to single ones, but for those that cannot be.
  */
 #include "postgres.h"
 
@@ -37,6 +37,10 @@
 
 #define EXECUTOR_ROWS	"loader_rows"
 #define EXECUTOR_PLANS	16		/* sets of absent columns whose statements are kept */
+
+/* Times, for the next piece of a batch: after one that went well, and after one that did not. */
+#define PIECE_GROWS		2
+#define PIECE_SHRINKS	4
 
 typedef struct ExecutorPlan
 {
@@ -373,31 +377,66 @@ executor_blame(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
 	ReThrowError(error);
 }
 
-/* The batch failed with error: insert the rows one by one, and refuse those that cannot be. */
+/* Insert n rows of the batch as one piece. As executor_try; error_line is the row's, if it is one. */
+static ErrorData *
+executor_try_piece(LdrSink *sink, SPIPlanPtr plan, TupleTableSlot *slot, int from, int n,
+				   uint64 *processed)
+{
+	ExecutorSinkState *state = sink->state;
+	Tuplestorestate *piece = tuplestore_begin_heap(true, false, MAX_KILOBYTES);
+	ErrorData  *error;
+
+	CHECK_FOR_INTERRUPTS();
+	tuplestore_rescan(state->rows);
+	if (!tuplestore_skiptuples(state->rows, from, true))
+		elog(ERROR, "row %d of %d is missing from its batch", from, state->nrows);
+	for (int i = 0; i < n; i++)
+	{
+		if (!tuplestore_gettupleslot(state->rows, true, false, slot))
+			elog(ERROR, "row %d of %d is missing from its batch", from + i + 1, state->nrows);
+		tuplestore_puttupleslot(piece, slot);
+	}
+	/* Set before, for error context callbacks of the caller. */
+	sink->error_line = n == 1 ? state->lines[from] : 0;
+	error = executor_try(sink, plan, piece, n, processed);
+	tuplestore_end(piece);
+	return error;
+}
+
+/*
+ * The batch failed with error: insert its rows in smaller pieces, and refuse those that cannot be
+ * inserted alone. Each piece costs a transaction id, so after a bad row they grow again.
+ */
 static uint64
 executor_sift(LdrSink *sink, SPIPlanPtr plan, ErrorData *error)
 {
 	ExecutorSinkState *state = sink->state;
 	TupleTableSlot *slot;
 	uint64		inserted = 0;
+	int			piece = state->nrows / PIECE_SHRINKS + 1;
 
 	if (!ldr_guard_is_of_row(error, false))
 		ReThrowError(error);
 	slot = executor_rescan(state);
-	for (int i = 0; i < state->nrows; i++)
+	for (int from = 0; from < state->nrows;)
 	{
+		int			n = Min(piece, state->nrows - from);
 		uint64		processed = 0;
-		ErrorData  *row_error = executor_try_row(sink, plan, slot, i, &processed);
+		ErrorData  *piece_error = executor_try_piece(sink, plan, slot, from, n, &processed);
 
-		if (row_error == NULL)
+		if (piece_error == NULL)
 		{
 			inserted += processed;
+			from += n;
+			piece *= PIECE_GROWS;
 			continue;
 		}
-		if (!ldr_guard_is_of_row(row_error, false))
-			ReThrowError(row_error);
-		sink->refuse(sink->refuse_arg, state->numbers[i], row_error);
-		FreeErrorData(row_error);
+		if (!ldr_guard_is_of_row(piece_error, false))
+			ReThrowError(piece_error);
+		if (n == 1)
+			sink->refuse(sink->refuse_arg, state->numbers[from++], piece_error);
+		piece = n <= 2 ? 1 : n / PIECE_SHRINKS + 1;
+		FreeErrorData(piece_error);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	FreeErrorData(error);

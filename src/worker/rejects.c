@@ -176,6 +176,13 @@ rejects_raise(const LdrOptions *options, const char *first, const char *last, in
 			 errhint("Mend the data, or load the directory again with a larger max_rejects.")));
 }
 
+bool
+ldr_rejects_is_limit(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_DATA_EXCEPTION && edata->funcname &&
+		strcmp(edata->funcname, "rejects_raise") == 0;
+}
+
 /* 'File "a.csv", line 3, column "id": it is no number' */
 static char *
 rejects_describe(const LdrJob *job, const LdrReject *reject)

@@ -67,4 +67,7 @@ extern void ldr_rejects_end(LdrRejects *rejects, List *columns);
  */
 extern void ldr_rejects_check(int64 package_id, const LdrOptions *options, bool complete);
 
+/* Does the error say that there are too many? Others of its code may be of a row. */
+extern bool ldr_rejects_is_limit(const ErrorData *edata);
+
 #endif							/* LDR_REJECTS_H */

@@ -18,7 +18,9 @@
 #include "worker/load.h"
 #include "worker/replay.h"
 
-#define REPLAY_ROWS 500			/* in memory at once */
+/* in memory at once */
+#define REPLAY_ROWS		500
+#define REPLAY_BYTES	(4 * 1024 * 1024)
 
 /* The rejects of the rows in hand. */
 typedef struct Replay
@@ -53,8 +55,10 @@ replay_refuses(const LdrRejectJob *job)
 {
 	if (strcmp(job->disposition, "merge") == 0)
 		return psprintf("Table \"%s\" is merged.", job->job->table_name);
+	if (job->superseded)
+		return "The dataset was dropped since, and the load was loaded anew as another package.";
 	if (job->replaced_by != 0)
-		return psprintf("Table \"%s\" was replaced by package " INT64_FORMAT " since.",
+		return psprintf("Table \"%s\" was replaced or emptied by package " INT64_FORMAT " since.",
 						job->job->table_name, job->replaced_by);
 	return NULL;
 }
@@ -87,6 +91,21 @@ replay_open(const LdrPackage *package, const char *table_name)
 	return table_open(relid, RowExclusiveLock);
 }
 
+/*
+ * The package's lock keeps other sessions away, but not code that this one has run: of triggers and
+ * the like of the table.
+ */
+static void
+__attribute__((noreturn))
+replay_lost(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("rejected rows were loaded or removed while they were loaded again"),
+			 errdetail("Code of the table has called loader_replay, loader_discard or "
+					   "loader_forget, or the package was swept as loader.retention says.")));
+}
+
 /* What became of the rows in hand: those that were loaded go, the others have a new reason. */
 static int64
 replay_settle(const Replay *replay, const List *rows)
@@ -97,7 +116,8 @@ replay_settle(const Replay *replay, const List *rows)
 	for (int i = 0; i < list_length(rows); i++)
 		if (!replay->refused[i])
 			loaded = lappend(loaded, list_nth(rows, i));
-	ldr_reject_delete(loaded);
+	if (ldr_reject_delete(loaded) != list_length(loaded))
+		replay_lost();
 	foreach(lc, replay->again)
 	{
 		LdrReject  *reject = lfirst(lc);
@@ -115,7 +135,8 @@ replay_some(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions
 {
 	Replay		replay = {.base = {.add = replay_add, .store = replay_store}};
 	LdrLoadResult result = {0};
-	List	   *rows = ldr_reject_list(package->package_id, job->job->job_id, *after, REPLAY_ROWS);
+	List	   *rows = ldr_reject_list(package->package_id, job->job->job_id, *after, REPLAY_ROWS,
+										 REPLAY_BYTES);
 
 	if (rows == NIL)
 	{

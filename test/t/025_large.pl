@@ -145,5 +145,23 @@ for my $format (sort keys %line)
 	is(one($node, "SELECT sqlstate FROM loader.packages WHERE package_id = $id"), '54000', 'as beyond a limit');
 }
 
+# Rows that were rejected are loaded again a few at a time, however long they are.
+{
+	my ($bad) = package_file('csv', sub { my $fh = shift; print $fh "id,body\n"; print $fh "9223372036854775808,", substr($megabyte, 100), "\n" for 1 .. 150 });
+	my $id = start_package($node, $bad, 'big', arguments => {on_error => 'reject'});
+	my $session = LoaderCrash->new($node);
+	my $pid = $session->query('SELECT pg_backend_pid()');
+
+	is(wait_package($node, $id), 'loaded', '150 rows of 1 MB are rejected');
+	one($node, 'ALTER TABLE big.items ALTER id TYPE numeric');
+	$session->query('SELECT 1 FROM big.items LIMIT 1');
+	my $before = kb("/proc/$pid/status", 'VmHWM') / 1024;
+	is($session->query("SELECT loaded, \"left\" FROM loader_replay($id)"), '150|0', 'and loaded again');
+	my $after = kb("/proc/$pid/status", 'VmHWM') / 1024;
+	note(sprintf('%.0f MB before, %.0f MB after', $before, $after));
+	cmp_ok($after - $before, '<', 64, 'memory for that');
+	$session->quit;
+}
+
 $node->stop;
 done_testing();
