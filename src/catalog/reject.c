@@ -312,6 +312,20 @@ ldr_reject_renew(const LdrReject *r)
 						5, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+/* So many rows that a job had loaded have become rejects. */
+void
+ldr_reject_add(int64 package_id, const LdrJob *job, int64 n)
+{
+	Oid			types[] = {INT8OID, INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(n),
+	Int32GetDatum(job->ordinal)};
+
+	ldr_catalog_execute("UPDATE loader.job SET rows_rejected = coalesce(rows_rejected, 0) + $2, "
+						"rows_inserted = rows_inserted - $2 "
+						"WHERE package_id = $1 AND ordinal = $3",
+						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
 /* So many rejects of a job are none any more, and so many rows came of them. */
 void
 ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)

@@ -333,8 +333,7 @@ scd2_nested(LdrChain *chain, LdrChainTable *table)
 	if (chain->filter)
 		condition = ldr_sql_and(condition, scd2_passes(chain, table));
 	table->counts->inserted +=
-		ldr_chain_run(chain, ldr_sql_insert(table, psprintf("%s s", table->staging), condition),
-					  SPI_OK_INSERT);
+		ldr_chain_insert(chain, table, psprintf("%s s", table->staging), condition);
 }
 
 /* --- the root --------------------------------------------------------------------------------- */
@@ -370,16 +369,17 @@ scd2_insert(LdrChain *chain, const Scd2 *scd2)
 	List	   *columns = list_difference_ptr(ldr_chain_columns(root, LDR_HINT_ANY),
 											  list_make2(scd2->from, scd2->to));
 	const char *separator = columns == NIL ? "" : ", ";
+	const char *insert = psprintf("INSERT INTO %s (%s%s%s, %s) SELECT %s%s%s, %s", root->target,
+								  ldr_sql_columns(columns, NULL), separator, scd2->from->name,
+								  scd2->to->name, ldr_sql_columns(columns, "s"), separator,
+								  scd2->boundary, scd2->active ? scd2->active : "NULL");
+	const char *rows = psprintf("FROM %s WHERE %s", ldr_sql_source(chain, "s"),
+								scd2_is_new(root, scd2->version, scd2_is_active(scd2, "d")));
 
 	root->counts->inserted +=
-		ldr_chain_run(chain,
-					  psprintf("INSERT INTO %s (%s%s%s, %s) SELECT %s%s%s, %s FROM %s WHERE %s",
-							   root->target, ldr_sql_columns(columns, NULL), separator,
-							   scd2->from->name, scd2->to->name, ldr_sql_columns(columns, "s"),
-							   separator, scd2->boundary, scd2->active ? scd2->active : "NULL",
-							   ldr_sql_source(chain, "s"),
-							   scd2_is_new(root, scd2->version, scd2_is_active(scd2, "d"))),
-					  SPI_OK_INSERT);
+		ldr_chain_write(chain, root, rows, psprintf("%s %s", insert, rows),
+						psprintf("%s FROM %s s WHERE " LDR_SOME_ROWS, insert, root->staging),
+						SPI_OK_INSERT);
 }
 
 void

@@ -61,6 +61,7 @@ typedef struct HeapSinkState
 	int64		lines[LDR_BATCH_ROWS];
 	int64		rows[LDR_BATCH_ROWS];	/* their numbers */
 	int			piece;			/* rows to write at once, fewer after one was refused */
+	int			looked;			/* rows that were looked at under the guard */
 } HeapSinkState;
 
 #define PIECE_GROWS 2			/* times, with each piece that goes well */
@@ -140,7 +141,7 @@ heap_open_indexes(LdrSink *sink)
 		state->index_rri = makeNode(ResultRelInfo);
 		InitResultRelInfo(state->index_rri, sink->into, 1, NULL, 0);
 	}
-	if (sink->kind == LDR_SINK_SWAP)
+	if (sink->kind == LDR_SINK_SWAP || sink->kind == LDR_SINK_LOOK)
 		return;
 	ExecOpenIndices(state->index_rri, false);
 	sink->indexes = state->index_rri;
@@ -394,21 +395,25 @@ heap_flush(LdrSink *sink)
 	}
 }
 
-static void
-heap_put(LdrSink *sink)
+/*
+ * The row in the slot gets what it lacks and is checked. Returns whether a volatile expression was
+ * evaluated.
+ */
+static bool
+heap_complete(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
 	TupleTableSlot *slot = sink->slot;
 	TupleConstr *constr = RelationGetDescr(sink->rel)->constr;
-	bool		write_now = false;
+	bool		is_volatile = false;
 
 	ResetPerTupleExprContext(state->estate);
 	for (int i = 0; i < state->nmissing; i++)
-		write_now |= heap_set_default(sink, state->missing[i]);
+		is_volatile |= heap_set_default(sink, state->missing[i]);
 	for (int i = 0; i < sink->nattrs; i++)
 	{
 		if (sink->absent[sink->attnums[i] - 1])
-			write_now |= heap_set_default(sink, sink->attnums[i]);
+			is_volatile |= heap_set_default(sink, sink->attnums[i]);
 		else if (heap_is_generated(sink, sink->attnums[i]))
 			heap_refuse_generated(sink, sink->attnums[i]);
 	}
@@ -418,6 +423,14 @@ heap_put(LdrSink *sink)
 		ExecComputeStoredGenerated(state->rri, state->estate, slot, CMD_INSERT);
 	if (constr != NULL)
 		ExecConstraints(state->rri, slot, state->estate);
+	return is_volatile;
+}
+
+static void
+heap_put(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	bool		write_now = heap_complete(sink);
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
@@ -481,6 +494,33 @@ heap_close(LdrSink *sink)
 	FreeExecutorState(state->estate);
 }
 
+/* --- rows that are only looked at ------------------------------------------------------------- */
+
+/* Nothing was written, so nothing is undone if the guard ends. */
+static void
+look_flush(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	ldr_guard_commit(&sink->guard);
+	ResetPerTupleExprContext(state->estate);
+	MemoryContextReset(sink->batch_cxt);
+	sink->batch_bytes = 0;
+	state->looked = 0;
+}
+
+static void
+look_put(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	(void) heap_complete(sink);
+	sink->look(sink->refuse_arg, sink->row, sink->slot);
+	ldr_sink_clear_slot(sink->slot);
+	if (++state->looked == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+		look_flush(sink);
+}
+
 const LdrSinkOps ldr_heap_sink = {
 	.name = "heap",
 	.open = heap_open,
@@ -494,5 +534,13 @@ const LdrSinkOps ldr_swap_sink = {
 	.open = heap_open,
 	.put = heap_put,
 	.flush = heap_flush,
+	.close = heap_close
+};
+
+const LdrSinkOps ldr_look_sink = {
+	.name = "look",
+	.open = heap_open,
+	.put = look_put,
+	.flush = look_flush,
 	.close = heap_close
 };

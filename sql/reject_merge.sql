@@ -1,0 +1,151 @@
+-- on_error => 'reject' and tables that are merged, or replaced by differences: what they refuse
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+\pset format unaligned
+
+CREATE FUNCTION test.last() RETURNS bigint LANGUAGE sql AS 'SELECT max(package_id) FROM loader.packages';
+CREATE FUNCTION test.counts(OUT job text, OUT read bigint, OUT inserted bigint, OUT updated bigint, OUT deleted bigint, OUT rejected bigint) RETURNS SETOF record LANGUAGE sql AS
+$$ SELECT job_id, rows_read, rows_inserted, NULL, NULL, rows_rejected FROM loader.jobs WHERE package_id = test.last() AND kind = 'load' UNION ALL
+	SELECT table_name || ' ' || coalesce(sink, ''), rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected FROM loader.tables WHERE package_id = test.last() ORDER BY 1 $$;
+CREATE FUNCTION test.rejects(OUT job text, OUT line bigint, OUT col text, OUT code text, OUT reason text, OUT raw text) RETURNS SETOF record LANGUAGE sql AS
+$$ SELECT job_id, line, column_name, sqlstate, concat_ws(' / ', message, detail), raw_text
+	FROM loader.rejects WHERE package_id = test.last() ORDER BY job_id, line, reject_id $$;
+
+CREATE SCHEMA rm;
+CREATE DOMAIN rm.short AS text CHECK (length(VALUE) < 6);
+
+-- upsert, all that a table can refuse, in the three formats; the rows that are there stay as they are
+CREATE TABLE rm.items (id bigint PRIMARY KEY, name rm.short CHECK (name <> 'evil'), code int UNIQUE, note varchar(5), must text NOT NULL,
+	extra int NOT NULL DEFAULT 7, at timestamptz, EXCLUDE USING btree (at WITH =), CHECK (extra <> code));
+INSERT INTO rm.items VALUES (1, 'one', 11, 'n1', 'm', 7, '2024-01-01'), (2, 'two', 12, 'n2', 'm', 22, NULL), (3, 'three', 13, 'n3', 'm', 7, NULL);
+\set items '''items: id bigint! +primary_key, name text, code bigint, note text, must text, at timestamp; write_disposition="merge", x-merge-strategy="upsert"'''
+CALL test.package('1.1', test.schema('a', :items),
+	'items.a.0.csv', E'id,name,code,note,must\n1,ONE,11,n1,x\n2,evil,12,n2,x\n3,THREE,3000000000,n3,x\nx,bad,1,n,x\n4,tootoolong,14,n4,x\n5,five,15,note too long,x\n6,six,16,n6,\n7,seven,17,n7,x\n',
+	'items.b.0.jsonl', E'{"id":8,"code":17,"must":"x","name":"8"}\n{"id":9,"code":13,"must":"x"}\n{"id":10,"code":7,"must":"x"}\n{"id":2,"code":7,"must":"ok"}\n{"id":11,"must":"x"}\n{"id":12,"must":"x","at":"2024-01-01"}\n',
+	'items.c.0.insert_values', E'INSERT INTO {}("id","must","at")\nVALUES\n(13,E\'x\',E\'2024-02-01\'),(14,E\'x\',E\'2024-02-01 00:00:00\'),\n(15,E\'x\',NULL),(16,NULL,NULL);\n');
+CALL test.load('1.1', 'rm', $$, on_error => 'abort'$$);
+CALL test.load('1.1', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM rm.items ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+SELECT kind, object, detail FROM loader.events WHERE package_id = test.last() AND kind = 'rejected' ORDER BY object, detail;
+SELECT count(*) FROM rm_staging.items;
+
+-- What would go through without on_error goes through with it: rows that no statement writes are not looked at.
+CALL test.package('1.2', test.schema('a', 'items: id bigint! +primary_key, name text, must text, gone bool +hard_delete; write_disposition="merge", x-merge-strategy="insert-only", x-merge-source-filter="must <> ''no''"'),
+	'items.a.0.csv', E'id,name,must,gone\n1,evil,x,\n7,tootoolong,,\n20,new,x,\n21,evil,,true\n');
+CALL test.load('1.2', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM test.counts();
+-- One that is refused gives way to the next of its key.
+CALL test.package('1.3', test.schema('a', :items),
+	'items.a.0.csv', E'id,name,must\n1,evil,x\n1,good,x\n30,evil,x\n30,good,x\n30,twin,x\n');
+CALL test.load('1.3', 'rm', $$, on_error => 'reject'$$);
+SELECT id, name FROM rm.items WHERE id IN (1, 30) ORDER BY id;
+SELECT * FROM test.rejects();
+-- The row that one would have replaced stays, and is then in the way of another.
+CREATE TABLE rm.chain (id bigint PRIMARY KEY, code int UNIQUE, v int CHECK (v > 0));
+INSERT INTO rm.chain SELECT i, i, 1 FROM generate_series(1, 5) AS i;
+\set chain '''chain: id bigint! +primary_key, code bigint, v bigint; write_disposition="merge"'''
+CALL test.package('1.4', test.schema('a', :chain), 'chain.a.0.csv', E'id,code,v\n4,3,1\n3,2,1\n2,1,1\n1,6,0\n5,5,2\n');
+CALL test.load('1.4', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM rm.chain ORDER BY id;
+SELECT * FROM test.rejects();
+-- max_rejects, by number and by share
+CALL test.package('1.5', test.schema('a', :chain), 'chain.a.0.csv', E'id,code,v\nx,1,1\n11,11,0\n12,12,0\n13,13,1\n');
+CALL test.load('1.5', 'rm', $$, on_error => 'reject', max_rejects => '2'$$);
+CALL test.load('1.5', 'rm', $$, on_error => 'reject', max_rejects => '74%'$$);
+SELECT count(*) FROM loader.reject WHERE package_id NOT IN (SELECT package_id FROM loader.package WHERE state = 'loaded');
+CALL test.load('1.5', 'rm', $$, on_error => 'reject', max_rejects => '3'$$);
+SELECT * FROM test.counts();
+-- job by job, and staged by workers
+CALL test.package('1.6', test.schema('a', :chain), 'chain.a.0.csv', E'id,code,v\nx,1,1\n21,21,0\n22,22,1\n', 'chain.b.0.jsonl', E'{"id":23,"code":23,"v":0}\n{"id":24}\n');
+CALL test.load('1.6', 'rm', $$, on_error => 'reject', atomic => false, max_rejects => '3'$$);
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+SET loader.small_package = 0;
+CALL test.package('1.7', test.schema('a', :chain), 'chain.a.0.csv', E'id,code,v\nx,1,1\n31,31,0\n32,32,1\n', 'chain.b.0.jsonl', E'{"id":33,"code":33,"v":0}\n{"id":34}\n');
+CALL test.load('1.7', 'rm', $$, on_error => 'reject', workers => 2$$);
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+RESET loader.small_package;
+SELECT * FROM rm.chain WHERE id > 20 ORDER BY id;
+-- rows that are equal to the last bit: the first stays
+CREATE TABLE rm.twins (id bigint UNIQUE, v text);
+\set twins '''twins: id bigint, v text, k text +merge_key; write_disposition="merge"'''
+CALL test.package('1.8', test.schema('a', :twins), 'twins.a.0.csv', E'id,v,k\n1,a,k\n2,b,k\n1,a,k\n', 'twins.b.0.csv', E'k,v,id\nk,a,1\nk,c,3\nk,b,2\nk,b,2\n');
+CALL test.load('1.8', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM rm.twins ORDER BY id;
+SELECT * FROM test.rejects();
+-- many
+CREATE TABLE rm.many (id bigint PRIMARY KEY, k bigint UNIQUE, v text CHECK (length(v) < 5));
+SELECT E'id,k,v\n' || string_agg(format(E'%s,%s,%s\n', i, CASE WHEN i % 1013 = 0 THEN i - 1 ELSE i END, CASE WHEN i % 771 = 0 THEN 'toolong' ELSE i::text END), '' ORDER BY i) AS file
+	FROM generate_series(1, 9999) AS i \gset
+CALL test.package('1.9', test.schema('a', 'many: id bigint +primary_key, k bigint, v text; write_disposition="merge"'), 'many.a.0.csv', :'file');
+CALL test.load('1.9', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM test.counts();
+SELECT count(*) FROM generate_series(1, 9999) AS i WHERE (i % 771 = 0 OR i % 1013 = 0) <> (NOT EXISTS (SELECT FROM rm.many WHERE id = i));
+SELECT count(*), count(*) FILTER (WHERE split_part(raw_text, ',', 1) <> (line - 1)::text) AS wrong FROM loader.rejects WHERE package_id = test.last();
+
+-- Triggers, foreign keys, policies and partitions of the target say which row they refuse, too; one that mends a row is heard.
+CREATE FUNCTION rm.trap() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.v = 'trap' THEN
+		RAISE 'says the trigger' USING ERRCODE = 'MY007';
+	END IF;
+	NEW.must := coalesce(NEW.must, 'mended');
+	RETURN NEW;
+END $$;
+CREATE TABLE rm.traps (id bigint PRIMARY KEY, v text, must text NOT NULL, parent bigint REFERENCES rm.many, twice bigint GENERATED ALWAYS AS (id * 2) STORED CHECK (twice <> 8)) PARTITION BY RANGE (id);
+CREATE TABLE rm.traps_1 PARTITION OF rm.traps FOR VALUES FROM (1) TO (50);
+CREATE TRIGGER trap BEFORE INSERT OR UPDATE ON rm.traps FOR EACH ROW EXECUTE FUNCTION rm.trap();
+INSERT INTO rm.traps VALUES (1, 'old', 'm', NULL);
+\set traps '''traps: id bigint +primary_key, v text, must text, parent bigint; write_disposition="merge", x-merge-strategy="upsert"'''
+CALL test.package('2.1', test.schema('a', :traps), 'traps.a.0.csv', E'id,v,must,parent\n1,trap,,\n2,b,,\n60,c,,\n3,d,,99999999\n4,e,,\n5,f,,1\n');
+CALL test.load('2.1', 'rm', $$, on_error => 'reject'$$);
+SELECT * FROM rm.traps ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+-- What no row is to blame for, or what is found at the end, is an error of the package.
+CREATE TABLE rm.later (id bigint PRIMARY KEY, k bigint UNIQUE DEFERRABLE INITIALLY DEFERRED);
+CALL test.package('2.2', test.schema('a', 'later: id bigint +primary_key, k bigint; write_disposition="merge", x-merge-strategy="upsert"'), 'later.a.0.csv', E'id,k\n1,1\n2,1\n');
+CALL test.load('2.2', 'rm', $$, on_error => 'reject'$$);
+CREATE TABLE rm.held (id bigint PRIMARY KEY, of bigint REFERENCES rm.chain);
+INSERT INTO rm.held VALUES (1, 5);
+CALL test.package('2.3', test.schema('a', :chain), 'chain.a.0.csv', E'id,code,v\n5,5,2\n41,41,0\n');
+CALL test.load('2.3', 'rm', $$, on_error => 'reject'$$);
+SELECT count(*) FROM loader.reject WHERE package_id NOT IN (SELECT package_id FROM loader.package WHERE state = 'loaded');
+
+-- Replaced by differences, by key and by row, and as a whole
+CREATE TABLE rm.changed (id bigint PRIMARY KEY, note text CHECK (note <> 'evil'), code int UNIQUE);
+INSERT INTO rm.changed VALUES (1, 'n1', 1), (2, 'n2', 2), (4, 'n4', 4);
+\set changed '''changed: id bigint +primary_key, note text, code bigint; write_disposition="replace"'''
+CALL test.package('3.1', test.schema('a', :changed), 'changed.a.0.csv', E'id,note,code\n1,n1,2\n2,evil,1\n4,n5,4\n5,n6,2\n6,n7,3000000000\n7,,\n');
+CALL test.load('3.1', 'rm', $$, on_error => 'reject', replace_strategy => 'diff'$$);
+SELECT * FROM rm.changed ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+CALL test.package('3.2', test.schema('a', 'changed: id bigint, note text, code bigint; write_disposition="replace"'), 'changed.a.0.csv', E'id,note,code\n1,n1,2\n2,evil,1\n4,n8,4\n5,n6,2\n,n9,9\n');
+CALL test.load('3.2', 'rm', $$, on_error => 'reject', replace_strategy => 'diff'$$);
+SELECT * FROM rm.changed ORDER BY id;
+SELECT * FROM test.counts();
+SELECT * FROM test.rejects();
+CREATE TABLE rm.parts (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE rm.parts_1 PARTITION OF rm.parts FOR VALUES FROM (1) TO (50);
+CALL test.package('3.3', test.schema('a', 'parts: id bigint; write_disposition="replace"'), 'parts.a.0.csv', E'id\n1\nx\n60\n1\n');
+CALL test.load('3.3', 'rm', $$, on_error => 'reject'$$);
+SELECT id FROM rm.parts;
+SELECT * FROM test.rejects();
+
+-- Nested tables: rows whose parent was refused, when it was read or when it was merged, are rejected with it.
+\set tree '''tree: id bigint! +primary_key, v text, _dlt_id text! +unique +row_key; write_disposition="merge", x-merge-strategy="upsert"''', '''tree__b: v text, _dlt_root_id text! +root_key, _dlt_parent_id text! +parent_key, _dlt_id text! +unique +row_key; parent="tree"''', '''tree__b__c: v text, _dlt_root_id text! +root_key, _dlt_parent_id text! +parent_key, _dlt_id text! +unique +row_key; parent="tree__b"'''
+CREATE FUNCTION test.tree() RETURNS SETOF text LANGUAGE sql AS
+$$ SELECT format('%s %s', id, v) FROM rm.tree UNION ALL SELECT format('%s > %s %s', _dlt_root_id, _dlt_id, v) FROM rm.tree__b
+	UNION ALL SELECT format('%s > %s > %s %s', _dlt_root_id, _dlt_parent_id, _dlt_id, v) FROM rm.tree__b__c ORDER BY 1 $$;
+CALL test.package('4.1', test.schema('a', :tree),
+	'tree.a.0.jsonl', E'{"id":1,"v":"old","_dlt_id":"r1"}\n{"id":2,"v":"old","_dlt_id":"r2"}\n{"id":3,"v":"old","_dlt_id":"r3"}\n',
+	'tree__b.b.0.jsonl', E'{"v":"old","_dlt_id":"b1","_dlt_parent_id":"r1","_dlt_root_id":"r1"}\n{"v":"old","_dlt_id":"b2","_dlt_parent_id":"r2","_dlt_root_id":"r2"}\n{"v":"old","_dlt_id":"b3","_dlt_parent_id":"r3","_dlt_root_id":"r3"}\n',
+	'tree__b__c.c.0.jsonl', E'{"v":"old","_dlt_id":"c1","_dlt_parent_id":"b1","_dlt_root_id":"r1"}\n');
+CALL test.load('4.1', 'rm', $$, on_error => 'reject'$$);
+ALTER TABLE rm.tree ADD CONSTRAINT tree_v CHECK (v <> 'evil');
+ALTER TABLE rm.tree__b ADD CONSTRAINT tree__b_v CHECK (v <> 'evil');
+\set jobs '''tree.a.0.jsonl''', E'''{"id":1,"v":"evil","_dlt_id":"r1"}\\\\n{"id":2,"v":"new","_dlt_id":"r2"}\\\\n'''
