@@ -209,6 +209,7 @@ reject_append_job(HeapTuple t, TupleDesc d, void *arg)
 	r->job->format = ldr_catalog_text(t, d, 5);
 	r->disposition = ldr_catalog_text(t, d, 6);
 	r->replaced_by = ldr_catalog_int(t, d, 7);
+	r->chain = ldr_catalog_text(t, d, 8);
 	*(List **) arg = lappend(*(List **) arg, r);
 }
 
@@ -227,7 +228,7 @@ ldr_reject_jobs(int64 package_id, const char *table_name)
 						"JOIN loader.package_table u USING (package_id) "
 						"WHERE q.dataset = p.dataset AND q.state = 'loaded' "
 						"AND q.package_id <> p.package_id AND q.finished_at > p.finished_at "
-						"AND u.table_name = j.table_name AND u.disposition = 'replace') "
+						"AND u.table_name = j.table_name AND u.disposition = 'replace'), t.chain "
 						"FROM loader.job j JOIN loader.package p USING (package_id) "
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE j.package_id = $1 AND j.table_name = coalesce($2, j.table_name) "
@@ -312,23 +313,9 @@ ldr_reject_renew(const LdrReject *r)
 						5, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
-/* So many rows that a job had loaded have become rejects. */
-void
-ldr_reject_add(int64 package_id, const LdrJob *job, int64 n)
-{
-	Oid			types[] = {INT8OID, INT8OID, INT4OID};
-	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(n),
-	Int32GetDatum(job->ordinal)};
-
-	ldr_catalog_execute("UPDATE loader.job SET rows_rejected = coalesce(rows_rejected, 0) + $2, "
-						"rows_inserted = rows_inserted - $2 "
-						"WHERE package_id = $1 AND ordinal = $3",
-						3, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-}
-
 /* So many rejects of a job are none any more, and so many rows came of them. */
 void
-ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
+ldr_reject_settled_job(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
 {
 	Oid			types[] = {INT8OID, INT8OID, INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(settled),
@@ -338,7 +325,17 @@ ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 ins
 						"rows_inserted = rows_inserted + $3 "
 						"WHERE package_id = $1 AND job_id = $4",
 						4, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-	values[3] = CStringGetTextDatum(job->table_name);
+}
+
+/* The same, and of its table. */
+void
+ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
+{
+	Oid			types[] = {INT8OID, INT8OID, INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(settled),
+	Int64GetDatum(inserted), CStringGetTextDatum(job->table_name)};
+
+	ldr_reject_settled_job(package_id, job, settled, inserted);
 	ldr_catalog_execute("UPDATE loader.package_table SET rows_rejected = rows_rejected - $2, "
 						"rows_inserted = rows_inserted + $3 "
 						"WHERE package_id = $1 AND table_name = $4",

@@ -79,6 +79,18 @@ extern void ldr_merge_check(const LdrMerge *merge);
 extern void ldr_merge_run(LdrMerge *merge);
 
 /*
+ * Why the strategy cannot merge a part of a package's rows without changing what others have left:
+ * a phrase; NULL: it can. Conditions of hints are refused, too, whatever they say.
+ */
+extern const char *ldr_merge_refuses_part(const LdrMerge *merge);
+
+/*
+ * The same, of what is staged and in the targets. For scd2: is the merge key that of a group of
+ * rows, of which those that are not staged would be retired?
+ */
+extern bool ldr_merge_hits_others(LdrMerge *merge);
+
+/*
  * With a sieve: refuse staged rows with values that the target's types do not take. For when a
  * statement did not come as far as to write rows, since it compares them.
  */

@@ -404,3 +404,20 @@ ldr_merge_scd2(LdrChain *chain)
 	for (int i = 1; i < chain->ntables; i++)
 		scd2_nested(chain, &chain->tables[i]);
 }
+
+bool
+ldr_merge_scd2_is_grouped(LdrChain *chain)
+{
+	LdrChainTable *root = &chain->tables[0];
+	List	   *keys = ldr_chain_columns(root, LDR_HINT_MERGE_KEY);
+	Scd2		scd2 = scd2_make(chain);
+	char	   *of_staged = psprintf("EXISTS (SELECT 1 FROM %s s WHERE %s)", root->staging,
+									 ldr_sql_match_nulls(keys, "d", "s"));
+
+	return ldr_chain_has_duplicates(chain, psprintf("%s s", root->staging),
+									ldr_sql_columns(keys, "s")) ||
+		ldr_chain_has_duplicates(chain,
+								 psprintf("%s d WHERE %s", root->target,
+										  ldr_sql_and(scd2_is_active(&scd2, "d"), of_staged)),
+								 ldr_sql_columns(keys, "d"));
+}

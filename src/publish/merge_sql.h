@@ -220,4 +220,7 @@ extern void ldr_merge_upsert(LdrChain *chain, LdrMergeStrategy strategy);
 extern void ldr_merge_scd2_check(const LdrChain *chain);
 extern void ldr_merge_scd2(LdrChain *chain);
 
+/* Do several valid rows have a merge key that is staged, or several staged rows one? */
+extern bool ldr_merge_scd2_is_grouped(LdrChain *chain);
+
 #endif							/* LDR_MERGE_SQL_H */

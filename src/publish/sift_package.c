@@ -252,7 +252,7 @@ sift_record(LdrRun *run, const LdrSchemaTable *table, const LdrJob *job, List *r
 
 	list_sort(rejects, sift_compare_lines);
 	ldr_reject_insert(id, job->job_id, rejects);
-	ldr_reject_add(id, job, list_length(rejects));
+	ldr_reject_settled_job(id, job, -list_length(rejects), -list_length(rejects));
 	if (columns != NIL)
 		ldr_job_set_columns(id, job->ordinal, columns);
 	ldr_run_stats(run, table)->rows_rejected += list_length(rejects);
