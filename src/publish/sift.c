@@ -19,6 +19,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "fault.h"
@@ -175,19 +176,57 @@ sift_link(const LdrChain *chain, const LdrChainTable *table, LdrChainTable **par
 	return *key != NULL && *to != NULL;
 }
 
+/* The load id that dlt writes into root rows; NULL: it does not. */
+static LdrChainColumn *
+sift_load_id(const LdrChainTable *root)
+{
+	for (int i = 0; i < root->ncolumns; i++)
+		if (pg_strcasecmp(root->columns[i].schema->name, "_dlt_load_id") == 0)
+			return &root->columns[i];
+	return NULL;
+}
+
+/*
+ * Where only a part of a package is staged: is the root row of s in the target as the package left
+ * it? If it is in an older form, its new one is still a reject; in a newer one, s is out of date.
+ */
+static char *
+sift_root_is_there(LdrSift *sift, const LdrChain *chain, const LdrChainTable *table)
+{
+	const LdrChainTable *root = &chain->tables[0];
+	LdrChainColumn *load_id = sift_load_id(root);
+	LdrChainColumn *to = ldr_chain_column(root, LDR_HINT_ROW_KEY);
+	LdrChainColumn *key = ldr_chain_column(table, LDR_HINT_ROOT_KEY);
+
+	/* what is there is never changed: nested rows have come to older ones, too */
+	if (ldr_merge_strategy(root->schema) == LDR_INSERT_ONLY)
+		return "true";
+	if (key == NULL && ldr_chain_parent(chain, table) == root)
+		key = ldr_chain_column(table, LDR_HINT_PARENT_KEY);
+	if (load_id == NULL || to == NULL || key == NULL)
+		return sift->lacks(sift, 0) ? "false" : "true";
+	return psprintf("(EXISTS (SELECT 1 FROM %s r WHERE %s AND "
+					"r.%s::pg_catalog.text OPERATOR(pg_catalog.=) %s) "
+					"OR EXISTS (SELECT 1 FROM %s r WHERE %s))",
+					root->target, ldr_sql_equal(ldr_target(to, "r"), ldr_staged(key, "s")),
+					load_id->name, quote_literal_cstr(sift->run->package->load_id),
+					root->staging, ldr_sql_equal(ldr_staged(to, "r"), ldr_staged(key, "s")));
+}
+
 /* Staged rows whose parent is not staged, nor (where not all rows come) in the target. */
 static char *
-sift_orphans(const LdrMerge *merge, const LdrChainTable *table, const LdrChainTable *parent,
-			 const LdrChainColumn *key, const LdrChainColumn *to)
+sift_orphans(LdrSift *sift, const LdrChain *chain, const LdrChainTable *table,
+			 const LdrChainTable *parent, const LdrChainColumn *key, const LdrChainColumn *to)
 {
 	char	   *sql = psprintf("FROM %s s WHERE s.%s IS NOT NULL AND NOT EXISTS "
 							   "(SELECT 1 FROM %s p WHERE %s)", table->staging, key->name,
 							   parent->staging,
 							   ldr_sql_equal(ldr_staged(to, "p"), ldr_staged(key, "s")));
 
-	if (merge->partial)
-		sql = psprintf("%s AND NOT EXISTS (SELECT 1 FROM %s d WHERE %s)", sql, parent->target,
-					   ldr_sql_equal(ldr_target(to, "d"), ldr_staged(key, "s")));
+	if (sift->merge->partial)
+		sql = psprintf("%s AND NOT (EXISTS (SELECT 1 FROM %s d WHERE %s) AND %s)", sql,
+					   parent->target, ldr_sql_equal(ldr_target(to, "d"), ldr_staged(key, "s")),
+					   sift_root_is_there(sift, chain, table));
 	return sql;
 }
 
@@ -213,17 +252,17 @@ sift_refuse_orphans(LdrSift *sift)
 			ldr_chain_look(chain);
 		}
 		if (sift_link(chain, &chain->tables[i], &parent, &key, &to) &&
-			sift->lacks(sift, parent - chain->tables))
+			(merge->partial || sift->lacks(sift, parent - chain->tables)))
 		{
 			edata.message = psprintf("the row's parent in table \"%s\" was rejected",
 									 parent->schema->name);
 			if (merge->partial)
-				edata.message = psprintf("the row's parent in table \"%s\" is not there",
-										 parent->schema->name);
+				edata.message = psprintf("the row's parent in table \"%s\" is not there as the "
+										 "package brought it", parent->schema->name);
 			edata.column_name = key->schema->name;
 			ldr_pieces_refuse(ldr_pieces_choose(chain, &chain->tables[i],
-												sift_orphans(merge, &chain->tables[i], parent, key,
-															 to)), &edata);
+												sift_orphans(sift, chain, &chain->tables[i],
+															 parent, key, to)), &edata);
 		}
 		merge->sieve = NULL;
 		if (sieve.refused != NIL)

@@ -18,7 +18,7 @@ struct LdrSift
 	void		(*apply) (LdrSift *sift);
 	/* staged rows of a table (List of LdrRefused), which are about to be deleted there, are none */
 	void		(*refuse) (LdrSift *sift, int table, List *refused);
-	/* may rows of the table be missing that others hang on? */
+	/* are rows of the table rejects that are not staged, which others may hang on? */
 	bool		(*lacks) (LdrSift *sift, int table);
 	int64		limit;			/* as many may be refused; -1: any number */
 };

@@ -333,11 +333,16 @@ replay_refuse(LdrSift *sift, int table, List *refused)
 	}
 }
 
-/* Rows of a package's root table may be in the target, and are then not among the rejects. */
+/* Those that are staged are rejects, too, until all is done. */
 static bool
 replay_lacks(LdrSift *sift, int table)
 {
-	return true;
+	const ReplayTable *t = &((ReplayChain *) sift)->tables[table];
+	int64		staged = 0;
+
+	for (int i = 0; i < t->n; i++)
+		staged += !t->rows[i].refused;
+	return ldr_reject_count(sift->run->package->package_id, t->schema->name) > staged;
 }
 
 static void
