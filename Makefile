@@ -37,6 +37,7 @@ REGRESS = \
 	storage \
 	jobs \
 	reject \
+	reject_merge \
 	airbyte \
 	readme \
 	clean

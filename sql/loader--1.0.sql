@@ -431,7 +431,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'loader_replay'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION loader_replay(bigint, text) IS
-'load the rejected rows of a package (of one of its tables) again, after what refused them was mended, into the tables that it appended to or replaced; in the calling transaction, with the caller''s rights. Rows that are refused again stay, with the new reason. Returns how many were loaded, and how many rejected rows the package (the table) still has. Errors: 42704 no such package, 42P01 no such table, 55000 it has not ended, 0A000 a table that is merged, or that a later package has replaced';
+'load the rejected rows of a package (of one of its tables) again, after what refused them was mended: into the tables that it appended to or replaced, and by their strategy into those that it merged; in the calling transaction, with the caller''s rights. Rows that are refused again stay, with the new reason. Returns how many were loaded, and how many rejected rows the package (the table) still has. Errors: 42704 no such package, 42P01 no such table, 55000 it has not ended, 0A000 a table that a later package has replaced, or whose merge does more than its rows say (cdc; scd2 or delete-insert by keys of groups; conditions)';
 
 CREATE FUNCTION loader_discard(package_id bigint, table_name text DEFAULT NULL)
 RETURNS bigint

@@ -173,8 +173,8 @@ RESET ROLE;
 CREATE FUNCTION bad.take_off() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RESET ROLE; NEW.owner := current_user; RETURN NEW; END';
 CREATE TABLE bad.worn (id int, owner text DEFAULT 'me');
 GRANT ALL ON bad.worn TO regress_loader_reject;
-CALL test.package('2.4', test.schema('a', 'worn: id bigint, owner text; write_disposition="append"'), 'worn.a.0.jsonl', E'{"id":3000000000}\n');
-SELECT test.path('2.4') AS path \gset
+CALL test.package('2.8', test.schema('a', 'worn: id bigint, owner text; write_disposition="append"'), 'worn.a.0.jsonl', E'{"id":3000000000}\n');
+SELECT test.path('2.8') AS path \gset
 SET ROLE regress_loader_reject;
 SELECT loader_start(:'path', 'bad', on_error => 'reject') AS id \gset
 SELECT loader_wait(:id, '180s');
@@ -311,7 +311,7 @@ SELECT id, note FROM bad.swapped ORDER BY id;
 SELECT * FROM test.counts();
 SELECT * FROM test.rejects();
 RESET loader.small_package;
--- by differences, and where all is deleted and inserted: rows wait in the staging dataset. What the table refuses there is an error of the package.
+-- by differences, and where all is deleted and inserted: rows wait in the staging dataset (more in reject_merge)
 CREATE TABLE bad.changed (id bigint PRIMARY KEY, note text);
 INSERT INTO bad.changed VALUES (1, 'n1'), (2, 'n2'), (4, 'n4');
 \set changed '''changed: id bigint +primary_key, note text; write_disposition="replace"'''
@@ -329,7 +329,7 @@ SELECT * FROM test.counts();
 CALL test.package('4.6', test.schema('a', :parts), 'parts.a.0.csv', E'id\n1\nx\n60\n');
 CALL test.load('4.6', 'bad', $$, on_error => 'reject'$$);
 
--- Merged
+-- Merged (more in reject_merge)
 CREATE TABLE bad.merged (id bigint PRIMARY KEY, v text CHECK (v <> 'evil'));
 \set merged '''merged: id bigint! +primary_key, v text; write_disposition="merge", x-merge-strategy="upsert"'''
 CALL test.package('5.1', test.schema('a', :merged), 'merged.a.0.jsonl', E'{"id":1,"v":"a"}\n{"id":"x"}\n{"v":"c"}\n{"id":2,"v":"b"}\n');

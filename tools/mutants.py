@@ -34,7 +34,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-FILES = ['merge', 'merge_chain', 'merge_delete_insert', 'merge_scd2', 'merge_sql', 'merge_upsert',
+FILES = ['merge', 'merge_chain', 'merge_delete_insert', 'merge_pieces', 'merge_scd2', 'merge_sql', 'merge_upsert',
          'publish', 'replace_diff', 'replace_refill', 'stage', 'swap', 'swap_choose', 'swap_heap']
 SPARE = 2       # times as many changes are drawn as are wanted: some do not compile
 LIMIT = 300     # seconds for each step of tests

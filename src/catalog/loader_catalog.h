@@ -263,6 +263,7 @@ typedef struct LdrRejectJob
 	LdrJob	   *job;
 	List	   *columns;		/* of char *; NIL: the rows name them */
 	char	   *disposition;	/* of the table */
+	char	   *chain;			/* its root table */
 	int64		replaced_by;	/* a later package that has replaced or removed the table's rows; 0: none */
 	bool		superseded;		/* the dataset was dropped, and the package loaded anew as another one */
 } LdrRejectJob;
@@ -273,6 +274,8 @@ extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, 
 extern uint64 ldr_reject_delete(const List *rejects);
 extern void ldr_reject_renew(const LdrReject *reject);
 extern void ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted);
+extern void ldr_reject_settled_job(int64 package_id, const LdrJob *job, int64 settled,
+								   int64 inserted);
 extern int64 ldr_reject_count(int64 package_id, const char *table_name);
 extern int64 ldr_reject_discard(int64 package_id, const char *table_name);
 

@@ -210,6 +210,7 @@ reject_append_job(HeapTuple t, TupleDesc d, void *arg)
 	r->disposition = ldr_catalog_text(t, d, 6);
 	r->replaced_by = ldr_catalog_int(t, d, 7);
 	r->superseded = ldr_catalog_int(t, d, 8) != 0;
+	r->chain = ldr_catalog_text(t, d, 9);
 	*(List **) arg = lappend(*(List **) arg, r);
 }
 
@@ -233,7 +234,7 @@ ldr_reject_jobs(int64 package_id, const char *table_name)
 						"AND u.disposition = 'replace') "
 						"OR EXISTS (SELECT FROM loader.event e WHERE e.package_id = q.package_id "
 						"AND e.object = j.table_name AND e.kind IN ('drop table', 'empty table'))))"
-						", p.superseded "
+						", p.superseded, t.chain "
 						"FROM loader.job j JOIN loader.package p USING (package_id) "
 						"JOIN loader.package_table t USING (package_id, table_name) "
 						"WHERE j.package_id = $1 AND j.table_name = coalesce($2, j.table_name) "
@@ -327,7 +328,7 @@ ldr_reject_renew(const LdrReject *r)
 
 /* So many rejects of a job are none any more, and so many rows came of them. */
 void
-ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
+ldr_reject_settled_job(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
 {
 	Oid			types[] = {INT8OID, INT8OID, INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(settled),
@@ -337,7 +338,17 @@ ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 ins
 						"rows_inserted = rows_inserted + $3 "
 						"WHERE package_id = $1 AND job_id = $4",
 						4, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
-	values[3] = CStringGetTextDatum(job->table_name);
+}
+
+/* The same, and of its table. */
+void
+ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted)
+{
+	Oid			types[] = {INT8OID, INT8OID, INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(package_id), Int64GetDatum(settled),
+	Int64GetDatum(inserted), CStringGetTextDatum(job->table_name)};
+
+	ldr_reject_settled_job(package_id, job, settled, inserted);
 	ldr_catalog_execute("UPDATE loader.package_table SET rows_rejected = rows_rejected - $2, "
 						"rows_inserted = rows_inserted + $3 "
 						"WHERE package_id = $1 AND table_name = $4",

@@ -20,6 +20,7 @@
 #include "locks.h"
 #include "publish/merge.h"
 #include "publish/publish.h"
+#include "publish/sift.h"
 #include "publish/swap.h"
 #include "worker/worker.h"
 
@@ -158,6 +159,26 @@ ldr_follow_set_memory(void)
 							 true, 0, false);
 }
 
+/* Bring a chain's staged rows into its tables; rows that these refuse may be set aside. */
+static void
+follow_apply(LdrRun *run, LdrMerge *merge, void (*apply) (LdrSift *sift))
+{
+	LdrSift		sift = {.run = run, .merge = merge};
+
+	if (run->options->reject)
+		ldr_sift_package(run, merge, apply);
+	else
+		apply(&sift);
+	for (int i = 0; i < merge->ntables; i++)
+		follow_add(run, &merge->tables[i]);
+}
+
+static void
+follow_apply_merge(LdrSift *sift)
+{
+	ldr_merge_run(sift->merge);
+}
+
 static void
 follow_merge_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
 {
@@ -170,44 +191,61 @@ follow_merge_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n
 		return;
 	for (int i = 0; i < merge->ntables; i++)
 		follow_analyze(run, merge->tables[i].table, LDR_WAY_MERGE);
-	ldr_merge_run(merge);
-	for (int i = 0; i < merge->ntables; i++)
-		follow_add(run, &merge->tables[i]);
+	follow_apply(run, merge, follow_apply_merge);
 }
+
+/* A chain that is replaced by SQL. */
+typedef struct FollowReplace
+{
+	LdrMerge	merge;			/* first: a LdrMerge * may be one of these */
+	const LdrPlan *plan;
+	LdrPlanTable **chain;
+	int			n;
+} FollowReplace;
 
 /*
  * What is not swapped of a chain. Somebody may have made foreign keys along it: so children lose
  * rows before their parents, and get rows after them.
  */
 static void
-follow_replace_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+follow_apply_replace(LdrSift *sift)
 {
-	LdrMerge   *merge = follow_merge(run, plan, chain, n, LDR_WAY_DIFF, LDR_WAY_REFILL);
+	FollowReplace *r = (FollowReplace *) sift->merge;
+	LdrMerge   *merge = sift->merge;
 	LdrDiff   **diffs = palloc0(sizeof(LdrDiff *) * (merge->ntables + 1));
 	int			m = merge->ntables;
 
-	for (int i = n - 1; i >= 0; i--)
+	for (int i = r->n - 1; i >= 0; i--)
 	{
-		if (chain[i]->truncates)
+		if (r->chain[i]->truncates)
 			continue;
-		if (chain[i]->way == LDR_WAY_EMPTY)
-			follow_delete_all(run, plan, chain[i]);
-		else if (chain[i]->way == LDR_WAY_REFILL)
+		if (r->chain[i]->way == LDR_WAY_EMPTY)
+			follow_delete_all(sift->run, r->plan, r->chain[i]);
+		else if (r->chain[i]->way == LDR_WAY_REFILL)
 			ldr_refill_delete(merge, --m);
-		else if (chain[i]->way == LDR_WAY_DIFF)
+		else if (r->chain[i]->way == LDR_WAY_DIFF)
 		{
-			follow_analyze(run, merge->tables[--m].table, LDR_WAY_DIFF);
+			m--;
 			diffs[m] = ldr_diff_delete(merge, m);
 		}
 	}
 	for (m = 0; m < merge->ntables; m++)
-	{
 		if (diffs[m])
 			ldr_diff_insert(diffs[m]);
 		else
 			ldr_refill_insert(merge, m);
-		follow_add(run, &merge->tables[m]);
-	}
+}
+
+static void
+follow_replace_chain(LdrRun *run, const LdrPlan *plan, LdrPlanTable **chain, int n)
+{
+	FollowReplace r = {.plan = plan, .chain = chain, .n = n};
+
+	r.merge = *follow_merge(run, plan, chain, n, LDR_WAY_DIFF, LDR_WAY_REFILL);
+	for (int i = 0; i < n; i++)
+		if (chain[i]->way == LDR_WAY_DIFF && !chain[i]->truncates)
+			follow_analyze(run, chain[i]->table, LDR_WAY_DIFF);
+	follow_apply(run, &r.merge, follow_apply_replace);
 }
 
 /* Replace or merge what is staged of one chain. */

@@ -97,6 +97,49 @@ ldr_merge_check(const LdrMerge *merge)
 	(void) merge_checked_chain(&copy, ldr_merge_strategy(merge->tables[0].table));
 }
 
+const char *
+ldr_merge_refuses_part(const LdrMerge *merge)
+{
+	LdrMerge	copy = *merge;
+	LdrChain   *chain = ldr_chain_make(&copy);
+	const LdrChainTable *root = &chain->tables[0];
+	List	   *merge_keys = ldr_chain_columns(root, LDR_HINT_MERGE_KEY);
+	List	   *primary = ldr_chain_columns(root, LDR_HINT_PRIMARY_KEY);
+
+	if (root->schema->destination_scope || root->schema->source_filter)
+		return "its merge has conditions (x-merge-destination-scope, x-merge-source-filter)";
+	switch (ldr_merge_strategy(root->schema))
+	{
+		case LDR_UPSERT:
+		case LDR_INSERT_ONLY:
+			return NULL;
+		case LDR_DELETE_INSERT:
+			if (merge_keys == NIL ||
+				(primary != NIL && list_difference_ptr(primary, merge_keys) == NIL))
+				return NULL;
+			return "strategy delete-insert deletes all rows of a merge key";
+		case LDR_SCD2:
+			if (merge_keys != NIL)
+				return NULL;
+			return "strategy scd2 without a merge key retires all rows that are absent";
+		case LDR_CDC:
+			break;
+	}
+	return "strategy cdc deletes rows that are absent";
+}
+
+bool
+ldr_merge_hits_others(LdrMerge *merge)
+{
+	LdrChain   *chain;
+
+	if (ldr_merge_strategy(merge->tables[0].table) != LDR_SCD2)
+		return false;
+	chain = merge_checked_chain(merge, LDR_SCD2);
+	ldr_chain_look(chain);
+	return ldr_merge_scd2_is_grouped(chain);
+}
+
 void
 ldr_merge_run(LdrMerge *merge)
 {

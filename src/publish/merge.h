@@ -9,6 +9,7 @@
 
 #include "nodes/pg_list.h"
 #include "schema/schema.h"
+#include "storage/itemptr.h"
 
 typedef enum LdrMergeStrategy
 {
@@ -24,10 +25,30 @@ typedef struct LdrMergeTable
 {
 	const LdrSchemaTable *table;
 	const char *made_as;		/* name of the target, if it is not the table's; NULL */
+	const char *staged_as;		/* the same of the staging table */
 	int64		inserted;		/* what was done to the target */
 	int64		updated;
 	int64		deleted;
 } LdrMergeTable;
+
+/* A staged row that the target refuses. */
+typedef struct LdrRefused
+{
+	int			table;			/* of the chain */
+	ItemPointerData tid;		/* in the staging table */
+	ErrorData  *edata;
+} LdrRefused;
+
+/*
+ * To find the staged rows that the targets refuse: statements that write rows do so in pieces, each
+ * under a subtransaction, down to single rows. What they write is for the caller to undo.
+ */
+typedef struct LdrSieve
+{
+	MemoryContext cxt;			/* of what is found */
+	List	   *refused;		/* of LdrRefused */
+	int64		limit;			/* after so many nobody looks for more; -1: none */
+} LdrSieve;
 
 typedef struct LdrMerge
 {
@@ -37,6 +58,8 @@ typedef struct LdrMerge
 	const char *staging;		/* ... and of the staging tables of the same names */
 	const char *created_at;		/* of the package state: boundary of scd2; NULL: none */
 	bool		dry_run;		/* do not run the statements, only collect them */
+	bool		partial;		/* nested rows may come without their root rows, which are there */
+	LdrSieve   *sieve;			/* NULL: what the target refuses is an error */
 	List	   *statements;		/* of char *, as far as they were made */
 } LdrMerge;
 
@@ -54,6 +77,24 @@ extern void ldr_merge_check(const LdrMerge *merge);
 
 /* Merge the chain by its strategy. Staging is loaded, indexed as far as it pays, and analyzed. */
 extern void ldr_merge_run(LdrMerge *merge);
+
+/*
+ * Why the strategy cannot merge a part of a package's rows without changing what others have left:
+ * a phrase; NULL: it can. Conditions of hints are refused, too, whatever they say.
+ */
+extern const char *ldr_merge_refuses_part(const LdrMerge *merge);
+
+/*
+ * The same, of what is staged and in the targets. For scd2: is the merge key that of a group of
+ * rows, of which those that are not staged would be retired?
+ */
+extern bool ldr_merge_hits_others(LdrMerge *merge);
+
+/*
+ * With a sieve: refuse staged rows with values that the target's types do not take. For when a
+ * statement did not come as far as to write rows, since it compares them.
+ */
+extern void ldr_merge_sift_values(LdrMerge *merge);
 
 /*
  * Replace the contents of one table of the chain by those of its staging table: by deleting and

@@ -34,7 +34,10 @@ chain_table(const LdrMerge *merge, LdrMergeTable *counts, LdrChainTable *table)
 	table->counts = counts;
 	table->target = quote_qualified_identifier(merge->dataset, counts->made_as ? counts->made_as
 											   : schema->name);
-	table->staging = quote_qualified_identifier(merge->staging, schema->name);
+	table->staging = quote_qualified_identifier(merge->staging, counts->staged_as
+												? counts->staged_as : schema->name);
+	table->staged = counts->staged_as ? psprintf("%s %s", table->staging,
+												 quote_identifier(schema->name)) : table->staging;
 	table->columns = palloc0(sizeof(LdrChainColumn) * (schema->ncolumns + 1));
 	for (int i = 0; i < schema->ncolumns; i++)
 	{
@@ -62,6 +65,7 @@ ldr_chain_make(LdrMerge *merge)
 	LdrChain   *chain = palloc0(sizeof(LdrChain));
 
 	chain->merge = merge;
+	chain->all = merge->sieve ? "ctid, *" : "*";
 	chain->ntables = merge->ntables;
 	chain->tables = palloc0(sizeof(LdrChainTable) * merge->ntables);
 	for (int i = 0; i < merge->ntables; i++)
@@ -131,7 +135,8 @@ ldr_chain_look(LdrChain *chain)
 	{
 		LdrChainTable *table = &chain->tables[i];
 		const char *name = table->schema->name;
-		Oid			from = OidIsValid(staging) ? get_relname_relid(name, staging) : InvalidOid;
+		const char *staged = table->counts->staged_as ? table->counts->staged_as : name;
+		Oid			from = OidIsValid(staging) ? get_relname_relid(staged, staging) : InvalidOid;
 
 		if (OidIsValid(target))
 			table->relid = get_relname_relid(table->counts->made_as ? table->counts->made_as : name,

@@ -150,7 +150,7 @@ di_delete_scope(LdrChain *chain)
  * sort column, if there is one.
  */
 static char *
-di_winners(const LdrChainTable *table, List *keys, const LdrChainColumn *sort, const char *alias)
+di_winners(const LdrChain *chain, const LdrChainTable *table, List *keys, const LdrChainColumn *sort, const char *alias)
 {
 	const char *by = ldr_sql_columns(keys, "s");
 	const char *order = "";
@@ -158,8 +158,8 @@ di_winners(const LdrChainTable *table, List *keys, const LdrChainColumn *sort, c
 	/* the default of NULLs: they come first where the greatest does */
 	if (sort)
 		order = psprintf(", s.%s%s", sort->name, sort->schema->dedup_sort < 0 ? " DESC" : "");
-	return psprintf("(SELECT DISTINCT ON (%s) * FROM %s s ORDER BY %s%s) %s", by, table->staging,
-					by, order, alias);
+	return psprintf("(SELECT DISTINCT ON (%s) %s FROM %s s ORDER BY %s%s) %s", by, chain->all,
+					table->staging, by, order, alias);
 }
 
 static bool
@@ -173,8 +173,7 @@ di_must_deduplicate(LdrChain *chain, const LdrChainTable *table, List *keys)
 static void
 di_insert(LdrChain *chain, LdrChainTable *table, const char *from, const char *condition)
 {
-	table->counts->inserted += ldr_chain_run(chain, ldr_sql_insert(table, from, condition),
-											 SPI_OK_INSERT);
+	table->counts->inserted += ldr_chain_insert(chain, table, from, condition);
 }
 
 /* A root table alone. The filter knows the winners by the table's name, as it knows staging. */
@@ -190,10 +189,10 @@ di_insert_root(LdrChain *chain)
 		from = ldr_sql_source(chain, "s");
 	else if (chain->filter)
 		from = psprintf("(SELECT * FROM %s WHERE %s) s",
-						di_winners(root, primary, sort, quote_identifier(root->schema->name)),
+						di_winners(chain, root, primary, sort, quote_identifier(root->schema->name)),
 						chain->filter);
 	else
-		from = di_winners(root, primary, sort, "s");
+		from = di_winners(chain, root, primary, sort, "s");
 	di_insert(chain, root, from, ldr_sql_kept(root, "s"));
 }
 
@@ -217,7 +216,7 @@ di_choose_keys(LdrChain *chain, DiInsert *insert)
 	row_key = ldr_chain_row_key(root);
 	weigh = insert->primary != NIL && di_must_deduplicate(chain, root, insert->primary);
 	query = psprintf("SELECT s.%s AS k FROM %s%s", row_key->name,
-					 weigh ? di_winners(root, insert->primary,
+					 weigh ? di_winners(chain, root, insert->primary,
 										ldr_chain_column(root, LDR_HINT_DEDUP_SORT), "s") :
 					 psprintf("%s s", root->staging), ldr_sql_where(kept));
 	insert->all_keys = !weigh && kept == NULL;
@@ -260,6 +259,17 @@ di_insert_chain_root(LdrChain *chain, const DiInsert *insert)
 	di_insert(chain, root, ldr_sql_source(chain, "s"), condition);
 }
 
+/* The staged row's root row is not staged: it is in the target. */
+static char *
+di_has_no_root(const LdrChain *chain, const LdrChainTable *table)
+{
+	LdrChainColumn *row_key = ldr_chain_row_key(&chain->tables[0]);
+	LdrChainColumn *root_key = ldr_chain_root_key(chain, table);
+
+	return psprintf("NOT EXISTS (SELECT 1 FROM %s r WHERE %s)", chain->tables[0].staging,
+					ldr_sql_equal(ldr_staged(row_key, "r"), ldr_staged(root_key, "s")));
+}
+
 /* A nested table: the rows of chosen root rows, one for each row key. */
 static void
 di_insert_nested(LdrChain *chain, LdrChainTable *table, const DiInsert *insert)
@@ -269,10 +279,12 @@ di_insert_nested(LdrChain *chain, LdrChainTable *table, const DiInsert *insert)
 	char	   *from = psprintf("%s s", table->staging);
 
 	if (di_must_deduplicate(chain, table, keys))
-		from = di_winners(table, keys, NULL, "s");
+		from = di_winners(chain, table, keys, NULL, "s");
 	/* what passes the filter is one of all */
 	if (insert->keys && !(insert->all_keys && chain->filter))
 		condition = di_is_chosen(chain, insert, ldr_chain_root_key(chain, table));
+	if (condition && chain->merge->partial)
+		condition = psprintf("(%s OR %s)", condition, di_has_no_root(chain, table));
 	if (chain->filter)
 	{
 		LdrChainColumn *row_key = ldr_chain_row_key(&chain->tables[0]);

@@ -333,8 +333,7 @@ scd2_nested(LdrChain *chain, LdrChainTable *table)
 	if (chain->filter)
 		condition = ldr_sql_and(condition, scd2_passes(chain, table));
 	table->counts->inserted +=
-		ldr_chain_run(chain, ldr_sql_insert(table, psprintf("%s s", table->staging), condition),
-					  SPI_OK_INSERT);
+		ldr_chain_insert(chain, table, psprintf("%s s", table->staging), condition);
 }
 
 /* --- the root --------------------------------------------------------------------------------- */
@@ -370,16 +369,17 @@ scd2_insert(LdrChain *chain, const Scd2 *scd2)
 	List	   *columns = list_difference_ptr(ldr_chain_columns(root, LDR_HINT_ANY),
 											  list_make2(scd2->from, scd2->to));
 	const char *separator = columns == NIL ? "" : ", ";
+	const char *insert = psprintf("INSERT INTO %s (%s%s%s, %s) SELECT %s%s%s, %s", root->target,
+								  ldr_sql_columns(columns, NULL), separator, scd2->from->name,
+								  scd2->to->name, ldr_sql_columns(columns, "s"), separator,
+								  scd2->boundary, scd2->active ? scd2->active : "NULL");
+	const char *rows = psprintf("FROM %s WHERE %s", ldr_sql_source(chain, "s"),
+								scd2_is_new(root, scd2->version, scd2_is_active(scd2, "d")));
 
 	root->counts->inserted +=
-		ldr_chain_run(chain,
-					  psprintf("INSERT INTO %s (%s%s%s, %s) SELECT %s%s%s, %s FROM %s WHERE %s",
-							   root->target, ldr_sql_columns(columns, NULL), separator,
-							   scd2->from->name, scd2->to->name, ldr_sql_columns(columns, "s"),
-							   separator, scd2->boundary, scd2->active ? scd2->active : "NULL",
-							   ldr_sql_source(chain, "s"),
-							   scd2_is_new(root, scd2->version, scd2_is_active(scd2, "d"))),
-					  SPI_OK_INSERT);
+		ldr_chain_write(chain, root, rows, psprintf("%s %s", insert, rows),
+						psprintf("%s FROM %s s WHERE " LDR_SOME_ROWS, insert, root->staging),
+						SPI_OK_INSERT);
 }
 
 void
@@ -403,4 +403,21 @@ ldr_merge_scd2(LdrChain *chain)
 	scd2_insert(chain, &scd2);
 	for (int i = 1; i < chain->ntables; i++)
 		scd2_nested(chain, &chain->tables[i]);
+}
+
+bool
+ldr_merge_scd2_is_grouped(LdrChain *chain)
+{
+	LdrChainTable *root = &chain->tables[0];
+	List	   *keys = ldr_chain_columns(root, LDR_HINT_MERGE_KEY);
+	Scd2		scd2 = scd2_make(chain);
+	char	   *of_staged = psprintf("EXISTS (SELECT 1 FROM %s s WHERE %s)", root->staging,
+									 ldr_sql_match_nulls(keys, "d", "s"));
+
+	return ldr_chain_has_duplicates(chain, psprintf("%s s", root->staging),
+									ldr_sql_columns(keys, "s")) ||
+		ldr_chain_has_duplicates(chain,
+								 psprintf("%s d WHERE %s", root->target,
+										  ldr_sql_and(scd2_is_active(&scd2, "d"), of_staged)),
+								 ldr_sql_columns(keys, "d"));
 }

@@ -308,8 +308,8 @@ ldr_sql_source(const LdrChain *chain, const char *alias)
 {
 	if (chain->filter == NULL)
 		return psprintf("%s %s", chain->tables[0].staging, alias);
-	return psprintf("(SELECT * FROM %s WHERE %s) %s", chain->tables[0].staging, chain->filter,
-					alias);
+	return psprintf("(SELECT %s FROM %s WHERE %s) %s", chain->all, chain->tables[0].staged,
+					chain->filter, alias);
 }
 
 /* --- absence ---------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ typedef struct LdrChainTable
 	LdrMergeTable *counts;
 	const char *target;			/* qualified */
 	const char *staging;
+	const char *staged;			/* the same as a FROM item that conditions of hints can name */
 	Oid			relid;			/* of the target; InvalidOid: not there (dry run) */
 	LdrChainColumn *columns;	/* those that have a type */
 	int			ncolumns;
@@ -42,6 +43,7 @@ typedef struct LdrChain
 	int			ntables;
 	const char *filter;			/* the hints' conditions in parentheses; NULL: none */
 	const char *scope;
+	const char *all;			/* all columns of a staging table, for a subselect: a sieve needs ctid */
 } LdrChain;
 
 /* What a column can be for a merge. */
@@ -86,6 +88,29 @@ extern bool ldr_chain_has_load_id(const LdrChainTable *table);
 
 /* Run one statement, or only note it down in a dry run. Returns the number of rows. */
 extern int64 ldr_chain_run(LdrChain *chain, const char *sql, int expect);
+
+/*
+ * Run a statement that writes the staged rows s, of rows ("FROM ... WHERE ..."), to the table. With
+ * a sieve it is run by pieces instead: some is the same statement for the staged rows whose ctid is
+ * in $1, which is read from the staging table itself. Returns the number of rows.
+ */
+extern int64 ldr_chain_write(LdrChain *chain, LdrChainTable *table, const char *rows,
+							 const char *sql, const char *some, int expect);
+
+/* The same for the INSERT of ldr_sql_insert. */
+extern int64 ldr_chain_insert(LdrChain *chain, LdrChainTable *table, const char *from,
+							  const char *condition);
+
+/* In two steps, where another statement comes between choosing and writing. Only with a sieve. */
+typedef struct LdrPieces LdrPieces;
+extern LdrPieces *ldr_pieces_choose(LdrChain *chain, LdrChainTable *table, const char *rows);
+extern int64 ldr_pieces_write(LdrPieces *pieces, const char *some, int expect);
+
+/* All of them are refused with that error. */
+extern void ldr_pieces_refuse(const LdrPieces *pieces, const ErrorData *edata);
+
+/* The condition of a statement for some rows. */
+#define LDR_SOME_ROWS "s.ctid OPERATOR(pg_catalog.=) ANY ($1)"
 
 /* Does a SELECT find anything? In a dry run it does not. */
 extern bool ldr_chain_finds(LdrChain *chain, const char *sql);
@@ -194,5 +219,8 @@ extern void ldr_merge_upsert_check(const LdrChain *chain, LdrMergeStrategy strat
 extern void ldr_merge_upsert(LdrChain *chain, LdrMergeStrategy strategy);
 extern void ldr_merge_scd2_check(const LdrChain *chain);
 extern void ldr_merge_scd2(LdrChain *chain);
+
+/* Do several valid rows have a merge key that is staged, or several staged rows one? */
+extern bool ldr_merge_scd2_is_grouped(LdrChain *chain);
 
 #endif							/* LDR_MERGE_SQL_H */

@@ -100,23 +100,53 @@ upsert_source(const Upsert *u, const char *alias)
 
 /* --- two rows for one ------------------------------------------------------------------------- */
 
+/* The rows, d and s, of which only one may have a d: those that would change it. */
+static char *
+upsert_acting(const Upsert *u)
+{
+	const char *acts = u->changed;
+
+	if (acts && u->deleted)
+		acts = psprintf("(%s OR %s)", u->deleted, acts);
+	return psprintf("FROM %s d, %s WHERE %s", u->table->target, upsert_source(u, "s"),
+					ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), acts));
+}
+
+/* Rows after the first one that would change a row, by where they are staged. */
+static LdrPieces *
+upsert_duplicates(Upsert *u)
+{
+	return ldr_pieces_choose(u->chain, u->table,
+							 psprintf("FROM (SELECT s.ctid, pg_catalog.row_number() OVER "
+									  "(PARTITION BY d.tableoid, d.ctid ORDER BY s.ctid) AS n %s) s "
+									  "WHERE s.n OPERATOR(pg_catalog.>) 1", upsert_acting(u)));
+}
+
+static void
+upsert_refuse(Upsert *u, const LdrPieces *duplicates)
+{
+	ErrorData	edata = {.elevel = ERROR, .sqlerrcode = ERRCODE_CARDINALITY_VIOLATION};
+
+	edata.message = psprintf("another row of the package changes the same row of table \"%s\"",
+							 u->table->schema->name);
+	edata.detail = psprintf("Rows of table %s are matched by their key (%s).", u->table->target,
+							ldr_sql_columns(u->keys, NULL));
+	ldr_pieces_refuse(duplicates, &edata);
+}
+
 /* Would two staged rows change one row? Looked for only if staging has duplicates at all. */
 static void
 upsert_check_duplicates(Upsert *u)
 {
 	LdrChainTable *table = u->table;
-	const char *acts = u->changed;
 
 	if (!ldr_chain_has_duplicates(u->chain, upsert_source(u, "s"),
 								  ldr_sql_comparable(u->keys)))
 		return;
-	if (acts && u->deleted)
-		acts = psprintf("(%s OR %s)", u->deleted, acts);
 	if (!ldr_chain_finds(u->chain,
-						 psprintf("SELECT 1 FROM %s d, %s WHERE %s GROUP BY d.tableoid, d.ctid "
+						 psprintf("SELECT 1 %s GROUP BY d.tableoid, d.ctid "
 								  "HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 LIMIT 1",
-								  table->target, upsert_source(u, "s"),
-								  ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), acts))))
+								  upsert_acting(u))))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CARDINALITY_VIOLATION),
@@ -130,6 +160,19 @@ upsert_check_duplicates(Upsert *u)
 
 /* --- update, delete, insert ------------------------------------------------------------------- */
 
+/* Which rows d and s it takes. */
+static char *
+upsert_updated(const Upsert *u, bool *same)
+{
+	char	   *condition = ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), u->kept);
+
+	*same = u->changed == NULL && !u->table->update_triggers && !ldr_chain_has_load_id(u->table);
+	condition = ldr_sql_and(condition, u->changed);
+	if (*same)
+		condition = ldr_sql_and(condition, ldr_sql_image_differs(u->table));
+	return condition;
+}
+
 /*
  * The UPDATE of matched rows; same says that it may leave out rows that would stay as they are,
  * which is so for all with the load's id in them.
@@ -137,13 +180,9 @@ upsert_check_duplicates(Upsert *u)
 static char *
 upsert_update(const Upsert *u, bool *all)
 {
-	const char *condition = ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), u->kept);
-	bool		same = u->changed == NULL && !u->table->update_triggers &&
-		!ldr_chain_has_load_id(u->table);
+	bool		same;
+	char	   *condition = upsert_updated(u, &same);
 
-	condition = ldr_sql_and(condition, u->changed);
-	if (same)
-		condition = ldr_sql_and(condition, ldr_sql_image_differs(u->table));
 	*all = u->changed == NULL && !same && !u->table->update_triggers;
 	return psprintf("UPDATE %s d SET %s FROM %s WHERE %s", u->table->target,
 					ldr_sql_assignments(u->table), upsert_source(u, "s"), condition);
@@ -281,12 +320,57 @@ upsert_merge(Upsert *u)
 	u->table->counts->updated += n - inserted;
 }
 
+/*
+ * By pieces, in which two rows of one key can change a row one after the other. Rows to insert are
+ * chosen as the statements choose them: before rows are deleted, if those that are marked are to
+ * come; else after it.
+ */
+static void
+upsert_sift(Upsert *u)
+{
+	LdrMergeTable *counts = u->table->counts;
+	const char *from = upsert_source(u, "s");
+	bool		same;
+	const char *updated = upsert_updated(u, &same);
+	const char *inserted = ldr_sql_and(u->inserts_deleted ? NULL : u->kept, upsert_unmatched(u));
+	const char *rows = psprintf("FROM %s%s", from, ldr_sql_where(inserted));
+	LdrPieces  *duplicates = upsert_duplicates(u);
+	LdrPieces  *pieces = NULL;
+
+	/* what differs is not asked here, for it may be what cannot be converted */
+	counts->updated +=
+		ldr_chain_write(u->chain, u->table,
+						psprintf("FROM %s d, %s WHERE %s", u->table->target, from,
+								 ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), u->kept)), NULL,
+						psprintf("UPDATE %s d SET %s FROM %s s WHERE %s AND " LDR_SOME_ROWS,
+								 u->table->target, ldr_sql_assignments(u->table),
+								 u->table->staging, updated), SPI_OK_UPDATE);
+	if (u->deleted && u->inserts_deleted)
+		pieces = ldr_pieces_choose(u->chain, u->table, rows);
+	if (u->deleted)
+		counts->deleted += ldr_chain_run(u->chain, upsert_delete(u), SPI_OK_DELETE);
+	if (pieces == NULL)
+		pieces = ldr_pieces_choose(u->chain, u->table, rows);
+	counts->inserted += ldr_pieces_write(pieces,
+										 ldr_sql_insert(u->table,
+														psprintf("%s s", u->table->staging),
+														LDR_SOME_ROWS), SPI_OK_INSERT);
+	/* if others are to go, the first of a key may be among them: this is for the next time */
+	if (u->chain->merge->sieve->refused == NIL)
+		upsert_refuse(u, duplicates);
+}
+
 static void
 upsert_table(Upsert *u)
 {
 	const char *update;
 	bool		all;
 
+	if (u->chain->merge->sieve)
+	{
+		upsert_sift(u);
+		return;
+	}
 	upsert_check_duplicates(u);
 	update = upsert_update(u, &all);
 	if (all)
@@ -343,8 +427,8 @@ upsert_nested_source(const LdrChain *chain, const LdrChainTable *table)
 	if (chain->filter == NULL)
 		return pstrdup(table->staging);
 	root_key = ldr_chain_root_key(chain, table);
-	return psprintf("(SELECT n.* FROM %s n WHERE EXISTS (SELECT 1 FROM %s WHERE %s))",
-					table->staging, ldr_sql_source(chain, "r"),
+	return psprintf("(SELECT %s FROM %s n WHERE EXISTS (SELECT 1 FROM %s WHERE %s))",
+					chain->merge->sieve ? "n.ctid, n.*" : "n.*", table->staging, ldr_sql_source(chain, "r"),
 					ldr_sql_equal(ldr_staged(row_key, "r"), ldr_staged(root_key, "n")));
 }
 
@@ -408,7 +492,8 @@ upsert_root_source(const LdrChain *chain)
 {
 	if (chain->filter == NULL)
 		return pstrdup(chain->tables[0].staging);
-	return psprintf("(SELECT * FROM %s WHERE %s)", chain->tables[0].staging, chain->filter);
+	return psprintf("(SELECT %s FROM %s WHERE %s)", chain->all, chain->tables[0].staged,
+					chain->filter);
 }
 
 /* Nothing that is there changes, whatever the filter and the scope say. */
@@ -423,8 +508,9 @@ upsert_insert_only(LdrChain *chain)
 		u.keys = i == 0 ? ldr_chain_columns(table, LDR_HINT_PRIMARY_KEY) :
 			list_make1(ldr_chain_row_key(table));
 		u.kept = i == 0 ? ldr_sql_kept(table, "s") : NULL;
-		table->counts->inserted += ldr_chain_run(chain, upsert_insert(&u, upsert_unmatched(&u)),
-												 SPI_OK_INSERT);
+		table->counts->inserted +=
+			ldr_chain_insert(chain, table, upsert_source(&u, "s"),
+							 ldr_sql_and(u.kept, upsert_unmatched(&u)));
 	}
 }
 

@@ -269,18 +269,22 @@ diff_update_by_key(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	StringInfoData set;
+	char	   *condition;
+	char	   *sql;
 	ListCell   *lc;
 
 	initStringInfo(&set);
 	appendStringInfoString(&set, ldr_sql_assignments(table));
 	foreach(lc, diff->others)
 		appendStringInfo(&set, ", %s = NULL", (const char *) lfirst(lc));
+	condition = ldr_sql_and(ldr_sql_match(diff->keys, "d", "s"), diff_changed(diff));
+	sql = psprintf("UPDATE %s d SET %s FROM %s s WHERE %s", table->target, set.data,
+				   table->staging, condition);
 	table->counts->updated +=
-		ldr_chain_run(diff->chain,
-					  psprintf("UPDATE %s d SET %s FROM %s s WHERE %s", table->target, set.data,
-							   table->staging,
-							   ldr_sql_and(ldr_sql_match(diff->keys, "d", "s"),
-										   diff_changed(diff))), SPI_OK_UPDATE);
+		ldr_chain_write(diff->chain, table,
+						psprintf("FROM %s d, %s s WHERE %s", table->target, table->staging,
+								 ldr_sql_match(diff->keys, "d", "s")),
+						sql, psprintf("%s AND " LDR_SOME_ROWS, sql), SPI_OK_UPDATE);
 }
 
 static void
@@ -291,11 +295,9 @@ diff_insert_by_key(LdrDiff *diff)
 	if (!diff->rewrites)
 		diff_update_by_key(diff);
 	table->counts->inserted +=
-		ldr_chain_run(diff->chain,
-					  ldr_sql_insert(table, psprintf("%s s", table->staging),
-									 ldr_sql_unmatched(table, diff->keys,
-													   psprintf("%s s2", table->staging), NULL)),
-					  SPI_OK_INSERT);
+		ldr_chain_insert(diff->chain, table, psprintf("%s s", table->staging),
+						 ldr_sql_unmatched(table, diff->keys, psprintf("%s s2", table->staging),
+										   NULL));
 }
 
 /* --- by whole row ----------------------------------------------------------------------------- */
@@ -324,18 +326,18 @@ diff_delete_surplus(const LdrDiff *diff, const char *target, const char *staged)
 }
 
 /* Insert the rows of which staging has more than the target. */
-static char *
+static int64
 diff_insert_missing(const LdrDiff *diff, const char *target, const char *staged)
 {
-	char	   *from = psprintf("(SELECT s.*, %s AS _loader_key, pg_catalog.row_number() OVER "
+	char	   *from = psprintf("(SELECT %s, %s AS _loader_key, pg_catalog.row_number() OVER "
 								"(PARTITION BY %s) AS _loader_n FROM %s s) s LEFT JOIN "
 								"(SELECT %s AS k, pg_catalog.count(*) AS n FROM %s d GROUP BY 1) t "
 								"ON t.k OPERATOR(pg_catalog.=) s._loader_key",
-								staged, staged, diff->table->staging, target,
-								diff->table->target);
+								diff->chain->merge->sieve ? "s.ctid, s.*" : "s.*", staged, staged,
+								diff->table->staging, target, diff->table->target);
 
-	return ldr_sql_insert(diff->table, from,
-						  "t.k IS NULL OR s._loader_n OPERATOR(pg_catalog.>) t.n");
+	return ldr_chain_insert(diff->chain, diff->table, from,
+							"t.k IS NULL OR s._loader_n OPERATOR(pg_catalog.>) t.n");
 }
 
 /* What is compared, of a row of each side. */
@@ -370,8 +372,7 @@ diff_insert_by_row(LdrDiff *diff)
 	char	   *staged;
 
 	diff_row_keys(diff, &target, &staged);
-	diff->table->counts->inserted +=
-		ldr_chain_run(diff->chain, diff_insert_missing(diff, target, staged), SPI_OK_INSERT);
+	diff->table->counts->inserted += diff_insert_missing(diff, target, staged);
 }
 
 /* ---------------------------------------------------------------------------------------------- */

@@ -39,6 +39,5 @@ ldr_refill_insert(LdrMerge *merge, int table)
 	LdrChainTable *t = &chain->tables[table];
 
 	LDR_FAULT("refill: to insert");
-	t->counts->inserted += ldr_chain_run(chain, ldr_sql_insert(t, psprintf("%s s", t->staging),
-															   NULL), SPI_OK_INSERT);
+	t->counts->inserted += ldr_chain_insert(chain, t, psprintf("%s s", t->staging), NULL);
 }

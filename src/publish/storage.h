@@ -49,6 +49,9 @@ extern char *ldr_storage_update(const LdrStorageUpdate *update);
 extern void ldr_stored_schema(Tuplestorestate *rows, const char *dataset, const char *schema_name,
 							  const char *version_hash);
 
+/* The text of the schema of that hash, in UTF-8; NULL if there is none. */
+extern char *ldr_stored_schema_text(const char *dataset, const char *version_hash);
+
 /* The newest state of a pipeline whose load was completed. Raises 42P01 without the tables. */
 extern void ldr_stored_state(Tuplestorestate *rows, const char *dataset,
 							 const char *pipeline_name);

@@ -93,6 +93,35 @@ ldr_stored_schema(Tuplestorestate *rows, const char *dataset, const char *schema
 	stored_rows(rows, sql.data, value ? 1 : 0, types, values, NULL);
 }
 
+char *
+ldr_stored_schema_text(const char *dataset, const char *version_hash)
+{
+	const char *found;
+	Oid			t = ldr_live_own_table(dataset, "_dlt_version", &found);
+	MemoryContext cxt = CurrentMemoryContext;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(version_hash)};
+	char	   *text = NULL;
+
+	if (!OidIsValid(t))
+		return NULL;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(psprintf("SELECT %s::pg_catalog.text FROM %s "
+									   "WHERE %s::pg_catalog.text OPERATOR(pg_catalog.=) $1",
+									   stored_column(t, "", "schema"),
+									   quote_qualified_identifier(dataset, found),
+									   stored_column(t, "", "version_hash")),
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the schema");
+	if (SPI_processed > 0)
+		text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (text)
+		text = MemoryContextStrdup(cxt, text);
+	SPI_finish();
+	return text;
+}
+
 void
 ldr_stored_state(Tuplestorestate *rows, const char *dataset, const char *pipeline_name)
 {

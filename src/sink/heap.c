@@ -53,6 +53,7 @@ typedef struct HeapSinkState
 	int64		lines[LDR_BATCH_ROWS];
 	int64		rows[LDR_BATCH_ROWS];	/* their numbers */
 	int			piece;			/* rows to write at once, fewer after one was refused */
+	int			looked;			/* rows that were looked at under the guard */
 } HeapSinkState;
 
 #define PIECE_GROWS 2			/* times, with each piece that goes well */
@@ -90,7 +91,7 @@ heap_open_indexes(LdrSink *sink)
 		state->index_rri = makeNode(ResultRelInfo);
 		InitResultRelInfo(state->index_rri, sink->into, 1, NULL, 0);
 	}
-	if (sink->kind == LDR_SINK_SWAP)
+	if (sink->kind == LDR_SINK_SWAP || sink->kind == LDR_SINK_LOOK)
 		return;
 	ExecOpenIndices(state->index_rri, false);
 	sink->indexes = state->index_rri;
@@ -372,6 +373,33 @@ heap_close(LdrSink *sink)
 	ldr_row_check_close(state->check);
 }
 
+/* --- rows that are only looked at ------------------------------------------------------------- */
+
+/* Nothing was written, so nothing is undone if the guard ends. */
+static void
+look_flush(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	ldr_guard_commit(&sink->guard);
+	ResetPerTupleExprContext(state->check->estate);
+	MemoryContextReset(sink->batch_cxt);
+	sink->batch_bytes = 0;
+	state->looked = 0;
+}
+
+static void
+look_put(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	(void) ldr_row_complete(state->check, sink);
+	sink->look(sink->refuse_arg, sink->row, sink->slot);
+	ldr_sink_clear_slot(sink->slot);
+	if (++state->looked == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+		look_flush(sink);
+}
+
 const LdrSinkOps ldr_heap_sink = {
 	.name = "heap",
 	.open = heap_open,
@@ -385,5 +413,13 @@ const LdrSinkOps ldr_swap_sink = {
 	.open = heap_open,
 	.put = heap_put,
 	.flush = heap_flush,
+	.close = heap_close
+};
+
+const LdrSinkOps ldr_look_sink = {
+	.name = "look",
+	.open = heap_open,
+	.put = look_put,
+	.flush = look_flush,
 	.close = heap_close
 };

@@ -303,6 +303,8 @@ sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
 		sink_check_into(rel, into);
 		return;
 	}
+	if (kind == LDR_SINK_LOOK)
+		return;
 	/* Again, as a trigger may have come since the plan was made; now a lock keeps others away. */
 	if (ldr_sink_choose(rel, &reason) != LDR_SINK_HEAP && kind == LDR_SINK_HEAP)
 		ereport(ERROR,
@@ -322,6 +324,8 @@ sink_ops(LdrSinkKind kind)
 		case LDR_SINK_SWAP:
 		case LDR_SINK_TRIAL:
 			return &ldr_swap_sink;
+		case LDR_SINK_LOOK:
+			return &ldr_look_sink;
 		case LDR_SINK_EXECUTOR:
 			break;
 	}

@@ -19,6 +19,8 @@ typedef enum LdrSinkKind
 	LDR_SINK_SWAP,
 	/* the same, not frozen, and with the indexes of that table, which each row has to pass */
 	LDR_SINK_TRIAL,
+	/* each row as the table would have it is shown to the caller, and goes nowhere */
+	LDR_SINK_LOOK,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -30,6 +32,9 @@ typedef void (*LdrRefuseFn) (void *arg, int64 row, ErrorData *edata);
 
 /* All rows before that number are written, or refused. */
 typedef void (*LdrWrittenFn) (void *arg, int64 row);
+
+/* A row of a LDR_SINK_LOOK, by its number. */
+typedef void (*LdrLookFn) (void *arg, int64 row, TupleTableSlot *slot);
 
 typedef struct LdrSinkOps
 {
@@ -72,6 +77,7 @@ struct LdrSink
 	 */
 	LdrRefuseFn refuse;
 	LdrWrittenFn written;
+	LdrLookFn	look;			/* of a LDR_SINK_LOOK */
 	void	   *refuse_arg;
 	LdrGuard	guard;
 	int64		row;			/* number of the row being put; the caller counts */
@@ -101,6 +107,9 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  * takes no more than AccessShareLock on rel, and ldr_swap_choose instead of privileges.
  *
  * LDR_SINK_TRIAL: likewise, but into has its indexes already.
+ *
+ * LDR_SINK_LOOK: rel says what a row must be, and nothing is written. Indexes are not asked, nor
+ * triggers.
  */
 extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
 							  const AttrNumber *attnums, int nattrs);
@@ -152,6 +161,7 @@ extern bool ldr_fires(char enabled);
 
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
+extern const LdrSinkOps ldr_look_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -37,6 +37,8 @@ typedef struct Load
 	AttrNumber *attnums;
 	Relation	rel;
 	Relation	into;			/* NULL: rel */
+	LdrLoadLookFn look;			/* not NULL: rows are not loaded, but shown to it */
+	void	   *look_arg;
 	LdrRow		row;
 	int			field;			/* being converted, -1: none */
 	bool		in_row;			/* where rejects are: an error now may be of the row */
@@ -213,6 +215,16 @@ load_clip(char *text)
 																					 MAX_MESSAGE)));
 }
 
+void
+ldr_load_explain(LdrReject *reject, ErrorData *edata)
+{
+	ldr_error_printable(edata);
+	reject->sqlstate = pstrdup(unpack_sql_state(edata->sqlerrcode));
+	reject->message = load_clip(edata->message);
+	reject->detail = load_clip(edata->detail);
+	reject->column = edata->column_name;
+}
+
 /* --- on_error => 'reject' --------------------------------------------------------------------- */
 
 /* Set a row aside. What is raised here is not about the row in hand. */
@@ -235,18 +247,12 @@ load_refuse(void *arg, int64 row, ErrorData *edata)
 {
 	Load	   *load = arg;
 	LdrReject	reject = {0};
-	char		sqlstate[6];
 
 	if (load->into && load->sink->indexes)
 		ldr_swap_rename(load->rel, load->into, edata);
-	strlcpy(sqlstate, unpack_sql_state(edata->sqlerrcode), sizeof(sqlstate));
-	ldr_error_printable(edata);
 	ldr_pending_fill(load->pending, row, &reject);
 	reject.row = row;
-	reject.sqlstate = sqlstate;
-	reject.message = load_clip(edata->message);
-	reject.detail = load_clip(edata->detail);
-	reject.column = edata->column_name;
+	ldr_load_explain(&reject, edata);
 	if (load->field >= 0)
 		reject.column = NameStr(TupleDescAttr(RelationGetDescr(load->rel),
 											  load->attnums[load->field] - 1)->attname);
@@ -259,6 +265,17 @@ load_written(void *arg, int64 row)
 	Load	   *load = arg;
 
 	ldr_pending_drop(load->pending, row);
+}
+
+/* LdrLookFn */
+static void
+load_show(void *arg, int64 row, TupleTableSlot *slot)
+{
+	Load	   *load = arg;
+	LdrReject	where = {0};
+
+	ldr_pending_fill(load->pending, row, &where);
+	load->look(load->look_arg, slot, &where);
 }
 
 /*
@@ -441,7 +458,8 @@ load_file_columns(const Load *load)
 static void
 load_open_sink(Load *load, LdrLoadResult *result)
 {
-	LdrSinkKind kind = load->into == NULL ? ldr_sink_choose(load->rel, &result->reason)
+	LdrSinkKind kind = load->look ? LDR_SINK_LOOK
+		: load->into == NULL ? ldr_sink_choose(load->rel, &result->reason)
 		: load->rejects && load->rejects->trial ? LDR_SINK_TRIAL : LDR_SINK_SWAP;
 
 	load->sink = ldr_sink_open(load->rel, load->into, kind, load->attnums,
@@ -455,6 +473,7 @@ load_open_sink(Load *load, LdrLoadResult *result)
 	load->pending = ldr_pending_create();
 	load->sink->refuse = load_refuse;
 	load->sink->written = load_written;
+	load->sink->look = load_show;
 	load->sink->refuse_arg = load;
 }
 
@@ -532,22 +551,17 @@ load_fail(Load *load)
 	ReThrowError(edata);
 }
 
-void
-ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
-			  LdrFormat format,
-			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
-			  LdrRejects *rejects, LdrLoadResult *result)
+/* All of a file, in the context of the load. */
+static void
+load_whole(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
+		   const LdrSchemaTable *table, const LdrOptions *options, LdrLoadResult *result)
 {
-	Load	   *load = load_make(file_name, rel, into, rejects);
-	MemoryContext cxt = load->cxt;
-	MemoryContext old = MemoryContextSwitchTo(cxt);
-
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
 		load_init_converters(load, format, options);
 		load_open_sink(load, result);
-		if (rejects)
+		if (load->rejects)
 			load_rows_guarded(load);
 		else
 			load_rows(load);
@@ -563,6 +577,19 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 		load_fail(load);
 	}
 	PG_END_TRY();
+}
+
+void
+ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
+			  LdrFormat format,
+			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
+			  LdrRejects *rejects, LdrLoadResult *result)
+{
+	Load	   *load = load_make(file_name, rel, into, rejects);
+	MemoryContext cxt = load->cxt;
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+
+	load_whole(load, dir, stamp, format, table, options, result);
 	MemoryContextSwitchTo(old);
 	if (rejects)
 	{
@@ -571,6 +598,42 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 			result->columns = load_file_columns(load);
 	}
 	MemoryContextDelete(cxt);
+}
+
+/* --- rows of a file that are only looked at --------------------------------------------------- */
+
+/* Its bad rows were set aside when it was loaded. */
+static void
+look_pass_over(LdrRejects *self, const LdrReject *reject)
+{
+	self->count++;
+}
+
+static void
+look_store(LdrRejects *self)
+{
+	/* nothing was kept */
+}
+
+List *
+ldr_load_look(LdrPackageDir *dir, const LdrJob *job, LdrFormat format, const LdrSchemaTable *table,
+			  Relation rel, const LdrOptions *options, LdrLoadLookFn look, void *arg)
+{
+	LdrRejects	rejects = {.add = look_pass_over, .store = look_store};
+	Load	   *load = load_make(job->file_name, rel, NULL, &rejects);
+	MemoryContext cxt = load->cxt;
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	LdrLoadResult result = {0};
+	List	   *columns = NIL;
+
+	load->look = look;
+	load->look_arg = arg;
+	load_whole(load, dir, &job->stamp, format, table, options, &result);
+	MemoryContextSwitchTo(old);
+	if (format != LDR_JSONL)
+		columns = load_file_columns(load);
+	MemoryContextDelete(cxt);
+	return columns;
 }
 
 /* --- rows that were set aside, once more ------------------------------------------------------ */

@@ -4,6 +4,7 @@
 #ifndef LDR_LOAD_H
 #define LDR_LOAD_H
 
+#include "executor/tuptable.h"
 #include "options.h"
 #include "source/package.h"
 #include "utils/rel.h"
@@ -33,6 +34,18 @@ extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFi
 						  Relation into, const LdrOptions *options, LdrRejects *rejects,
 						  LdrLoadResult *result);
 
+/* A row as rel would have it, and where it stands; only for the call. */
+typedef void (*LdrLoadLookFn) (void *arg, TupleTableSlot *slot, const LdrReject *where);
+
+/*
+ * Read a job's file once more, as it was loaded into rel with on_error => 'reject': each row that
+ * was loaded then is shown to look, in order. Nothing is written. Caller holds RowExclusiveLock.
+ * Returns the names of the file's columns (of char *), NIL for jsonl.
+ */
+extern List *ldr_load_look(LdrPackageDir *dir, const LdrJob *job, LdrFormat format,
+						   const LdrSchemaTable *table, Relation rel, const LdrOptions *options,
+						   LdrLoadLookFn look, void *arg);
+
 /*
  * Load rows of a job's file that were set aside (List of LdrReject) once more, into rel, on which
  * the caller holds RowExclusiveLock. columns are those of the file (of char *), which its rows do
@@ -41,6 +54,9 @@ extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFi
 extern void ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns,
 							 Relation rel, const LdrOptions *options, const List *rows,
 							 LdrRejects *rejects, LdrLoadResult *result);
+
+/* Say in a reject why, in words of the error, whose strings it may keep. */
+extern void ldr_load_explain(LdrReject *reject, ErrorData *edata);
 
 /* Open a reader of a job file that may have these columns; released with the current context. */
 extern LdrReader *ldr_load_reader(LdrPackageDir *dir, const char *file_name,

@@ -3,7 +3,7 @@
  *
  * A row goes straight into its table. That is what its job would have done, for tables that are
  * appended to, and for replaced ones as long as the rows of the package are those that are in them.
- * A merge is more than its rows: it looks at all of a chain's, which are gone.
+ * Those of merged tables take the way of a package: replay_merge.c.
  */
 #include "postgres.h"
 
@@ -22,23 +22,16 @@
 #define REPLAY_ROWS		500
 #define REPLAY_BYTES	(4 * 1024 * 1024)
 
-/* The rejects of the rows in hand. */
-typedef struct Replay
-{
-	LdrRejects	base;			/* first: an LdrRejects is one of these */
-	MemoryContext cxt;
-	List	   *again;			/* of LdrReject: refused once more */
-	bool	   *refused;		/* by position in the list */
-} Replay;
-
 static void
 replay_add(LdrRejects *base, const LdrReject *reject)
 {
-	Replay	   *replay = (Replay *) base;
-	MemoryContext old = MemoryContextSwitchTo(replay->cxt);
+	LdrReplayBatch *batch = (LdrReplayBatch *) base;
+	MemoryContext old = MemoryContextSwitchTo(batch->cxt);
+	LdrReject  *again = ldr_reject_copy(reject);
 
-	replay->again = lappend(replay->again, ldr_reject_copy(reject));
-	replay->refused[reject->row] = true;
+	again->id = ((LdrReject *) list_nth(batch->rows, (int) reject->row))->id;
+	batch->again = lappend(batch->again, again);
+	batch->refused[reject->row] = true;
 	base->count++;
 	MemoryContextSwitchTo(old);
 }
@@ -49,18 +42,29 @@ replay_store(LdrRejects *base)
 	/* when all rows in hand are done */
 }
 
-/* Why the table cannot take the rows, NULL if it can. */
-static const char *
-replay_refuses(const LdrRejectJob *job)
+bool
+ldr_replay_batch(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions *options,
+				 Relation rel, int64 *after, LdrReplayBatch *batch)
 {
-	if (strcmp(job->disposition, "merge") == 0)
-		return psprintf("Table \"%s\" is merged.", job->job->table_name);
-	if (job->superseded)
-		return "The dataset was dropped since, and the load was loaded anew as another package.";
-	if (job->replaced_by != 0)
-		return psprintf("Table \"%s\" was replaced or emptied by package " INT64_FORMAT " since.",
-						job->job->table_name, job->replaced_by);
-	return NULL;
+	LdrLoadResult result = {0};
+	LdrFormat	format;
+
+	if (!ldr_format_from_name(job->job->format, &format))
+		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job->job_id, job->job->format);
+	MemSet(batch, 0, sizeof(LdrReplayBatch));
+	batch->base.add = replay_add;
+	batch->base.store = replay_store;
+	batch->cxt = CurrentMemoryContext;
+	batch->rows = ldr_reject_list(package->package_id, job->job->job_id, *after, REPLAY_ROWS,
+								  REPLAY_BYTES);
+	if (batch->rows == NIL)
+		return false;
+	*after = ((LdrReject *) llast(batch->rows))->id;
+	batch->refused = palloc0(sizeof(bool) * list_length(batch->rows));
+	ldr_load_rejects(job->job, format, job->columns, rel, options, batch->rows, &batch->base,
+					 &result);
+	batch->inserted = result.rows_inserted;
+	return true;
 }
 
 static void
@@ -106,49 +110,27 @@ replay_lost(void)
 					   "loader_forget, or the package was swept as loader.retention says.")));
 }
 
+void
+ldr_replay_forget(const List *loaded)
+{
+	if (ldr_reject_delete(loaded) != list_length(loaded))
+		replay_lost();
+}
+
 /* What became of the rows in hand: those that were loaded go, the others have a new reason. */
 static int64
-replay_settle(const Replay *replay, const List *rows)
+replay_settle(const LdrReplayBatch *batch)
 {
 	List	   *loaded = NIL;
 	ListCell   *lc;
 
-	for (int i = 0; i < list_length(rows); i++)
-		if (!replay->refused[i])
-			loaded = lappend(loaded, list_nth(rows, i));
-	if (ldr_reject_delete(loaded) != list_length(loaded))
-		replay_lost();
-	foreach(lc, replay->again)
-	{
-		LdrReject  *reject = lfirst(lc);
-
-		reject->id = ((LdrReject *) list_nth(rows, (int) reject->row))->id;
-		ldr_reject_renew(reject);
-	}
+	for (int i = 0; i < list_length(batch->rows); i++)
+		if (!batch->refused[i])
+			loaded = lappend(loaded, list_nth(batch->rows, i));
+	ldr_replay_forget(loaded);
+	foreach(lc, batch->again)
+		ldr_reject_renew(lfirst(lc));
 	return list_length(loaded);
-}
-
-/* Rows of a job, after the reject of that id, which moves on. Returns how many were loaded. */
-static int64
-replay_some(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions *options,
-			LdrFormat format, Relation rel, int64 *after, int64 *inserted)
-{
-	Replay		replay = {.base = {.add = replay_add, .store = replay_store}};
-	LdrLoadResult result = {0};
-	List	   *rows = ldr_reject_list(package->package_id, job->job->job_id, *after, REPLAY_ROWS,
-										 REPLAY_BYTES);
-
-	if (rows == NIL)
-	{
-		*after = -1;
-		return 0;
-	}
-	*after = ((LdrReject *) llast(rows))->id;
-	replay.cxt = CurrentMemoryContext;
-	replay.refused = palloc0(sizeof(bool) * list_length(rows));
-	ldr_load_rejects(job->job, format, job->columns, rel, options, rows, &replay.base, &result);
-	*inserted += result.rows_inserted;
-	return replay_settle(&replay, rows);
 }
 
 static int64
@@ -158,17 +140,16 @@ replay_job(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions 
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Relation	rel = replay_open(package, job->job->table_name);
+	LdrReplayBatch batch;
 	int64		after = 0;
 	int64		loaded = 0;
 	int64		inserted = 0;
-	LdrFormat	format;
 
-	if (!ldr_format_from_name(job->job->format, &format))
-		elog(ERROR, "job \"%s\" has unknown format \"%s\"", job->job->job_id, job->job->format);
-	while (after >= 0)
+	while (ldr_replay_batch(package, job, options, rel, &after, &batch))
 	{
 		CHECK_FOR_INTERRUPTS();
-		loaded += replay_some(package, job, options, format, rel, &after, &inserted);
+		loaded += replay_settle(&batch);
+		inserted += batch.inserted;
 		MemoryContextReset(cxt);
 	}
 	table_close(rel, NoLock);
@@ -177,6 +158,47 @@ replay_job(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions 
 	if (loaded > 0)
 		ldr_reject_settled(package->package_id, job->job, loaded, inserted);
 	return loaded;
+}
+
+/* Why the table of the job cannot take its rows, NULL if it can. */
+static const char *
+replay_refuses(const LdrRejectJob *job)
+{
+	if (job->superseded)
+		return "The dataset was dropped since, and the load was loaded anew as another package.";
+	if (job->replaced_by != 0)
+		return psprintf("Table \"%s\" was replaced or emptied by package " INT64_FORMAT " since.",
+						job->job->table_name, job->replaced_by);
+	return NULL;
+}
+
+/* The jobs of the chain that begins with this one, and which can be loaded. */
+static List *
+replay_chain_jobs(const List *jobs, const LdrRejectJob *first)
+{
+	List	   *found = NIL;
+	const ListCell *lc;
+
+	foreach(lc, jobs)
+	{
+		LdrRejectJob *job = lfirst(lc);
+
+		if (strcmp(job->chain, first->chain) == 0 && replay_refuses(job) == NULL)
+			found = lappend(found, job);
+	}
+	return found;
+}
+
+/* A job alone, or for a merged chain all of its jobs. Returns why not, NULL if it is done. */
+static const char *
+replay_jobs(const LdrPackage *package, List *jobs, LdrOptions *options, int64 *loaded)
+{
+	const LdrRejectJob *first = linitial(jobs);
+
+	if (strcmp(first->disposition, "merge") == 0)
+		return ldr_replay_chain(package, options, jobs, loaded);
+	*loaded += replay_job(package, first, options);
+	return NULL;
 }
 
 void
@@ -191,14 +213,20 @@ ldr_replay(const LdrPackage *package, const char *table_name, int64 *loaded, int
 	*loaded = 0;
 	foreach(lc, jobs)
 	{
-		const LdrRejectJob *job = lfirst(lc);
+		LdrRejectJob *job = lfirst(lc);
 		const char *reason = replay_refuses(job);
+		List	   *together = list_make1(job);
 
+		if (reason == NULL && strcmp(job->disposition, "merge") == 0)
+			together = replay_chain_jobs(jobs, job);
+		if (linitial(together) != job)
+			continue;			/* with the first one of its chain */
+		if (reason == NULL)
+			reason = replay_jobs(package, together, options, loaded);
 		if (reason)
 			refused = reason;
 		else
-			*loaded += replay_job(package, job, options);
-		any = any || reason == NULL;
+			any = true;
 	}
 	if (!any)
 		replay_raise(refused);
