@@ -220,6 +220,16 @@ CALL test.package('3.1', test.schema('trunc', 'one: id bigint; write_disposition
 	'one.a.0.csv', E'id\n1\n', 'two.a.0.csv', E'id\n1\n');
 CALL test.load('3.1', 'trunc', ', truncate_staging_dataset => true');
 SELECT (SELECT count(*) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.two) AS staged;
+-- A swap beside it is no matter of the staging dataset; and what it replaces is only read while the rows come.
+CREATE FUNCTION test.only_read(t text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN RETURN (SELECT bool_and(mode = 'AccessShareLock') FROM pg_locks WHERE relation = t::regclass AND pid = pg_backend_pid()); END $$;
+ALTER TABLE trunc.one ADD CONSTRAINT only_read CHECK (id > 0 AND test.only_read('trunc.one')) NOT VALID;
+CALL test.package('3.1.1', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
+	'one.a.0.csv', E'id\n11\n', 'two.a.0.csv', E'id\n1\n');
+CALL test.load('3.1.1', 'trunc', ', truncate_staging_dataset => true');
+SELECT stage FROM loader.tables WHERE dataset = 'trunc' AND table_name = 'one' ORDER BY package_id DESC LIMIT 1;
+SELECT (SELECT sum(id) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.two) AS staged;
+ALTER TABLE trunc.one DROP CONSTRAINT only_read;
 CALL test.package('3.2', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
 	'one.a.0.csv', E'id\n2\n', 'two.a.0.csv', E'id\n2\n');
 CALL test.load('3.2', 'trunc', $$, replace_strategy => 'diff'$$);
@@ -442,6 +452,6 @@ SELECT count(*) FROM loader.packages;
 DROP OWNED BY regress_loader_writer, regress_loader_other;
 DROP ROLE regress_loader_writer, regress_loader_other;
 DROP VIEW test.replaced;
-DROP FUNCTION test.plan, test.fire;
+DROP FUNCTION test.plan, test.fire, test.only_read;
 DROP PROCEDURE test.odd, test.turn;
 DROP TABLE test.was, test.fired, test.keys;

@@ -140,6 +140,10 @@ ALTER TABLE stale ADD c int;
 SELECT * FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
+ALTER TABLE stale RENAME id TO z;
+SELECT state FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
 ALTER TABLE stale RENAME a TO z;
 SELECT state FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
@@ -158,6 +162,11 @@ ROLLBACK;
 BEGIN;
 DROP INDEX stale_a;
 CREATE INDEX ON stale (a DESC);
+SELECT state FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+DROP INDEX stale_a;
+CREATE UNIQUE INDEX ON stale (a);
 SELECT state FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
@@ -199,13 +208,19 @@ ROLLBACK;
 BEGIN;
 DROP INDEX stale_a;
 CREATE INDEX stale_other ON stale (a);
-ALTER TABLE stale ALTER a SET DEFAULT 'y', ALTER a SET STATISTICS 5, SET (fillfactor = 50);
+ALTER TABLE stale ALTER a SET DEFAULT 'y', ALTER a SET STATISTICS 5, SET (fillfactor = 50, toast.autovacuum_enabled = off);
 COMMENT ON TABLE stale IS 'stale';
 GRANT SELECT ON stale TO regress_swap_other;
 COMMIT;
 SELECT * FROM try('stale', :heap, :fingerprint);
 \x off
 SELECT * FROM stale;
+SELECT t.reloptions, x.reloptions AS toast FROM pg_class t JOIN pg_class x ON x.oid = t.reltoastrelid WHERE t.oid = 'stale'::regclass;
+-- What is locked before anything is changed: all that changes, with what belongs to it.
+SELECT * FROM swap_make('stale', '{id}', 'SELECT 3') \gset
+SELECT regexp_replace(relation::text, '\d+', 'N') AS relation
+	FROM unnest(swap_relations('stale', :heap, :fingerprint)) WITH ORDINALITY AS r(relation, n) ORDER BY n = 1 DESC, 1;
+SELECT swap_drop(:heap);
 -- A view of it does not keep a heap that is to be dropped; no other table is.
 SELECT * FROM swap_make('stale', '{id}', 'SELECT 1') \gset
 DO $$ BEGIN
