@@ -9,6 +9,7 @@
 #	CI=true		warnings are errors
 #	SAN=0		unit tests without sanitizers
 #	CONVERT_VALUES=N	random values of each type for the converters, instead of 200000
+#	SEED=N		which packages are damaged, and how, and what goes wrong meanwhile (1)
 #	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/count.sh"
@@ -283,7 +284,7 @@ step_mutate()
 	new_database mutate || return
 	as_user mkdir -p "$work/mutants" && chmod 777 "$work/mutants" || return
 	timeout -k 10 1800 "$python" test/mutate/mutate.py --dsn dbname=mutate --work "$work/mutants" \
-		--count 230 --syncs 60 --limit 180 --log "$work/server.log"
+		--count 230 --syncs 60 --seed "${SEED:-1}" --limit 180 --log "$work/server.log"
 }
 
 # Packages and syncs while things go wrong; make torture has more faults for them.
@@ -293,7 +294,7 @@ step_torture()
 	local python
 	need_python
 	. test/torture/lib.sh
-	SEED=${TORTURE_SEED:-1} FAULTS=100 limit=1800 torture "$python" "$work/torture"
+	FAULTS=100 limit=1800 torture "$python" "$work/torture"
 }
 
 step_other_servers()
