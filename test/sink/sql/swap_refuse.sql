@@ -68,8 +68,9 @@ CREATE INDEX ON n_index_method USING regress_swap_index (a);
 CREATE TABLE o_deferrable (a int PRIMARY KEY DEFERRABLE);
 CREATE TABLE p_published (a int);
 CREATE PUBLICATION regress_swap_p FOR TABLE p_published;
+CREATE SEQUENCE r_sequence;
 SELECT relname, way, reason FROM pg_class, swap_choose(oid)
-	WHERE (relnamespace = 'test'::regnamespace OR relname IN ('e_temporary', 'pg_class')) AND relkind IN ('r', 'f', 'v', 'm', 'p')
+	WHERE (relnamespace = 'test'::regnamespace OR relname IN ('e_temporary', 'pg_class')) AND relkind IN ('r', 'f', 'v', 'm', 'p', 'S')
 	ORDER BY relname;
 SET session_replication_role = replica;
 SELECT relname, way, reason FROM pg_class, swap_choose(oid)
@@ -192,6 +193,29 @@ DO $$ BEGIN
 END $$;
 SELECT * FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
+-- What its owner can do to the heap itself, if he is let into the schema; %s is its name, or that of its index on a.
+CREATE PROCEDURE to_heap(statement text, what text DEFAULT 'r') LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE (SELECT format(statement, oid::regclass) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace AND relkind = what
+		AND NOT EXISTS (SELECT FROM pg_index WHERE indexrelid = oid AND indisunique));
+END $$;
+BEGIN;
+CALL to_heap('ALTER TABLE %s ADD COLUMN more int');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('ALTER TABLE %s DROP COLUMN b');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('CREATE INDEX ON %s (b)');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('DROP INDEX %s', 'i');
+CALL to_heap('CREATE INDEX ON %s (b)');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
 BEGIN;
 SELECT swap_drop(:heap);
 SELECT swap_drop(:heap);
@@ -233,6 +257,18 @@ SELECT to_regclass('on_heap');
 SELECT swap_drop('stale'::regclass);
 \set VERBOSITY default
 SELECT swap_heaps();
+-- The table is gone when its statistics are to be reported: that is not the swap's business any more.
+SELECT swap_report(4294967295::oid);
+-- An index that old snapshots could not use yet, for rows that were updated while it was built.
+CREATE TABLE chains (id int, a int);
+INSERT INTO chains VALUES (1, 1);
+BEGIN;
+UPDATE chains SET a = 2;
+CREATE INDEX chains_a ON chains (a);
+COMMIT;
+SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'chains_a'::regclass;
+SELECT swap_exchange('chains', heap, fingerprint) IS NOT NULL AS swapped FROM swap_make('chains', '{id, a}', 'SELECT 1, 3');
+SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'chains_a'::regclass;
 -- Made again, it takes the place of what an earlier attempt left.
 SELECT heap AS first FROM swap_make('stale', '{id}', 'SELECT 1') \gset
 SELECT * FROM swap_make('stale', '{id}', 'SELECT 2') \gset
