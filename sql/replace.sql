@@ -207,6 +207,21 @@ SELECT test.release();
 SELECT loader_wait(:id, '600s');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id AND kind = 'retry';
 SELECT (SELECT count(*) FROM trap.a) AS a, (SELECT count(*) FROM trap.b) AS b;
+-- And so they are when the one that has them is still there, under another name.
+CALL test.package('2.6.1', test.schema('trap', 'a: id bigint +primary_key; write_disposition="merge"', 'b: id bigint +primary_key; write_disposition="merge"'),
+	'a.a.0.csv', E'id\n12\n', 'b.a.0.csv', E'id\n12\n');
+SELECT test.hold();
+SET loader.small_package = 0;
+SELECT loader_start(test.path('2.6.1'), 'trap', workers => 1) AS id \gset
+RESET loader.small_package;
+CALL test.wait_for($$(SELECT count(*) = 1 FROM loader.jobs WHERE state = 'completed' AND package_id = $$ || :id || ')');
+ALTER TABLE trap_staging.a RENAME TO was_a;
+CREATE TABLE trap_staging.a (id bigint);
+SELECT test.release();
+SELECT loader_wait(:id, '600s');
+SELECT (SELECT count(*) FROM trap.a WHERE id = 12) AS a, (SELECT count(*) FROM trap.b WHERE id = 12) AS b;
+-- what the package has staged is nobody's as soon as it is loaded
+SELECT count(*) FROM loader.stage;
 
 -- A heap on record that is none any more: whoever cleans up forgets it, and nothing else.
 INSERT INTO loader.stage (relation, package_id, table_name, kind) SELECT 'trap.a'::regclass, package_id, 'a', 'swap heap' FROM loader.packages WHERE load_id = '2.6';
