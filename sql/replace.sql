@@ -450,6 +450,19 @@ SELECT table_name, kind, state, sqlstate FROM loader.jobs WHERE package_id = :id
 SELECT * FROM test.many;
 RESET loader.small_package;
 
+-- Jobs that have committed by themselves, and then the package is registered anew, and shall replace what they were to add
+-- to: all its rows come again, in the place of those.
+CALL test.package('9.1', test.schema('anew', 'a: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'a.b.0.csv', E'id\nx\n');
+SELECT loader_start(test.path('9.1'), 'anew', atomic => false, workers => 1) AS id \gset
+SELECT loader_wait(:id, '600s');
+SELECT (SELECT count(*) FROM anew.a) AS rows, j.file_name, j.state FROM loader.jobs j WHERE package_id = :id ORDER BY 2;
+CALL test.file('9.1/schema.json', test.schema('anew', 'a: id bigint; write_disposition="replace"'));
+CALL test.file('9.1/new_jobs/a.b.0.csv', E'id\n2\n');
+SELECT loader_start(test.path('9.1'), 'anew') = :id AS the_same;
+SELECT loader_wait(:id, '600s');
+SELECT id FROM anew.a ORDER BY 1;
+SELECT * FROM test.replaced WHERE load_id = '9.1' ORDER BY "table";
+
 -- No indexes for unique hints, and a staging dataset of another name.
 CALL test.package('7.1', test.schema('bare', :items, 'm: id bigint! +primary_key, u text~; write_disposition="merge"'),
 	'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n1,one,7.1,a\n', 'm.a.0.csv', E'id,u\n1,x\n');
@@ -462,7 +475,7 @@ WHERE n.nspname ~ 'bare' AND c.relkind = 'r' AND c.relname !~ '^_dlt' ORDER BY 1
 \set VERBOSITY terse
 DROP VIEW test.many;
 SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'trap', 'trap_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
-	'bare', 'stage of bare', 'bare_too', 'stage of bare_too');
+	'bare', 'stage of bare', 'bare_too', 'stage of bare_too', 'anew');
 SELECT count(*) FROM loader.packages;
 DROP OWNED BY regress_loader_writer, regress_loader_other;
 DROP ROLE regress_loader_writer, regress_loader_other;

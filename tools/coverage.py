@@ -30,6 +30,8 @@ REPORT = re.compile(r'\b(ereport|elog)\s*\(')
 INTERNAL = re.compile(r'^\s*elog\((ERROR|FATAL|PANIC),')
 LIST = re.compile(r'\b(foreach|forboth|forfour|forthree|for_each_from|for_each_cell|foreach_\w+)\s*\(')
 MACRO = re.compile(r'\b(CHECK_FOR_INTERRUPTS|PG_END_TRY)\s*\(')
+# a line that is not the last one of its statement
+GOES_ON = re.compile(r'(&&|\|\||[,(=?:+])$')
 # how many branches that are not taken each of them accounts for
 INSIDE = [(re.compile(r'\b(VARSIZE_ANY_EXHDR|VARDATA_ANY)\('), 10),
           (re.compile(r'\b(json_is_\w+|json_\w+_foreach\w*|LDR_TEXT_(ARG|NULL))\s*\('), 1)]
@@ -91,6 +93,9 @@ def behind(missing, by_line, source):
     there for the same reason as the branch; a function that is never called starts anew."""
     heads, head, last = {}, None, 0
     for no, what, _ in missing:
+        # what a condition goes on with is reached where its branch is not taken
+        while last and last < no and GOES_ON.search(source[last - 1]):
+            last += 1
         reached = any(by_line.get(i) for i in range(last + 1, no))
         if what.startswith('branch') or reached or not source[no - 1].startswith('\t') or head is None:
             head = no
