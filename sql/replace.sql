@@ -315,6 +315,17 @@ ORDER BY n.nspname, c.relname COLLATE "C";
 SELECT (SELECT count(*) FROM fresh._dlt_version) AS versions, (SELECT count(*) FROM fresh_staging._dlt_version) AS staging_versions, (SELECT count(*) FROM fresh._dlt_loads) AS loads;
 
 -- Dropped once, also if the package goes on later: what has the name then is not what it dropped.
+-- A table that is dropped and made anew has indexes of the names that they would have had. A column without a type, of which
+-- nothing but NULL was seen, is none.
+CALL test.package('4.6', test.schema('renewed', :items), 'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n1,one,4.6,a\n');
+CALL test.load('4.6', 'renewed');
+CALL test.package('4.7', regexp_replace(test.schema('renewed', :items, 'plain: id bigint, never text; write_disposition="append"'), '("never": \{[^}]*)"data_type": "text",? ?', '\1'),
+	'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n2,two,4.7,b\n', 'plain.a.0.csv', E'id\n1\n');
+CALL test.file('4.7/load_package_state.json', '{"refresh": "drop_resources", "dropped_tables": [{"name": "items"}]}');
+SELECT action, object, detail FROM test.plan('4.7', 'renewed') WHERE action ~ '^(load|create)';
+CALL test.load('4.7', 'renewed');
+SELECT indexrelid::regclass, indrelid::regclass FROM pg_index WHERE indrelid = 'renewed.items'::regclass;
+SELECT attname FROM pg_attribute WHERE attrelid = 'renewed.plain'::regclass AND attnum > 0;
 CALL test.package('4.8', test.schema('once', 'old: id bigint; write_disposition="append"'), 'old.a.0.csv', E'id\n1\n');
 CALL test.load('4.8', 'once');
 CALL test.package('4.9', test.schema('once', 'a: id bigint; write_disposition="append"', 'b: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'b.a.0.csv', E'id\nx\n');
@@ -475,7 +486,7 @@ WHERE n.nspname ~ 'bare' AND c.relkind = 'r' AND c.relname !~ '^_dlt' ORDER BY 1
 \set VERBOSITY terse
 DROP VIEW test.many;
 SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'trap', 'trap_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
-	'bare', 'stage of bare', 'bare_too', 'stage of bare_too', 'anew');
+	'bare', 'stage of bare', 'bare_too', 'stage of bare_too', 'anew', 'renewed', 'renewed_staging');
 SELECT count(*) FROM loader.packages;
 DROP OWNED BY regress_loader_writer, regress_loader_other;
 DROP ROLE regress_loader_writer, regress_loader_other;
