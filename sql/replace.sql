@@ -256,6 +256,17 @@ CALL test.load('3.3', 'trunc', $$, replace_strategy => 'diff', truncate_staging_
 SELECT (SELECT count(*) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.one) AS staged_one,
 	(SELECT count(*) FROM trunc_staging.two) AS staged_two;
 
+-- Rows that are left in a staging table are not in the way of a column that must have values.
+CALL test.package('3.4', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
+	'one.a.0.csv', E'id\n3\n', 'two.a.0.csv', E'id\n3\n');
+CALL test.load('3.4', 'trunc', $$, replace_strategy => 'diff'$$);
+TRUNCATE trunc.one, trunc.two;
+CALL test.package('3.5', test.schema('trunc', 'one: id bigint, c text!; write_disposition="replace"', 'two: id bigint +primary_key, c text!; write_disposition="merge"'),
+	'one.a.0.csv', E'id,c\n4,x\n', 'two.a.0.csv', E'id,c\n4,x\n');
+CALL test.load('3.5', 'trunc', $$, replace_strategy => 'diff'$$);
+SELECT * FROM trunc.one, trunc.two;
+SELECT * FROM trunc_staging.one, trunc_staging.two;
+
 -- Refresh, drop_data: tables of the schema and some that it no longer has are emptied; those without a table are nothing.
 \set a '''a: id bigint; write_disposition="append"'''
 \set b '''b: id bigint; write_disposition="append"'''
