@@ -337,6 +337,10 @@ SELECT action, object, detail FROM test.plan('4.7', 'renewed') WHERE action ~ '^
 CALL test.load('4.7', 'renewed');
 SELECT indexrelid::regclass, indrelid::regclass FROM pg_index WHERE indrelid = 'renewed.items'::regclass;
 SELECT attname FROM pg_attribute WHERE attrelid = 'renewed.plain'::regclass AND attnum > 0;
+CALL test.package('4.7.1', regexp_replace(test.schema('renewed', 'plain: never text, id bigint; write_disposition="append"'), '("never": \{[^}]*)"data_type": "text",? ?', '\1'),
+	'plain.a.0.csv', E'2\n');
+CALL test.load('4.7.1', 'renewed', $$, csv_format => '{"header": false}'$$);
+SELECT id FROM renewed.plain ORDER BY 1;
 CALL test.package('4.8', test.schema('once', 'old: id bigint; write_disposition="append"'), 'old.a.0.csv', E'id\n1\n');
 CALL test.load('4.8', 'once');
 CALL test.package('4.9', test.schema('once', 'a: id bigint; write_disposition="append"', 'b: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'b.a.0.csv', E'id\nx\n');
