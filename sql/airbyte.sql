@@ -48,9 +48,9 @@ SELECT stream, table_name, mode, status, records, states FROM loader.streams WHE
 SELECT loader_airbyte_states('src');
 SELECT loader_airbyte_states('src', streams => '{b}'), loader_airbyte_states('another'), loader_airbyte_states('src', 'elsewhere');
 SELECT dataset, pipeline_name, stream, state FROM loader.states WHERE stream IS NOT NULL;
--- A state is given back as it came, also with codes that no text of the database can have.
+-- A state is given back as it came, also with codes that no text of the database can have. An estimate is for the counters.
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('a', 'append', :'a')), 'codes') AS p \gset
-\set m 'a!{"at": "\\u0000 \\ud800"}\na=COMPLETE'
+\set m '{"type":"TRACE","trace":{"type":"ESTIMATE","emitted_at":1.5,"estimate":{"name":"a","type":"STREAM","row_estimate":1,"byte_estimate":100}}}\na!{"at": "\\u0000 \\ud800"}\na=COMPLETE'
 SELECT test.write(:p, :'m') AS w \gset
 SELECT loader_airbyte_close(:p)::text ~ 'state" : "loaded"' AS loaded;
 SELECT loader_airbyte_states('codes');
@@ -262,6 +262,12 @@ SELECT array_agg(id ORDER BY id) FROM ab.f;
 SELECT mode, state, schema_name, jobs FROM loader.packages WHERE package_id = :p;
 SELECT loader_start(source => test.path('airbyte/f.jsonl'), catalog => test.catalog(test.stream('f', 'append', :'id')), config => :'config', source_name => 'file') = :p AS same;
 SELECT count(*) FROM ab.f;
+SELECT loader_forget(:p);
+-- One that has none is of something else.
+CALL test.file('airbyte/none.jsonl', E'id,name\n1,one\n');
+SELECT loader_start(source => test.path('airbyte/none.jsonl'), catalog => test.catalog(test.stream('f', 'append', :'id')), config => :'config', source_name => 'file') AS p \gset
+SELECT state FROM loader_wait(:p) AS state;
+SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = :p;
 SELECT loader_forget(:p);
 -- What is refused.
 \set VERBOSITY default

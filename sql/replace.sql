@@ -207,6 +207,21 @@ SELECT test.release();
 SELECT loader_wait(:id, '600s');
 SELECT kind, object, detail FROM loader.events WHERE package_id = :id AND kind = 'retry';
 SELECT (SELECT count(*) FROM trap.a) AS a, (SELECT count(*) FROM trap.b) AS b;
+-- And so they are when the one that has them is still there, under another name.
+CALL test.package('2.6.1', test.schema('trap', 'a: id bigint +primary_key; write_disposition="merge"', 'b: id bigint +primary_key; write_disposition="merge"'),
+	'a.a.0.csv', E'id\n12\n', 'b.a.0.csv', E'id\n12\n');
+SELECT test.hold();
+SET loader.small_package = 0;
+SELECT loader_start(test.path('2.6.1'), 'trap', workers => 1) AS id \gset
+RESET loader.small_package;
+CALL test.wait_for($$(SELECT count(*) = 1 FROM loader.jobs WHERE state = 'completed' AND package_id = $$ || :id || ')');
+ALTER TABLE trap_staging.a RENAME TO was_a;
+CREATE TABLE trap_staging.a (id bigint);
+SELECT test.release();
+SELECT loader_wait(:id, '600s');
+SELECT (SELECT count(*) FROM trap.a WHERE id = 12) AS a, (SELECT count(*) FROM trap.b WHERE id = 12) AS b;
+-- what the package has staged is nobody's as soon as it is loaded
+SELECT count(*) FROM loader.stage;
 
 -- A heap on record that is none any more: whoever cleans up forgets it, and nothing else.
 INSERT INTO loader.stage (relation, package_id, table_name, kind) SELECT 'trap.a'::regclass, package_id, 'a', 'swap heap' FROM loader.packages WHERE load_id = '2.6';
@@ -220,6 +235,16 @@ CALL test.package('3.1', test.schema('trunc', 'one: id bigint; write_disposition
 	'one.a.0.csv', E'id\n1\n', 'two.a.0.csv', E'id\n1\n');
 CALL test.load('3.1', 'trunc', ', truncate_staging_dataset => true');
 SELECT (SELECT count(*) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.two) AS staged;
+-- A swap beside it is no matter of the staging dataset; and what it replaces is only read while the rows come.
+CREATE FUNCTION test.only_read(t text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN RETURN (SELECT bool_and(mode = 'AccessShareLock') FROM pg_locks WHERE relation = t::regclass AND pid = pg_backend_pid()); END $$;
+ALTER TABLE trunc.one ADD CONSTRAINT only_read CHECK (id > 0 AND test.only_read('trunc.one')) NOT VALID;
+CALL test.package('3.1.1', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
+	'one.a.0.csv', E'id\n11\n', 'two.a.0.csv', E'id\n1\n');
+CALL test.load('3.1.1', 'trunc', ', truncate_staging_dataset => true');
+SELECT stage FROM loader.tables WHERE dataset = 'trunc' AND table_name = 'one' ORDER BY package_id DESC LIMIT 1;
+SELECT (SELECT sum(id) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.two) AS staged;
+ALTER TABLE trunc.one DROP CONSTRAINT only_read;
 CALL test.package('3.2', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
 	'one.a.0.csv', E'id\n2\n', 'two.a.0.csv', E'id\n2\n');
 CALL test.load('3.2', 'trunc', $$, replace_strategy => 'diff'$$);
@@ -230,6 +255,17 @@ CALL test.package('3.3', test.schema('trunc', 'one: id bigint; write_disposition
 CALL test.load('3.3', 'trunc', $$, replace_strategy => 'diff', truncate_staging_dataset => true$$);
 SELECT (SELECT count(*) FROM trunc.one) AS one, (SELECT count(*) FROM trunc.two) AS two, (SELECT count(*) FROM trunc_staging.one) AS staged_one,
 	(SELECT count(*) FROM trunc_staging.two) AS staged_two;
+
+-- Rows that are left in a staging table are not in the way of a column that must have values.
+CALL test.package('3.4', test.schema('trunc', 'one: id bigint; write_disposition="replace"', 'two: id bigint +primary_key; write_disposition="merge"'),
+	'one.a.0.csv', E'id\n3\n', 'two.a.0.csv', E'id\n3\n');
+CALL test.load('3.4', 'trunc', $$, replace_strategy => 'diff'$$);
+TRUNCATE trunc.one, trunc.two;
+CALL test.package('3.5', test.schema('trunc', 'one: id bigint, c text!; write_disposition="replace"', 'two: id bigint +primary_key, c text!; write_disposition="merge"'),
+	'one.a.0.csv', E'id,c\n4,x\n', 'two.a.0.csv', E'id,c\n4,x\n');
+CALL test.load('3.5', 'trunc', $$, replace_strategy => 'diff'$$);
+SELECT * FROM trunc.one, trunc.two;
+SELECT * FROM trunc_staging.one, trunc_staging.two;
 
 -- Refresh, drop_data: tables of the schema and some that it no longer has are emptied; those without a table are nothing.
 \set a '''a: id bigint; write_disposition="append"'''
@@ -290,6 +326,21 @@ ORDER BY n.nspname, c.relname COLLATE "C";
 SELECT (SELECT count(*) FROM fresh._dlt_version) AS versions, (SELECT count(*) FROM fresh_staging._dlt_version) AS staging_versions, (SELECT count(*) FROM fresh._dlt_loads) AS loads;
 
 -- Dropped once, also if the package goes on later: what has the name then is not what it dropped.
+-- A table that is dropped and made anew has indexes of the names that they would have had. A column without a type, of which
+-- nothing but NULL was seen, is none.
+CALL test.package('4.6', test.schema('renewed', :items), 'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n1,one,4.6,a\n');
+CALL test.load('4.6', 'renewed');
+CALL test.package('4.7', regexp_replace(test.schema('renewed', :items, 'plain: id bigint, never text; write_disposition="append"'), '("never": \{[^}]*)"data_type": "text",? ?', '\1'),
+	'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n2,two,4.7,b\n', 'plain.a.0.csv', E'id\n1\n');
+CALL test.file('4.7/load_package_state.json', '{"refresh": "drop_resources", "dropped_tables": [{"name": "items"}]}');
+SELECT action, object, detail FROM test.plan('4.7', 'renewed') WHERE action ~ '^(load|create)';
+CALL test.load('4.7', 'renewed');
+SELECT indexrelid::regclass, indrelid::regclass FROM pg_index WHERE indrelid = 'renewed.items'::regclass;
+SELECT attname FROM pg_attribute WHERE attrelid = 'renewed.plain'::regclass AND attnum > 0;
+CALL test.package('4.7.1', regexp_replace(test.schema('renewed', 'plain: never text, id bigint; write_disposition="append"'), '("never": \{[^}]*)"data_type": "text",? ?', '\1'),
+	'plain.a.0.csv', E'2\n');
+CALL test.load('4.7.1', 'renewed', $$, csv_format => '{"header": false}'$$);
+SELECT id FROM renewed.plain ORDER BY 1;
 CALL test.package('4.8', test.schema('once', 'old: id bigint; write_disposition="append"'), 'old.a.0.csv', E'id\n1\n');
 CALL test.load('4.8', 'once');
 CALL test.package('4.9', test.schema('once', 'a: id bigint; write_disposition="append"', 'b: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'b.a.0.csv', E'id\nx\n');
@@ -425,6 +476,19 @@ SELECT table_name, kind, state, sqlstate FROM loader.jobs WHERE package_id = :id
 SELECT * FROM test.many;
 RESET loader.small_package;
 
+-- Jobs that have committed by themselves, and then the package is registered anew, and shall replace what they were to add
+-- to: all its rows come again, in the place of those.
+CALL test.package('9.1', test.schema('anew', 'a: id bigint; write_disposition="append"'), 'a.a.0.csv', E'id\n1\n', 'a.b.0.csv', E'id\nx\n');
+SELECT loader_start(test.path('9.1'), 'anew', atomic => false, workers => 1) AS id \gset
+SELECT loader_wait(:id, '600s');
+SELECT (SELECT count(*) FROM anew.a) AS rows, j.file_name, j.state FROM loader.jobs j WHERE package_id = :id ORDER BY 2;
+CALL test.file('9.1/schema.json', test.schema('anew', 'a: id bigint; write_disposition="replace"'));
+CALL test.file('9.1/new_jobs/a.b.0.csv', E'id\n2\n');
+SELECT loader_start(test.path('9.1'), 'anew') = :id AS the_same;
+SELECT loader_wait(:id, '600s');
+SELECT id FROM anew.a ORDER BY 1;
+SELECT * FROM test.replaced WHERE load_id = '9.1' ORDER BY "table";
+
 -- No indexes for unique hints, and a staging dataset of another name.
 CALL test.package('7.1', test.schema('bare', :items, 'm: id bigint! +primary_key, u text~; write_disposition="merge"'),
 	'items.a.0.csv', E'id,name,_dlt_load_id,_dlt_id\n1,one,7.1,a\n', 'm.a.0.csv', E'id,u\n1,x\n');
@@ -437,11 +501,11 @@ WHERE n.nspname ~ 'bare' AND c.relkind = 'r' AND c.relname !~ '^_dlt' ORDER BY 1
 \set VERBOSITY terse
 DROP VIEW test.many;
 SELECT test.forget('shop', 'shop_staging', 'odd', 'odd_staging', 'his_odd', 'trunc', 'trunc_staging', 'trap', 'trap_staging', 'fresh', 'fresh_staging', 'turns', 'turns_staging', 'jobs', 'jobs_staging', 'many', 'many_staging',
-	'bare', 'stage of bare', 'bare_too', 'stage of bare_too');
+	'bare', 'stage of bare', 'bare_too', 'stage of bare_too', 'anew', 'renewed', 'renewed_staging');
 SELECT count(*) FROM loader.packages;
 DROP OWNED BY regress_loader_writer, regress_loader_other;
 DROP ROLE regress_loader_writer, regress_loader_other;
 DROP VIEW test.replaced;
-DROP FUNCTION test.plan, test.fire;
+DROP FUNCTION test.plan, test.fire, test.only_read;
 DROP PROCEDURE test.odd, test.turn;
 DROP TABLE test.was, test.fired, test.keys;

@@ -9,6 +9,7 @@
 #	CI=true		warnings are errors
 #	SAN=0		unit tests without sanitizers
 #	CONVERT_VALUES=N	random values of each type for the converters, instead of 200000
+#	SEED=N		which packages are damaged, and how, and what goes wrong meanwhile (1)
 #	see lib.sh for NO_INSTALL, KEEP, PG_CONFIG
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/count.sh"
@@ -274,6 +275,28 @@ step_airbyte()
 
 step_airbyte_streams() { airbyte_tests streams; }
 
+# Damaged packages; make mutate loads more of them.
+step_mutate()
+{
+	need_server
+	local python
+	need_python
+	new_database mutate || return
+	as_user mkdir -p "$work/mutants" && chmod 777 "$work/mutants" || return
+	timeout -k 10 1800 "$python" test/mutate/mutate.py --dsn dbname=mutate --work "$work/mutants" \
+		--count 230 --syncs 60 --seed "${SEED:-1}" --limit 180 --log "$work/server.log"
+}
+
+# Packages and syncs while things go wrong; make torture has more faults for them.
+step_torture()
+{
+	need_server
+	local python
+	need_python
+	. test/torture/lib.sh
+	FAULTS=100 limit=1800 torture "$python" "$work/torture"
+}
+
 step_other_servers()
 {
 	local python
@@ -300,5 +323,7 @@ run_step client_package 'the oracle through the client, whole packages'
 run_step client_job 'the oracle through the client, file by file'
 run_step oracle "comparison with what dlt's own loader left"
 run_step oracle_ways 'the same, by job and staged'
+run_step mutate 'damaged packages'
+run_step torture 'packages and syncs while things go wrong'
 run_step other_servers 'other servers'
 summary

@@ -30,6 +30,8 @@ REPORT = re.compile(r'\b(ereport|elog)\s*\(')
 INTERNAL = re.compile(r'^\s*elog\((ERROR|FATAL|PANIC),')
 LIST = re.compile(r'\b(foreach|forboth|forfour|forthree|for_each_from|for_each_cell|foreach_\w+)\s*\(')
 MACRO = re.compile(r'\b(CHECK_FOR_INTERRUPTS|PG_END_TRY)\s*\(')
+# a line that is not the last one of its statement
+GOES_ON = re.compile(r'(&&|\|\||[,(=?:+])$')
 # how many branches that are not taken each of them accounts for
 INSIDE = [(re.compile(r'\b(VARSIZE_ANY_EXHDR|VARDATA_ANY)\('), 10),
           (re.compile(r'\b(json_is_\w+|json_\w+_foreach\w*|LDR_TEXT_(ARG|NULL))\s*\('), 1)]
@@ -86,8 +88,25 @@ def internal_lines(source):
     return lines, conditions
 
 
+def behind(missing, by_line, source):
+    """{line not reached: the place it lies directly behind}. Code behind a branch that is never taken is
+    there for the same reason as the branch; a function that is never called starts anew."""
+    heads, head, last = {}, None, 0
+    for no, what, _ in missing:
+        # what a condition goes on with is reached where its branch is not taken
+        while last and last < no and GOES_ON.search(source[last - 1]):
+            last += 1
+        reached = any(by_line.get(i) for i in range(last + 1, no))
+        if what.startswith('branch') or reached or not source[no - 1].startswith('\t') or head is None:
+            head = no
+        heads.setdefault(no, head)
+        last = no
+    return heads
+
+
 def judge(name, counted, source):
-    """Per line of a file: (lines, lines reached, branches, branches taken, raw …, what is missing)."""
+    """Per line of a file: (lines, lines reached, branches, branches taken, raw …, what is missing: line,
+    what, source, source of the place it lies behind)."""
     internal, conditions = internal_lines(source)
     sums = dict(lines=0, hit=0, branches=0, taken=0, raw=0, raw_taken=0)
     missing, by_line = [], defaultdict(int)
@@ -123,7 +142,9 @@ def judge(name, counted, source):
             missing.append((no, f'branch {which} of {len(branches)}', text.strip()))
         elif branches and not count:
             missing.append((no, f'{len(branches)} branches', text.strip()))
-    return sums, sorted(missing, key=lambda m: m[0])
+    missing.sort(key=lambda m: m[0])
+    heads = behind(missing, by_line, source)
+    return sums, [(*m, source[heads[m[0]] - 1].strip()) for m in missing]
 
 
 def by_reason(uncovered):
@@ -135,8 +156,8 @@ def by_reason(uncovered):
             rules.append((re.compile(pattern), reason))
     groups = {reason: [] for _, reason in rules}
     groups['no reason given'] = []
-    for name, no, what, source in uncovered:
-        reason = next((r for p, r in rules if p.search(f'{name}: {source}')), 'no reason given')
+    for name, no, what, source, head in uncovered:
+        reason = next((r for p, r in rules if p.search(f'{name}: {head}')), 'no reason given')
         groups[reason].append(f'{name}:{no}: {what}: {source}')
     return groups
 
@@ -163,7 +184,7 @@ def main():
             total[k] += v
         text.append(f"{name:40s} {sums['lines']:6d} {share(sums['hit'], sums['lines'])} "
                     f"{sums['branches']:8d} {share(sums['taken'], sums['branches'])}")
-        uncovered += [(name, no, what, source) for no, what, source in missing]
+        uncovered += [(name, *m) for m in missing]
     text.append(f"{'all':40s} {total['lines']:6d} {share(total['hit'], total['lines'])} "
                 f"{total['branches']:8d} {share(total['taken'], total['branches'])}")
     text.append(f"gcov's own count of branches: {total['raw']}, {share(total['raw_taken'], total['raw']).strip()} taken")

@@ -197,7 +197,7 @@ def change_node(random, document, raw):
             parent[raw(random) if k == key else k] = v
     elif what == 2 and isinstance(parent, dict):
         # the same key twice
-        parent[Raw(json.dumps(path[-1]))] = copy.deepcopy(parent[path[-1]])
+        parent[Raw(dump(path[-1]))] = copy.deepcopy(parent[path[-1]])
     else:
         parent[path[-1]] = raw(random)
 

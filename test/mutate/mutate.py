@@ -438,7 +438,7 @@ class Run:
 
     def check_spool(self):
         """What is left in the spool of this database once it was swept, which loader_scan does; workers do so, too."""
-        where = self.server.value("SELECT coalesce(nullif(current_setting('loader.spool_directory', true), ''), 'pg_loader')")
+        where = self.server.value("SELECT current_setting('loader.spool_directory')")
         database = str(self.server.value("SELECT oid FROM pg_database WHERE datname = current_database()"))
         where = os.path.join(self.server.data, where, database)
         empty = os.path.join(self.args.work, "empty")

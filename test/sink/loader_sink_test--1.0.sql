@@ -22,6 +22,10 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
 CREATE FUNCTION swap_exchange(rel regclass, heap oid, fingerprint bigint) RETURNS float8
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
 
+-- What the first part wants locked before the second.
+CREATE FUNCTION swap_relations(rel regclass, heap oid, fingerprint bigint) RETURNS regclass[]
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
 CREATE FUNCTION swap_report(rel regclass) RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
 

@@ -23,6 +23,7 @@
 PG_FUNCTION_INFO_V1(swap_choose);
 PG_FUNCTION_INFO_V1(swap_make);
 PG_FUNCTION_INFO_V1(swap_exchange);
+PG_FUNCTION_INFO_V1(swap_relations);
 PG_FUNCTION_INFO_V1(swap_report);
 PG_FUNCTION_INFO_V1(swap_drop);
 PG_FUNCTION_INFO_V1(swap_heaps);
@@ -165,6 +166,21 @@ swap_exchange(PG_FUNCTION_ARGS)
 	begin = GetCurrentTimestamp();
 	ldr_swap_exchange(swap);
 	PG_RETURN_FLOAT8((GetCurrentTimestamp() - begin) / 1000.0);
+}
+
+Datum
+swap_relations(PG_FUNCTION_ARGS)
+{
+	Oid			target = PG_GETARG_OID(0);
+	ArrayBuildState *array = initArrayResult(REGCLASSOID, CurrentMemoryContext, false);
+	ListCell   *lc;
+
+	LockRelationOid(target, ShareUpdateExclusiveLock);
+	foreach(lc, ldr_swap_relations(ldr_swap_prepare(target, PG_GETARG_OID(1),
+												   PG_GETARG_INT64(2))))
+		array = accumArrayResult(array, ObjectIdGetDatum(lfirst_oid(lc)), false, REGCLASSOID,
+								 CurrentMemoryContext);
+	PG_RETURN_DATUM(makeArrayResult(array, CurrentMemoryContext));
 }
 
 Datum

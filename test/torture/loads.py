@@ -208,11 +208,12 @@ class Package(Track):
             self.start(c)
         return self.find(c, self.load_id, self.dataset)
 
-    def start(self, c):
+    def start(self, c, how=None):
+        """Register it and start it; what has stopped is registered anew."""
+        how = how or self.variant["start"]
         c.execute(f"SET loader.small_package = {0 if self.variant.get('staged') else 4096}")
         source = self.source(c)
         options = {"dataset": self.dataset, **self.options}
-        how = self.variant["start"]
         if how == "scan":
             source = self.parent
         arguments = sql.SQL(", ").join([sql.Literal(source)] + [sql.SQL("{} => {}").format(sql.Identifier(k), sql.Literal(v))
@@ -239,8 +240,9 @@ class Package(Track):
         raise Hang(f"{self} does not come in")
 
     def go_on(self, c, package_id):
-        if self.variant["start"] in ("start", "register", "upload", "archive") and random.random() < 0.25:
-            self.start(c)       # which registers anew what has stopped
+        """A package that was registered while one of its files was spoilt has to be registered anew, which a scan does not."""
+        if random.random() < 0.25:
+            self.start(c, "start" if self.variant["start"] == "scan" else self.variant["start"])
         else:
             super().go_on(c, package_id)
 

@@ -99,3 +99,45 @@ CALL put('"Stage".t__k', 'new|s1|s1|0|k1', 'new|s3|s3|0|k3');
 SELECT * FROM run(:'s');
 SELECT * FROM "Data".t ORDER BY id;
 SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+
+-- 8 a chain with both kinds of key: rows are found by either, by both once; nested ones with them
+SELECT schema(root('t', 'id bigint! primary_key, day date merge_key, v text, _dlt_id text! row_key', 'delete-insert'),
+	nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|2024-01-01|old|r1', '2|2024-01-02|old|r2', '3|2024-01-03|old|r3', '4|2024-01-04|old|r4');
+CALL put('"Data".t__k', 'old|r1|r1|0|k1', 'old|r2|r2|0|k2', 'old|r3|r3|0|k3', 'old|r4|r4|0|k4');
+CALL put('"Stage".t', '1|2024-01-09|new|s1', '9|2024-01-02|new|s9', '3|2024-01-03|new|s3');
+CALL put('"Stage".t__k', 'new|s1|s1|0|k5', 'new|s9|s9|0|k6');
+SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY id;
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+-- a merge key alone, or no key
+SELECT schema(root('t', 'day date merge_key, v text, _dlt_id text! row_key', 'delete-insert'), nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '2024-01-01|old|r1', '2024-01-01|old|r2', '2024-01-02|old|r3');
+CALL put('"Data".t__k', 'old|r1|r1|0|k1', 'old|r3|r3|0|k3');
+CALL put('"Stage".t', '2024-01-01|new|s1', '2024-01-01|new|s2');
+CALL put('"Stage".t__k', 'new|s1|s1|0|k4', 'new|s2|s2|0|k5');
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY 1, 2, 3;
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+SELECT schema(root('t', 'v text, _dlt_id text! row_key', 'delete-insert'), nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', 'old|r1');
+CALL put('"Stage".t', 'new|s1');
+CALL put('"Stage".t__k', 'new|s1|s1|0|k1');
+SELECT * FROM run(:'s');
+
+-- 9 a scope takes the nested rows along
+SELECT schema(root('t', 'id bigint! primary_key, v bigint, _dlt_id text! row_key', 'delete-insert', '{"x-merge-destination-scope": "{table}.v >= 2"}'),
+	nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|1|r1', '2|2|r2', '3|3|r3');
+CALL put('"Data".t__k', 'old|r1|r1|0|k1', 'old|r2|r2|0|k2');
+CALL put('"Stage".t', '2|7|s2');
+CALL put('"Stage".t__k', 'new|s2|s2|0|k3');
+SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY id;
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;

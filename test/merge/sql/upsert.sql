@@ -139,6 +139,29 @@ SELECT * FROM run(:'s');
 SELECT * FROM "Data".t ORDER BY 1, 2;
 SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
 
+-- absent by a scope, with nested rows
+SELECT schema(root('t', 'id bigint! primary_key, v bigint, _dlt_id text! row_key', 'cdc', '{"x-merge-destination-scope": "{table}.v >= 2"}'),
+	nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|1|r1', '2|2|r2', '3|3|r3');
+CALL put('"Data".t__k', 'old|r1|r1|0|k1', 'old|r2|r2|0|k2', 'old|r3|r3|0|k3');
+CALL put('"Stage".t', '2|7|r2');
+CALL put('"Stage".t__k', 'new|r2|r2|0|k2');
+SELECT * FROM statements(:'s') \g (format=unaligned tuples_only=on)
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t ORDER BY id;
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+-- unchanged nested rows are left alone, too
+SELECT schema(root('t', 'id bigint! primary_key, v text, _dlt_id text! row_key', 'upsert', '{"x-merge-skip-unchanged-rows": true}'),
+	nested('t__k', 't', 'v text')) AS s \gset
+CALL make(:'s');
+CALL put('"Data".t', '1|same|r1', '2|old|r2');
+CALL put('"Data".t__k', 'same|r1|r1|0|k1', 'old|r1|r1|1|k2', 'same|r2|r2|0|k3');
+CALL put('"Stage".t', '1|same|r1', '2|new|r2');
+CALL put('"Stage".t__k', 'same|r1|r1|0|k1', 'new|r1|r1|1|k2', 'same|r2|r2|0|k3');
+SELECT * FROM run(:'s');
+SELECT * FROM "Data".t__k ORDER BY _dlt_id;
+
 -- 8 what they cannot do without
 SELECT * FROM run(schema(root('t', 'id bigint', 'upsert')), 'check');
 SELECT * FROM run(schema(root('t', 'id bigint! primary_key, b bigint! primary_key', 'cdc'), nested('t__k', 't', 'v text')), 'check');

@@ -68,8 +68,9 @@ CREATE INDEX ON n_index_method USING regress_swap_index (a);
 CREATE TABLE o_deferrable (a int PRIMARY KEY DEFERRABLE);
 CREATE TABLE p_published (a int);
 CREATE PUBLICATION regress_swap_p FOR TABLE p_published;
+CREATE SEQUENCE r_sequence;
 SELECT relname, way, reason FROM pg_class, swap_choose(oid)
-	WHERE (relnamespace = 'test'::regnamespace OR relname IN ('e_temporary', 'pg_class')) AND relkind IN ('r', 'f', 'v', 'm', 'p')
+	WHERE (relnamespace = 'test'::regnamespace OR relname IN ('e_temporary', 'pg_class')) AND relkind IN ('r', 'f', 'v', 'm', 'p', 'S')
 	ORDER BY relname;
 SET session_replication_role = replica;
 SELECT relname, way, reason FROM pg_class, swap_choose(oid)
@@ -140,6 +141,10 @@ ALTER TABLE stale ADD c int;
 SELECT * FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
+ALTER TABLE stale RENAME id TO z;
+SELECT state FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
 ALTER TABLE stale RENAME a TO z;
 SELECT state FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
@@ -158,6 +163,11 @@ ROLLBACK;
 BEGIN;
 DROP INDEX stale_a;
 CREATE INDEX ON stale (a DESC);
+SELECT state FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+DROP INDEX stale_a;
+CREATE UNIQUE INDEX ON stale (a);
 SELECT state FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
 BEGIN;
@@ -183,6 +193,29 @@ DO $$ BEGIN
 END $$;
 SELECT * FROM try('stale', :heap, :fingerprint);
 ROLLBACK;
+-- What its owner can do to the heap itself, if he is let into the schema; %s is its name, or that of its index on a.
+CREATE PROCEDURE to_heap(statement text, what text DEFAULT 'r') LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE (SELECT format(statement, oid::regclass) FROM pg_class WHERE relnamespace = 'loader_swap'::regnamespace AND relkind = what
+		AND NOT EXISTS (SELECT FROM pg_index WHERE indexrelid = oid AND indisunique));
+END $$;
+BEGIN;
+CALL to_heap('ALTER TABLE %s ADD COLUMN more int');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('ALTER TABLE %s DROP COLUMN b');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('CREATE INDEX ON %s (b)');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
+BEGIN;
+CALL to_heap('DROP INDEX %s', 'i');
+CALL to_heap('CREATE INDEX ON %s (b)');
+SELECT state, detail FROM try('stale', :heap, :fingerprint);
+ROLLBACK;
 BEGIN;
 SELECT swap_drop(:heap);
 SELECT swap_drop(:heap);
@@ -199,13 +232,19 @@ ROLLBACK;
 BEGIN;
 DROP INDEX stale_a;
 CREATE INDEX stale_other ON stale (a);
-ALTER TABLE stale ALTER a SET DEFAULT 'y', ALTER a SET STATISTICS 5, SET (fillfactor = 50);
+ALTER TABLE stale ALTER a SET DEFAULT 'y', ALTER a SET STATISTICS 5, SET (fillfactor = 50, toast.autovacuum_enabled = off);
 COMMENT ON TABLE stale IS 'stale';
 GRANT SELECT ON stale TO regress_swap_other;
 COMMIT;
 SELECT * FROM try('stale', :heap, :fingerprint);
 \x off
 SELECT * FROM stale;
+SELECT t.reloptions, x.reloptions AS toast FROM pg_class t JOIN pg_class x ON x.oid = t.reltoastrelid WHERE t.oid = 'stale'::regclass;
+-- What is locked before anything is changed: all that changes, with what belongs to it.
+SELECT * FROM swap_make('stale', '{id}', 'SELECT 3') \gset
+SELECT regexp_replace(relation::text, '\d+', 'N') AS relation
+	FROM unnest(swap_relations('stale', :heap, :fingerprint)) WITH ORDINALITY AS r(relation, n) ORDER BY n = 1 DESC, 1;
+SELECT swap_drop(:heap);
 -- A view of it does not keep a heap that is to be dropped; no other table is.
 SELECT * FROM swap_make('stale', '{id}', 'SELECT 1') \gset
 DO $$ BEGIN
@@ -218,6 +257,18 @@ SELECT to_regclass('on_heap');
 SELECT swap_drop('stale'::regclass);
 \set VERBOSITY default
 SELECT swap_heaps();
+-- The table is gone when its statistics are to be reported: that is not the swap's business any more.
+SELECT swap_report(4294967295::oid);
+-- An index that old snapshots could not use yet, for rows that were updated while it was built.
+CREATE TABLE chains (id int, a int);
+INSERT INTO chains VALUES (1, 1);
+BEGIN;
+UPDATE chains SET a = 2;
+CREATE INDEX chains_a ON chains (a);
+COMMIT;
+SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'chains_a'::regclass;
+SELECT swap_exchange('chains', heap, fingerprint) IS NOT NULL AS swapped FROM swap_make('chains', '{id, a}', 'SELECT 1, 3');
+SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'chains_a'::regclass;
 -- Made again, it takes the place of what an earlier attempt left.
 SELECT heap AS first FROM swap_make('stale', '{id}', 'SELECT 1') \gset
 SELECT * FROM swap_make('stale', '{id}', 'SELECT 2') \gset
