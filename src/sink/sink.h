@@ -19,6 +19,11 @@ typedef enum LdrSinkKind
 	LDR_SINK_SWAP,
 	/* the same, not frozen, and with the indexes of that table, which each row has to pass */
 	LDR_SINK_TRIAL,
+	/*
+	 * pages of a heap that this transaction made, frozen if there is into; an index of rel gets no
+	 * entries: see sink/storage.h
+	 */
+	LDR_SINK_STORAGE,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -101,6 +106,8 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  * takes no more than AccessShareLock on rel, and ldr_swap_choose instead of privileges.
  *
  * LDR_SINK_TRIAL: likewise, but into has its indexes already.
+ *
+ * LDR_SINK_STORAGE: only if ldr_storage_choose says so; with or without into. Takes no refuse.
  */
 extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
 							  const AttrNumber *attnums, int nattrs);
@@ -152,6 +159,7 @@ extern bool ldr_fires(char enabled);
 
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
+extern const LdrSinkOps ldr_storage_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */
