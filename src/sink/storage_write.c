@@ -70,6 +70,7 @@ struct LdrStorage
 	Relation	heap;
 	bool		frozen;
 	Size		spare;
+	BlockNumber full;			/* the heap's pages before this are full; 0: who knows */
 	BlockNumber unmapped;		/* blocks from here ... */
 	BlockNumber end;			/* ... to here are not in the visibility map yet */
 	char	   *last;			/* a page of memory for what is left of a last one */
@@ -269,6 +270,7 @@ void
 ldr_storage_write(LdrStorage *storage, const LdrPageRun *run)
 {
 	storage_write_many(storage, run->pages, run->used);
+	storage->full = RelationGetNumberOfBlocks(storage->heap);
 	pgstat_count_heap_insert(storage->heap, run->rows);
 }
 
@@ -284,7 +286,7 @@ storage_fill_up(LdrStorage *storage, Page page)
 	Buffer		buffer;
 	Page		last;
 
-	if (nblocks == 0)
+	if (nblocks == storage->full)	/* as it is with 0 */
 		return left;
 	buffer = ReadBuffer(storage->heap, nblocks - 1);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);

@@ -83,7 +83,7 @@ sub new_node
 	}
 	$node->init(
 		allows_streaming => $option{streaming} ? 1 : 0,
-		extra => ['-U', 'postgres', '-E', 'UTF8', '--locale=C']);
+		extra => ['-U', 'postgres', '-E', 'UTF8', '--locale=C', $option{checksums} ? '--data-checksums' : ()]);
 	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nfsync = off\ntimezone = 'UTC'\n" . ($conf || '') . "\n");
 	return $node if $option{stopped};
 	$node->start;

@@ -1,0 +1,188 @@
+# test/t/065_storage.pl: heaps that are written around the shared buffers. A checkpoint falls into the middle;
+# what was written before it is on disk then, and what comes after it can be made of the log alone, should
+# the power fail; a worker dies; a standby has the same.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LoaderCrash;
+use LoaderStage;
+use LoaderTest;
+use Test::More;
+
+my %level = (replica => 'wal_level = replica', minimal => "wal_level = minimal\nmax_wal_senders = 0");
+my ($late, $rows) = (6, 3000);
+my @key = ('_dlt_id' => 'text', {nullable => JSON::PP::false, unique => JSON::PP::true, row_key => JSON::PP::true});
+my $seed = 'p' x 600;
+
+# Long values, some too long for a page; two files.
+my %package = map { my $n = $_; $n => make_package(tables => [{name => 'big', disposition => 'replace', jobs => 2,
+	columns => [[id => 'bigint'], [pad => 'text'], [@key]],
+	rows => [map { [$_, ($_ % 100 ? "$seed $_" : join(' ', map { $_ * 7919 % 10007 } $_ .. $_ + 2000)), "key$_"] } 1 .. $n]}]) } 10, $rows;
+
+sub start_big
+{
+	my ($node, $dataset, $setting) = @_;
+
+	return one($node, "SET loader.storage_sink = $setting; SET loader.retry_delay = 0; SELECT loader_start("
+		. quote_literal($package{$rows}) . ", '$dataset')");
+}
+
+sub load_big
+{
+	my ($node, $dataset, $setting) = @_;
+
+	return wait_package($node, start_big($node, $dataset, $setting));
+}
+
+# Where a row waits for whoever holds the lock: in a table that is there, or in one that is being made.
+sub add_gate
+{
+	my ($node, $dataset) = @_;
+	my $sql = "ALTER TABLE $dataset.big ADD CHECK (id <> $rows - 500 OR gate.pass($late, pad))";
+
+	if (one($node, "SELECT to_regclass('$dataset.big') IS NOT NULL") eq 't')
+	{
+		one($node, $sql);
+		return;
+	}
+	one($node, qq{
+		CREATE FUNCTION gate.on_create() RETURNS event_trigger LANGUAGE plpgsql AS \$\$
+		BEGIN
+			IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE' AND object_identity = '$dataset.big') THEN
+				$sql;
+			END IF;
+		END \$\$;
+		CREATE EVENT TRIGGER gate ON ddl_command_end EXECUTE FUNCTION gate.on_create()});
+	return;
+}
+
+sub wait_late
+{
+	my ($node) = @_;
+
+	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $late AND NOT granted", 1);
+	return;
+}
+
+# What is wrong with the tables and their maps: ''.
+sub wrong
+{
+	my ($node) = @_;
+
+	return amcheck($node) . one($node, q{SELECT c.oid::regclass, 'visible', t_ctid FROM pg_class c, pg_check_visible(c.oid) WHERE relname = 'big'
+		UNION ALL SELECT c.oid::regclass, 'frozen', t_ctid FROM pg_class c, pg_check_frozen(c.oid) WHERE relname = 'big'});
+}
+
+sub sizes
+{
+	my ($node) = @_;
+	my $data = $node->data_dir;
+
+	return map { my ($file) = m{^\Q$data\E/(.*)$}; $file => -s $_ } grep { -f } glob("$data/base/*/*");
+}
+
+# The power fails: of a file only what it had at the checkpoint is there, or nothing if it had nothing.
+sub cut
+{
+	my ($node, $file, $size) = @_;
+	my $path = $node->data_dir . "/$file";
+
+	cmp_ok(-s $path, '>', $size, "$file has grown since the checkpoint");
+	truncate($path, $size) or die "$path: $!";
+	return;
+}
+
+# A checkpoint in the middle of filling, and the end of the server after 'loaded'.
+sub checkpoint_within
+{
+	my ($node, $level, $dataset, $new) = @_;
+	my $name = "$level, $dataset";
+	my $holder = LoaderCrash->new($node);
+
+	add_gate($node, $dataset);
+	$holder->query("SELECT pg_advisory_lock($late)");
+	my $id = start_big($node, $dataset, 'on');
+	wait_late($node);
+	my %before = sizes($node);
+	my $log = -s $node->logfile;
+	one($node, 'CHECKPOINT');
+	$holder->query("SELECT pg_advisory_unlock($late)");
+	is(wait_package($node, $id), 'loaded', "$name: loaded");
+	is(one($node, "SELECT sink FROM loader.tables WHERE package_id = $id AND table_name = 'big'"), 'storage', "$name: as pages");
+	my $file = one($node, "SELECT pg_relation_filepath('$dataset.big')");
+	cmp_ok($before{$file} || 0, '>', 1_000_000, "$name: much of it had been written before the checkpoint");
+	like(substr(slurp($node->logfile), $log), qr/checkpoint sync: number=\d+ file=\Q$file\E /, "$name: which has synced it");
+	my $map = "${file}_vm";
+	my $had_map = $before{$map} || 0;
+	$node->stop('immediate');
+	$holder->quit;
+	if ($level eq 'replica')
+	{
+		cut($node, $file, $before{$file});
+		cut($node, $map, $had_map) if -e $node->data_dir . "/$map";
+	}
+	$node->start;
+	is(contents($node, $dataset), $new, "$name: all of it is there after an immediate stop");
+	is(wrong($node), '', "$name: nothing is wrong with it");
+	is(left_over($node), '', "$name: nothing left");
+	one($node, "DROP EVENT TRIGGER IF EXISTS gate; DROP FUNCTION IF EXISTS gate.on_create");
+	return;
+}
+
+# A worker dies in the middle of filling.
+sub killed
+{
+	my ($node, $level, $dataset, $old, $new) = @_;
+	my $name = "$level, killed in $dataset";
+	my $holder = LoaderCrash->new($node);
+
+	add_gate($node, $dataset);
+	$holder->query("SELECT pg_advisory_lock($late)");
+	my $id = start_big($node, $dataset, 'on');
+	wait_late($node);
+	crash($node, worker_pid($node, 'coordinator'));
+	$holder->quit;
+	is(contents($node, $dataset), $old, "$name: old contents");
+	is(wait_package($node, $id), 'loaded', "$name: loaded");
+	is(contents($node, $dataset), $new, "$name: with the undisturbed result");
+	is(wrong($node), '', "$name: nothing is wrong with it");
+	return;
+}
+
+for my $level (sort keys %level)
+{
+	my $streaming = $level eq 'replica';
+	my $node = new_node($level, "$level{$level}\nautovacuum = off\nrestart_after_crash = on\nfsync = on\nlog_checkpoints = on\nlog_min_messages = debug1\n"
+		. "max_parallel_maintenance_workers = 0\nloader.small_package = '1GB'", streaming => $streaming, checksums => 1);
+	my $standby;
+
+	gates($node);
+	one($node, 'CREATE EXTENSION amcheck; CREATE EXTENSION pg_visibility');
+	load($node, $package{10}, $_) eq 'loaded' or die 'table' for 'swap', 'killed', 'through';
+	if ($streaming)
+	{
+		$node->backup('base');
+		$standby = new_node('standby', '', from => $node, backup => 'base');
+	}
+	my $old = contents($node, 'killed');
+	is(load_big($node, 'through', 'off'), 'loaded', "$level: through buffers");
+	my $new = contents($node, 'through');
+	is(load_big($node, 'expect_fresh', 'off'), 'loaded', "$level: through buffers, new");
+	my $fresh = contents($node, 'expect_fresh');
+
+	checkpoint_within($node, $level, 'swap', $new);
+	checkpoint_within($node, $level, 'fresh', $fresh);
+	killed($node, $level, 'killed', $old, $new);
+	if ($standby)
+	{
+		$node->wait_for_catchup($standby, 'replay', $node->lsn('flush'));
+		is(contents($standby, $_), contents($node, $_), "standby: $_") for qw(swap fresh killed);
+		is(wrong($standby), '', 'standby: nothing is wrong with it');
+		$standby->stop;
+	}
+	$node->stop;
+}
+
+done_testing();
