@@ -75,22 +75,23 @@ sub wrong
 		UNION ALL SELECT c.oid::regclass, 'frozen', t_ctid FROM pg_class c, pg_check_frozen(c.oid) WHERE relname = 'big'});
 }
 
-sub sizes
+# Files of the databases, name => contents.
+sub files
 {
 	my ($node) = @_;
 	my $data = $node->data_dir;
 
-	return map { my ($file) = m{^\Q$data\E/(.*)$}; $file => -s $_ } grep { -f } glob("$data/base/*/*");
+	return map { my ($file) = m{^\Q$data\E/(.*)$}; $file => slurp($_) } grep { -s } glob("$data/base/*/*");
 }
 
-# The power fails: of a file only what it had at the checkpoint is there, or nothing if it had nothing.
-sub cut
+# The power fails: of a relation's files only what was there at the checkpoint is on disk.
+sub lose
 {
-	my ($node, $file, $size) = @_;
-	my $path = $node->data_dir . "/$file";
+	my ($node, $file, %then) = @_;
+	my $data = $node->data_dir;
 
-	cmp_ok(-s $path, '>', $size, "$file has grown since the checkpoint");
-	truncate($path, $size) or die "$path: $!";
+	cmp_ok(-s "$data/$file", '>', length $then{$file}, "$file has grown since the checkpoint");
+	spew($_, $then{ s{^\Q$data\E/}{}r } // '') for glob("$data/$file $data/${file}_*");
 	return;
 }
 
@@ -105,24 +106,18 @@ sub checkpoint_within
 	$holder->query("SELECT pg_advisory_lock($late)");
 	my $id = start_big($node, $dataset, 'on');
 	wait_late($node);
-	my %before = sizes($node);
 	my $log = -s $node->logfile;
 	one($node, 'CHECKPOINT');
+	my %then = files($node);
 	$holder->query("SELECT pg_advisory_unlock($late)");
 	is(wait_package($node, $id), 'loaded', "$name: loaded");
 	is(one($node, "SELECT sink FROM loader.tables WHERE package_id = $id AND table_name = 'big'"), 'storage', "$name: as pages");
 	my $file = one($node, "SELECT pg_relation_filepath('$dataset.big')");
-	cmp_ok($before{$file} || 0, '>', 1_000_000, "$name: much of it had been written before the checkpoint");
+	cmp_ok(length($then{$file} // ''), '>', 1_000_000, "$name: much of it had been written before the checkpoint");
 	like(substr(slurp($node->logfile), $log), qr/checkpoint sync: number=\d+ file=\Q$file\E /, "$name: which has synced it");
-	my $map = "${file}_vm";
-	my $had_map = $before{$map} || 0;
 	$node->stop('immediate');
 	$holder->quit;
-	if ($level eq 'replica')
-	{
-		cut($node, $file, $before{$file});
-		cut($node, $map, $had_map) if -e $node->data_dir . "/$map";
-	}
+	lose($node, $file, %then) if $level eq 'replica';
 	$node->start;
 	is(contents($node, $dataset), $new, "$name: all of it is there after an immediate stop");
 	is(wrong($node), '', "$name: nothing is wrong with it");
