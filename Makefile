@@ -37,6 +37,7 @@ REGRESS = \
 	storage \
 	jobs \
 	reject \
+	pages \
 	airbyte \
 	readme \
 	clean

@@ -217,6 +217,8 @@ publish_index(LdrRun *run)
 		run->job = table->job;	/* or one before: a key may be twice in two files */
 		ldr_storage_index(table->relid);
 	}
+	if (run->unindexed)
+		ldr_progress_show();
 	run->job = NULL;
 	run->unindexed = NIL;
 }

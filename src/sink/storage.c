@@ -64,9 +64,10 @@ storage_looks_back(Relation rel)
 	for (int i = 0; constr && i < constr->num_check; i++)
 		if (contain_mutable_functions(stringToNode(constr->check[i].ccbin)))
 			return true;
-	for (int i = 0; constr && i < constr->num_defval; i++)
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 	{
-		Node	   *node = build_column_default(rel, constr->defval[i].adnum);
+		Node	   *node = TupleDescAttr(RelationGetDescr(rel), i)->attisdropped ? NULL
+			: build_column_default(rel, i + 1);
 
 		if (node && contain_volatile_functions_not_nextval(node))
 			return true;
@@ -218,7 +219,7 @@ ldr_storage_index(Oid relid)
 	Relation	rel = table_open(relid, AccessExclusiveLock);	/* held: the table is new */
 	List	   *indexes = RelationGetIndexList(rel);
 	char		persistence = rel->rd_rel->relpersistence;
-	ReindexParams params = {0};
+	ReindexParams params = {.options = REINDEXOPT_REPORT_PROGRESS};
 	ListCell   *lc;
 
 	table_close(rel, NoLock);

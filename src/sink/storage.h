@@ -30,7 +30,7 @@ extern LdrSinkKind ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation i
 
 /*
  * Build all indexes of a table by sorting its rows. An error is that of the row, as if it had been
- * inserted, but nobody knows its line.
+ * inserted, but nobody knows its line. The progress of building has counters of its own command.
  */
 extern void ldr_storage_index(Oid relid);
 

@@ -12,7 +12,7 @@ use LoaderTest;
 use Test::More;
 
 my %level = (replica => 'wal_level = replica', minimal => "wal_level = minimal\nmax_wal_senders = 0");
-my ($late, $rows) = (6, 3000);
+my ($early, $late, $rows) = (6, 7, 3000);
 my @key = ('_dlt_id' => 'text', {nullable => JSON::PP::false, unique => JSON::PP::true, row_key => JSON::PP::true});
 my $seed = 'p' x 600;
 
@@ -36,11 +36,11 @@ sub load_big
 	return wait_package($node, start_big($node, $dataset, $setting));
 }
 
-# Where a row waits for whoever holds the lock: in a table that is there, or in one that is being made.
+# Where two rows wait for whoever holds the locks: in a table that is there, or in one that is being made.
 sub add_gate
 {
 	my ($node, $dataset) = @_;
-	my $sql = "ALTER TABLE $dataset.big ADD CHECK (id <> $rows - 500 OR gate.pass($late, pad))";
+	my $sql = "ALTER TABLE $dataset.big ADD CHECK (id NOT IN (1000, 2500) OR gate.pass(CASE id WHEN 1000 THEN $early ELSE $late END, pad))";
 
 	if (one($node, "SELECT to_regclass('$dataset.big') IS NOT NULL") eq 't')
 	{
@@ -58,11 +58,11 @@ sub add_gate
 	return;
 }
 
-sub wait_late
+sub wait_at
 {
-	my ($node) = @_;
+	my ($node, $gate) = @_;
 
-	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $late AND NOT granted", 1);
+	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $gate AND NOT granted", 1);
 	return;
 }
 
@@ -103,9 +103,12 @@ sub checkpoint_within
 	my $holder = LoaderCrash->new($node);
 
 	add_gate($node, $dataset);
-	$holder->query("SELECT pg_advisory_lock($late)");
+	$holder->query("SELECT pg_advisory_lock($_)") for $early, $late;
 	my $id = start_big($node, $dataset, 'on');
-	wait_late($node);
+	wait_at($node, $early);
+	one($node, 'CHECKPOINT');    # who makes a file asks for it to be synced; the next one is for who has written
+	$holder->query("SELECT pg_advisory_unlock($early)");
+	wait_at($node, $late);
 	my $log = -s $node->logfile;
 	one($node, 'CHECKPOINT');
 	my %then = files($node);
@@ -136,7 +139,7 @@ sub killed
 	add_gate($node, $dataset);
 	$holder->query("SELECT pg_advisory_lock($late)");
 	my $id = start_big($node, $dataset, 'on');
-	wait_late($node);
+	wait_at($node, $late);
 	crash($node, worker_pid($node, 'coordinator'));
 	$holder->quit;
 	is(contents($node, $dataset), $old, "$name: old contents");
