@@ -12,8 +12,8 @@
 typedef enum LdrPageResult
 {
 	LDR_PAGE_PUT,				/* the row is in a page */
-	LDR_PAGE_RUN_FULL,			/* no page of the run has room: write them, start anew, put it again */
-	LDR_PAGE_TOAST				/* the toaster has to see the row first: then ldr_page_put_tuple */
+	LDR_PAGE_RUN_FULL,			/* no page has room: write the run, start anew, put it again */
+	LDR_PAGE_TOAST				/* the toaster has to see it first: then ldr_page_put_tuple */
 } LdrPageResult;
 
 /* What the pages are for, which is the same for all who fill pages of one heap. */
@@ -29,7 +29,7 @@ typedef struct LdrPageKind
 typedef struct LdrPageRun
 {
 	LdrPageKind kind;
-	TupleDesc	desc;			/* of the rows: dropped columns included, constraints do not matter */
+	TupleDesc	desc;			/* of the rows, dropped columns included */
 	char	   *pages;			/* the caller's memory, npages * BLCKSZ, MAXALIGNed at least */
 	int			npages;
 	int			used;			/* pages that have rows */

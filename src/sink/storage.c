@@ -33,7 +33,8 @@
 #include "sink/storage.h"
 #include "sink/storage_write.h"
 
-#define BATCH_BYTES	(64 * 1024) /* of values whose rows are in pages: little, to stay in the cache */
+/* of values whose rows are in pages: little, so that it stays in the cache */
+#define BATCH_BYTES	(64 * 1024)
 #define PAYS_BYTES	(64 * 1024)
 #define PAYS_INDEXES (256 * 1024)
 
@@ -199,7 +200,7 @@ const LdrSinkOps ldr_storage_sink = {
 	.close = storage_close
 };
 
-/* --- indexes ------------------------------------------------------------------------------------ */
+/* --- indexes ---------------------------------------------------------------------------------- */
 
 /* Say it as if the row had been inserted: nobody has asked for an index to be created. */
 static void

@@ -21,9 +21,9 @@ extern bool ldr_storage_pays(uint64 bytes, bool has_indexes);
 
 /*
  * What takes the place of the sink of that kind: LDR_SINK_STORAGE, or it stays. rel and into as for
- * ldr_sink_open; bytes are what the table gets in all. A table with indexes is filled this way only
- * if the caller builds_indexes (ldr_storage_index) when its last row is in. Not for rows that may be
- * refused.
+ * ldr_sink_open; bytes are what the table gets in all. A table with indexes is filled this way
+ * only if the caller builds_indexes (ldr_storage_index) when its last row is in. Not for rows that
+ * may be refused.
  */
 extern LdrSinkKind ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation into, uint64 bytes,
 									  bool builds_indexes);

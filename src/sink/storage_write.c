@@ -131,7 +131,7 @@ ldr_storage_memory(int npages)
 	return (char *) TYPEALIGN(MEMORY_ALIGN, memory);
 }
 
-/* --- the visibility map ------------------------------------------------------------------------- */
+/* --- the visibility map ----------------------------------------------------------------------- */
 
 /* Set the bits of blocks that are in one page of the map. */
 static void
@@ -189,7 +189,7 @@ storage_note(LdrStorage *storage, BlockNumber block, int n)
 	storage->end = block + n;
 }
 
-/* --- pages --------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 /* Log pages; from here to the end of storage_write_pages a checkpoint must not begin. */
 static void
