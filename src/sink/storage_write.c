@@ -32,8 +32,8 @@
  * commit. The file of an unlogged heap has to be there after a clean shutdown, which ends with a
  * checkpoint. Both are asked to be synced all the same.
  *
- * The visibility map and the heap's last page, when rows are added to it, are changed in shared
- * buffers, with a full image in the log.
+ * The visibility map, and a page of the heap that gets more rows, are changed in shared buffers,
+ * with a full image in the log.
  *
  * Not for what is decoded: full images of pages are not rows to logical decoding.
  */
@@ -70,10 +70,11 @@ struct LdrStorage
 	Relation	heap;
 	bool		frozen;
 	Size		spare;
-	BlockNumber full;			/* the heap's pages before this are full; 0: who knows */
 	BlockNumber unmapped;		/* blocks from here ... */
 	BlockNumber end;			/* ... to here are not in the visibility map yet */
-	char	   *last;			/* a page of memory for what is left of a last one */
+	Page		kept;			/* rows that wait for their page to be full; in memory */
+	Page		rest;			/* memory for what is left of it */
+	BlockNumber hole;			/* a page of the heap that may have room; Invalid: none */
 };
 
 const char *
@@ -94,11 +95,20 @@ ldr_storage_reason(Relation heap, bool frozen)
 	return NULL;
 }
 
+static void
+storage_init_page(const LdrStorage *storage, Page page)
+{
+	PageInit(page, BLCKSZ, 0);
+	if (storage->frozen)
+		PageSetAllVisible(page);
+}
+
 LdrStorage *
 ldr_storage_open(Relation heap, bool frozen)
 {
 	LdrStorage *storage = palloc0(sizeof(LdrStorage));
 	const char *reason = ldr_storage_reason(heap, frozen);
+	BlockNumber nblocks;
 
 	if (reason != NULL)
 		elog(ERROR, "pages of table \"%s\" cannot be written: %s",
@@ -108,7 +118,11 @@ ldr_storage_open(Relation heap, bool frozen)
 	storage->heap = heap;
 	storage->frozen = frozen;
 	storage->spare = RelationGetTargetPageFreeSpace(heap, HEAP_DEFAULT_FILLFACTOR);
-	storage->last = ldr_storage_memory(1);
+	storage->kept = (Page) ldr_storage_memory(1);
+	storage->rest = (Page) ldr_storage_memory(1);
+	storage_init_page(storage, storage->kept);
+	nblocks = RelationGetNumberOfBlocks(heap);
+	storage->hole = nblocks > 0 ? nblocks - 1 : InvalidBlockNumber;
 	return storage;
 }
 
@@ -270,32 +284,53 @@ void
 ldr_storage_write(LdrStorage *storage, const LdrPageRun *run)
 {
 	storage_write_many(storage, run->pages, run->used);
-	storage->full = RelationGetNumberOfBlocks(storage->heap);
+	pgstat_count_heap_insert(storage->heap, run->rows);
+}
+
+/* Rows of a page, which need not be full, join those that are kept. */
+static void
+storage_keep(LdrStorage *storage, Page page)
+{
+	OffsetNumber left = FirstOffsetNumber;
+
+	for (;;)
+	{
+		left = ldr_page_move(page, left, storage->kept, InvalidBlockNumber, storage->spare);
+		if (left > PageGetMaxOffsetNumber(page))
+			break;
+		storage_write_many(storage, (char *) storage->kept, 1);
+		storage_init_page(storage, storage->kept);
+	}
+}
+
+void
+ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run)
+{
+	if (run->used == 0)
+		return;
+	storage_write_many(storage, run->pages, run->used - 1);
+	storage_keep(storage, ldr_page_of(run, run->used - 1));
 	pgstat_count_heap_insert(storage->heap, run->rows);
 }
 
 /*
- * Move rows of a page into the heap's last page. Returns the first one that stays. That page may be
- * in a shared buffer, of whoever has filled it or read it, so it is changed there.
+ * Move rows that are kept into the heap's page with room. Returns the first one that stays. That
+ * page may be in a shared buffer, of whoever has filled it or read it, so it is changed there.
  */
 static OffsetNumber
-storage_fill_up(LdrStorage *storage, Page page)
+storage_fill_up(LdrStorage *storage)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(storage->heap);
 	OffsetNumber left = FirstOffsetNumber;
-	Buffer		buffer;
-	Page		last;
+	Buffer		buffer = ReadBuffer(storage->heap, storage->hole);
+	Page		page;
 
-	if (nblocks == storage->full)	/* as it is with 0 */
-		return left;
-	buffer = ReadBuffer(storage->heap, nblocks - 1);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	last = BufferGetPage(buffer);
+	page = BufferGetPage(buffer);
 	/* frozen rows belong into pages whose rows are all frozen, and no others do */
-	if (!PageIsNew(last) && (PageIsAllVisible(last) != 0) == storage->frozen)
+	if (!PageIsNew(page) && (PageIsAllVisible(page) != 0) == storage->frozen)
 	{
 		START_CRIT_SECTION();
-		left = ldr_page_move(page, left, last, nblocks - 1, storage->spare);
+		left = ldr_page_move(storage->kept, left, page, storage->hole, storage->spare);
 		if (left > FirstOffsetNumber)
 		{
 			MarkBufferDirty(buffer);
@@ -309,27 +344,30 @@ storage_fill_up(LdrStorage *storage, Page page)
 }
 
 void
+ldr_storage_flush(LdrStorage *storage)
+{
+	OffsetNumber left = FirstOffsetNumber;
+
+	if (PageIsEmpty(storage->kept))
+		return;
+	LDR_FAULT("storage: kept rows to be written");
+	if (storage->hole != InvalidBlockNumber)
+		left = storage_fill_up(storage);
+	if (left <= PageGetMaxOffsetNumber(storage->kept))
+	{
+		storage_init_page(storage, storage->rest);
+		(void) ldr_page_move(storage->kept, left, storage->rest, InvalidBlockNumber, 0);
+		storage_write_many(storage, (char *) storage->rest, 1);
+		storage->hole = RelationGetNumberOfBlocks(storage->heap) - 1;
+	}
+	storage_init_page(storage, storage->kept);
+}
+
+void
 ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run)
 {
-	Page		page;
-	OffsetNumber left;
-
-	if (run->used == 0)
-		return;
-	page = ldr_page_of(run, run->used - 1);
-	left = storage_fill_up(storage, page);
-	storage_write_many(storage, run->pages, run->used - 1);
-	if (left <= PageGetMaxOffsetNumber(page))
-	{
-		Page		rest = (Page) storage->last;
-
-		PageInit(rest, BLCKSZ, 0);
-		if (storage->frozen)
-			PageSetAllVisible(rest);
-		(void) ldr_page_move(page, left, rest, 0, 0);
-		storage_write_many(storage, storage->last, 1);
-	}
-	pgstat_count_heap_insert(storage->heap, run->rows);
+	ldr_storage_write_part(storage, run);
+	ldr_storage_flush(storage);
 }
 
 HeapTuple
@@ -351,6 +389,7 @@ ldr_storage_toast(LdrStorage *storage, Datum *values, bool *isnull, TupleDesc de
 void
 ldr_storage_close(LdrStorage *storage)
 {
+	ldr_storage_flush(storage);
 	LDR_FAULT("storage: to be finished");
 	storage_map(storage);
 }

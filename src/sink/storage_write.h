@@ -35,9 +35,18 @@ extern char *ldr_storage_memory(int npages);
 extern void ldr_storage_write(LdrStorage *storage, const LdrPageRun *run);
 
 /*
- * The same for a run whose last page has room left. Its rows go into the heap's last page, as far
- * as there is room in that, so that many small runs do not leave a page each.
+ * The same for a run whose last page has room left: its rows are kept until their page is full, or
+ * until ldr_storage_flush.
  */
+extern void ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run);
+
+/*
+ * Write what is kept, as rows of a page that the heap has, as far as there is room in the one that
+ * the last flush, or another writer before, has left. So many small runs do not leave a page each.
+ */
+extern void ldr_storage_flush(LdrStorage *storage);
+
+/* Both. */
 extern void ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run);
 
 /*
@@ -47,7 +56,10 @@ extern void ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run);
 extern HeapTuple ldr_storage_toast(LdrStorage *storage, Datum *values, bool *isnull,
 								   TupleDesc desc);
 
-/* Make what belongs to the pages agree with them: the visibility map. Not called after an error. */
+/*
+ * Write what is kept, and make what belongs to the pages agree with them: the visibility map. Not
+ * called after an error.
+ */
 extern void ldr_storage_close(LdrStorage *storage);
 
 #endif							/* LDR_STORAGE_WRITE_H */

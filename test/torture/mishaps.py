@@ -20,7 +20,7 @@ BY_START = {
 STAGED = ["staged", "helpers started", "helpers gone", "helper has a slot", "helper begins", "job claimed", "before a job commits",
           "job committed", "swap heap claimed", "swap heap filled", "heap: made", "heap: has its TOAST", "heap: indexed"]
 PAGES = ["storage: run to be logged", "storage: run logged", "storage: run written", "storage: map to be written",
-         "storage: to be finished", "storage: an index to be built"]
+         "storage: to be finished", "storage: kept rows to be written", "storage: an index to be built"]
 
 AT_POINT = [("kill", 22), ("terminate", 12), ("cancel", 8), ("memory", 8), ("disk", 8), ("deadlock", 8), ("kill server", 5), ("stop server", 5),
             ("memory limit", 10)]
