@@ -38,6 +38,7 @@ REGRESS = \
 	jobs \
 	reject \
 	reject_merge \
+	pages \
 	airbyte \
 	readme \
 	clean

@@ -320,4 +320,46 @@ ldr_input_softly(FmgrInfo *function, char *text, Oid typioparam, int32 typmod, D
 }
 #endif
 
+/*
+ * The files of a relation: pages logged as full images, and the storage manager's handle, valid
+ * until the next invalidation. (15 has a function for many pages; 16 renamed relfilenode.)
+ */
+#include "access/xloginsert.h"
+#include "storage/smgr.h"
+#if PG_VERSION_NUM >= 160000
+#define ldr_rel_files(rel) ((rel)->rd_locator)
+#else
+#define ldr_rel_files(rel) ((rel)->rd_node)
+#endif
+#define ldr_smgr(rel) smgropen(ldr_rel_files(rel), (rel)->rd_backend)
+#if PG_VERSION_NUM >= 150000
+#define ldr_log_pages(rel, n, blocks, pages) \
+	log_newpages(&ldr_rel_files(rel), MAIN_FORKNUM, n, blocks, pages, true)
+#else
+#define ldr_log_pages(rel, n, blocks, pages) \
+	do { \
+		for (int i_ = 0; i_ < (n); i_++) \
+			log_newpage(&ldr_rel_files(rel), MAIN_FORKNUM, (blocks)[i_], (pages)[i_], true); \
+	} while (0)
+#endif
+
+/* No checkpoint takes its redo pointer and goes on to its writes meanwhile. (15 renamed it.) */
+#include "storage/proc.h"
+#if PG_VERSION_NUM >= 150000
+#define ldr_delay_checkpoint(on) \
+	((on) ? (void) (MyProc->delayChkptFlags |= DELAY_CHKPT_START) : \
+	 (void) (MyProc->delayChkptFlags &= ~DELAY_CHKPT_START))
+#else
+#define ldr_delay_checkpoint(on) ((void) (MyProc->delayChkpt = (on)))
+#endif
+
+/* Build an index anew, with what it demands. (17 also takes the statement that asked for it.) */
+#if PG_VERSION_NUM >= 170000
+#define ldr_reindex_index(index, persistence, params) \
+	reindex_index(NULL, index, false, persistence, params)
+#else
+#define ldr_reindex_index(index, persistence, params) \
+	reindex_index(index, false, persistence, params)
+#endif
+
 #endif							/* LDR_COMPAT_H */

@@ -11,9 +11,17 @@
 
 #include "compat.h"
 #include "loader.h"
+#include "sink/storage.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
+
+static const struct config_enum_entry storage_sink_options[] = {
+	{"auto", LDR_STORAGE_AUTO, false},
+	{"on", LDR_STORAGE_ON, false},
+	{"off", LDR_STORAGE_OFF, false},
+	{NULL, 0, false}
+};
 
 int			ldr_workers = 2;
 int			ldr_max_workers = 4;
@@ -153,6 +161,12 @@ _PG_init(void)
 							"The launcher runs only if loader is in shared_preload_libraries.",
 							&ldr_launcher_naptime, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomEnumVariable("loader.storage_sink",
+							 "Whether new heaps are filled by pages that are built in memory.",
+							 "auto does so where there are enough rows. For tests, and in case of "
+							 "trouble.",
+							 &ldr_storage_use, LDR_STORAGE_AUTO, storage_sink_options, PGC_USERSET,
+							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	define_spool_settings();
 	ldr_reserve_settings("loader");
 

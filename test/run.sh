@@ -236,7 +236,7 @@ step_oracle_ways()
 	export PYTHON=$python
 	timeout -k 10 1800 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
 		--sql 'CALL loader_run(%s, dataset => %s, atomic => false{options})' || rc=1
-	PGOPTIONS='-c loader.small_package=0' timeout -k 10 1800 test/oracle/run.sh \
+	PGOPTIONS='-c loader.small_package=0 -c loader.storage_sink=on' timeout -k 10 1800 test/oracle/run.sh \
 		--dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
 	return $rc
 }

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -19,7 +20,7 @@
 #include "publish/merge.h"
 #include "publish/publish.h"
 #include "schema/live.h"
-#include "sink/sink.h"
+#include "sink/storage.h"
 
 #define SAMPLE_ROWS 20000		/* of a job's file that loader_plan reads to count or estimate */
 
@@ -132,20 +133,42 @@ plan_count_rows(LdrPackageDir *dir, LdrPackageFile *file, const LdrSchemaTable *
 	return pstrdup(answer);
 }
 
+/* The same of a table that publish creates, where its transaction fills it, too. */
+static const char *
+plan_new_sink(const LdrPackageDir *dir, const LdrSchemaTable *table, const LdrOptions *options)
+{
+	uint64		bytes = 0;
+	bool		has_indexes = false;
+	ListCell   *lc;
+
+	if (options->reject || !options->atomic || XLogLogicalInfoActive())
+		return "heap";
+	foreach(lc, dir->files)
+	{
+		const LdrPackageFile *file = lfirst(lc);
+
+		if (strcmp(file->table, table->name) == 0)
+			bytes += file->stamp.size;
+	}
+	for (int i = 0; i < table->ncolumns; i++)
+		has_indexes |= options->create_indexes && table->columns[i].unique;
+	return ldr_storage_pays(bytes, has_indexes) ? "storage" : "heap";
+}
+
 /* Which sink takes the rows of a table that gets them straight. */
 static const char *
-plan_sink(Oid relid, const char **reason)
+plan_sink(const LdrPackageDir *dir, const LdrPlanTable *t, const LdrOptions *options,
+		  const char **reason)
 {
-	const char *sink = "heap";	/* of a table that publish creates */
+	const char *sink = "heap";
+	Relation	rel;
 
-	if (OidIsValid(relid))
-	{
-		Relation	rel = table_open(relid, AccessShareLock);
-
-		if (ldr_sink_choose(rel, reason) == LDR_SINK_EXECUTOR)
-			sink = "executor";
-		table_close(rel, AccessShareLock);
-	}
+	if (!OidIsValid(t->relid))
+		return plan_new_sink(dir, t->table, options);
+	rel = table_open(t->relid, AccessShareLock);
+	if (ldr_sink_choose(rel, reason) == LDR_SINK_EXECUTOR)
+		sink = "executor";
+	table_close(rel, AccessShareLock);
 	return sink;
 }
 
@@ -160,7 +183,7 @@ plan_put_job(PlanOutput *out, LdrPackageDir *dir, LdrPackageFile *file, const Ld
 
 	if (stage == NULL)
 	{
-		where = psprintf("append through sink %s", plan_sink(t->relid, &reason));
+		where = psprintf("append through sink %s", plan_sink(dir, t, options, &reason));
 		if (reason)
 			where = psprintf("%s: %s", where, reason);
 	}

@@ -36,6 +36,7 @@
 #include "locks.h"
 #include "publish/publish.h"
 #include "publish/swap.h"
+#include "sink/storage.h"
 #include "worker/worker.h"
 
 /* Only who may change the rows may have the lock for it: ask before waiting. */
@@ -100,6 +101,47 @@ publish_undefined(const LdrRun *run, const LdrJob *job)
 					job->table_name)));
 }
 
+/* Bytes of the files of all jobs of a table, as they are. */
+static uint64
+publish_table_bytes(const LdrRun *run, const char *table_name)
+{
+	uint64		bytes = 0;
+	ListCell   *lc;
+
+	foreach(lc, run->jobs)
+	{
+		const LdrJob *job = lfirst(lc);
+
+		if (strcmp(job->table_name, table_name) == 0)
+			bytes += job->stamp.size;
+	}
+	return bytes;
+}
+
+/* The job has filled a table without its indexes, which lasts until publish_index. */
+static void
+publish_unindexed(LdrRun *run, Oid relid, LdrJob *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->cxt);
+	LdrUnindexed *table = NULL;
+	ListCell   *lc;
+
+	foreach(lc, run->unindexed)
+	{
+		table = lfirst(lc);
+		if (table->relid == relid)
+			break;
+	}
+	if (lc == NULL)
+	{
+		table = palloc(sizeof(LdrUnindexed));
+		table->relid = relid;
+		run->unindexed = lappend(run->unindexed, table);
+	}
+	table->job = job;
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * relid is what defines the rows: the table, its staging table, or the target of the swap heap
  * into, or (trial) of a table in which they are tried out. Caller holds RowExclusiveLock on where
@@ -130,8 +172,11 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	rel = table_open(relid, NoLock);
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
-	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap, run->options,
+	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap,
+				  publish_table_bytes(run, job->table_name), run->builds_indexes, run->options,
 				  rejects, &result);
+	if (result.unindexed)
+		publish_unindexed(run, relid, job);
 	if (heap)
 		table_close(heap, NoLock);
 	table_close(rel, NoLock);
@@ -160,6 +205,25 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	run->job = NULL;
 }
 
+/* Indexes of the tables whose rows have been put there without entries. */
+static void
+publish_index(LdrRun *run)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->unindexed)
+	{
+		LdrUnindexed *table = lfirst(lc);
+
+		run->job = table->job;	/* or one before: a key may be twice in two files */
+		ldr_storage_index(table->relid);
+	}
+	if (run->unindexed)
+		ldr_progress_show();
+	run->job = NULL;
+	run->unindexed = NIL;
+}
+
 /* Every job that is not completed, and an empty heap for each swapped table without jobs. */
 static void
 publish_jobs(LdrRun *run, const LdrPlan *plan)
@@ -168,6 +232,7 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 	ListCell   *lc;
 
 	ldr_progress_phase(LDR_PHASE_LOAD);
+	run->builds_indexes = true;
 	foreach(lc, run->jobs)
 	{
 		LdrJob	   *job = lfirst(lc);
@@ -183,6 +248,8 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 			ldr_stage_job(run, job, stage);
 		filled = job->table_name;
 	}
+	run->builds_indexes = false;
+	publish_index(run);
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
 			ldr_stage_empty_heap(run, &plan->tables[i]);

@@ -10,6 +10,13 @@
 #include "source/package.h"
 #include "worker/load.h"
 
+/* A table whose indexes are to be built, and the last job that has put rows into it. */
+typedef struct LdrUnindexed
+{
+	Oid			relid;
+	LdrJob	   *job;
+} LdrUnindexed;
+
 /* A package that is being loaded, for the life of one attempt. */
 typedef struct LdrRun
 {
@@ -24,6 +31,8 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
+	bool		builds_indexes; /* after all jobs: of tables that are filled without entries */
+	List	   *unindexed;		/* these; of LdrUnindexed */
 } LdrRun;
 
 /* publish.c: the transactions */

@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -32,7 +33,7 @@
 #include "publish/stream_internal.h"
 #include "publish/swap.h"
 #include "schema/plan.h"
-#include "sink/sink.h"
+#include "sink/storage.h"
 #include "worker/worker.h"
 
 static int64
@@ -218,7 +219,10 @@ finish_fill(Relation target, Relation heap, Relation stage)
 	AttrNumber *to;
 	AttrNumber *from;
 	int			n = ldr_stream_shared(stage, RelationGetRelid(target), &from, &to);
-	LdrSink    *sink = ldr_sink_open(target, heap, LDR_SINK_SWAP, to, n);
+	LdrSinkKind kind = ldr_storage_choose(LDR_SINK_SWAP, target, heap,
+										  (uint64) RelationGetNumberOfBlocks(stage) * BLCKSZ,
+										  false);
+	LdrSink    *sink = ldr_sink_open(target, heap, kind, to, n);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(stage, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(stage, NULL);

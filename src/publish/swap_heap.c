@@ -47,7 +47,7 @@
 #include "fault.h"
 #include "publish/swap.h"
 #include "publish/swap_internal.h"
-#include "sink/sink.h"
+#include "sink/storage.h"
 
 /* The reloptions of a relation, as its row in pg_class has them; a copy, or 0. */
 static Datum
@@ -453,13 +453,16 @@ ldr_swap_fill(Relation target, Oid heap, Oid trial)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(from, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(from, NULL);
+	LdrSinkKind kind;
 	LdrSink    *sink;
 	int			n = 0;
 
 	for (int i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped && !TupleDescAttr(desc, i)->attgenerated)
 			attnums[n++] = i + 1;
-	sink = ldr_sink_open(target, into, LDR_SINK_SWAP, attnums, n);
+	kind = ldr_storage_choose(LDR_SINK_SWAP, target, into,
+							  (uint64) RelationGetNumberOfBlocks(from) * BLCKSZ, false);
+	sink = ldr_sink_open(target, into, kind, attnums, n);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -298,7 +298,7 @@ sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
 {
 	const char *reason;
 
-	if (kind == LDR_SINK_SWAP || kind == LDR_SINK_TRIAL)
+	if (into != NULL)
 	{
 		sink_check_into(rel, into);
 		return;
@@ -306,7 +306,7 @@ sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
 	if (kind == LDR_SINK_LOOK)
 		return;
 	/* Again, as a trigger may have come since the plan was made; now a lock keeps others away. */
-	if (ldr_sink_choose(rel, &reason) != LDR_SINK_HEAP && kind == LDR_SINK_HEAP)
+	if (ldr_sink_choose(rel, &reason) != LDR_SINK_HEAP && kind != LDR_SINK_EXECUTOR)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot write rows directly into table \"%s\"",
@@ -326,6 +326,8 @@ sink_ops(LdrSinkKind kind)
 			return &ldr_swap_sink;
 		case LDR_SINK_LOOK:
 			return &ldr_look_sink;
+		case LDR_SINK_STORAGE:
+			return &ldr_storage_sink;
 		case LDR_SINK_EXECUTOR:
 			break;
 	}

@@ -21,6 +21,11 @@ typedef enum LdrSinkKind
 	LDR_SINK_TRIAL,
 	/* each row as the table would have it is shown to the caller, and goes nowhere */
 	LDR_SINK_LOOK,
+	/*
+	 * pages of a heap that this transaction made, frozen if there is into; an index of rel gets no
+	 * entries: see sink/storage.h
+	 */
+	LDR_SINK_STORAGE,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -110,6 +115,8 @@ extern LdrSinkKind ldr_sink_choose(Relation rel, const char **reason);
  *
  * LDR_SINK_LOOK: rel says what a row must be, and nothing is written. Indexes are not asked, nor
  * triggers.
+ *
+ * LDR_SINK_STORAGE: only if ldr_storage_choose says so; with or without into. Takes no refuse.
  */
 extern LdrSink *ldr_sink_open(Relation rel, Relation into, LdrSinkKind kind,
 							  const AttrNumber *attnums, int nattrs);
@@ -162,6 +169,7 @@ extern bool ldr_fires(char enabled);
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
 extern const LdrSinkOps ldr_look_sink;
+extern const LdrSinkOps ldr_storage_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -16,7 +16,7 @@
 #include "convert/convert.h"
 #include "loader.h"
 #include "publish/swap.h"
-#include "sink/sink.h"
+#include "sink/storage.h"
 #include "worker/load.h"
 #include "worker/worker.h"
 
@@ -39,6 +39,8 @@ typedef struct Load
 	Relation	into;			/* NULL: rel */
 	LdrLoadLookFn look;			/* not NULL: rows are not loaded, but shown to it */
 	void	   *look_arg;
+	uint64		table_bytes;	/* of all files of the table */
+	bool		builds_indexes; /* somebody does, at the end */
 	LdrRow		row;
 	int			field;			/* being converted, -1: none */
 	bool		in_row;			/* where rejects are: an error now may be of the row */
@@ -462,9 +464,14 @@ load_open_sink(Load *load, LdrLoadResult *result)
 		: load->into == NULL ? ldr_sink_choose(load->rel, &result->reason)
 		: load->rejects && load->rejects->trial ? LDR_SINK_TRIAL : LDR_SINK_SWAP;
 
+	if (load->rejects == NULL)
+		kind = ldr_storage_choose(kind, load->rel, load->into, load->table_bytes,
+								  load->builds_indexes);
 	load->sink = ldr_sink_open(load->rel, load->into, kind, load->attnums,
 							   load->reader->ncolumns);
 	result->sink = load->sink->ops->name;
+	result->unindexed = kind == LDR_SINK_STORAGE && load->into == NULL &&
+		load->rel->rd_rel->relhasindex;
 	if (load->rejects == NULL)
 		return;
 	ldr_sink_check_expressions(load->rel);
@@ -582,13 +589,16 @@ load_whole(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat 
 void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 			  LdrFormat format,
-			  const LdrSchemaTable *table, Relation rel, Relation into, const LdrOptions *options,
-			  LdrRejects *rejects, LdrLoadResult *result)
+			  const LdrSchemaTable *table, Relation rel, Relation into, uint64 table_bytes,
+			  bool builds_indexes, const LdrOptions *options, LdrRejects *rejects,
+			  LdrLoadResult *result)
 {
 	Load	   *load = load_make(file_name, rel, into, rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 
+	load->table_bytes = table_bytes;
+	load->builds_indexes = builds_indexes;
 	load_whole(load, dir, stamp, format, table, options, result);
 	MemoryContextSwitchTo(old);
 	if (rejects)

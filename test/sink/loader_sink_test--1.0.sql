@@ -8,6 +8,17 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE;
 CREATE FUNCTION sink_generate(rel regclass, kind text, n bigint) RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
 
+-- Fill the columns of rel with the rows of each query (the same types), one sink after the other: as
+-- pages if storage_sink is 'on' and they can go so, else through buffers. With another table of these
+-- columns, made by this transaction, the rows go into that, frozen. Returns the sink.
+CREATE FUNCTION sink_fill(rel regclass, into_rel regclass, storage_sink text, builds_indexes boolean,
+	VARIADIC queries text[]) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE;
+
+-- Build the indexes of rel, which have no entries.
+CREATE FUNCTION sink_index(rel regclass) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
 -- How rel can be replaced: 'swap', 'diff' or 'refill', and why not by a swap.
 CREATE FUNCTION swap_choose(rel regclass, OUT way text, OUT reason text)
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;

@@ -18,9 +18,11 @@
 #include "utils/timestamp.h"
 
 #include "publish/swap.h"
-#include "sink/sink.h"
+#include "sink/storage.h"
 
 PG_FUNCTION_INFO_V1(swap_choose);
+PG_FUNCTION_INFO_V1(sink_fill);
+PG_FUNCTION_INFO_V1(sink_index);
 PG_FUNCTION_INFO_V1(swap_make);
 PG_FUNCTION_INFO_V1(swap_exchange);
 PG_FUNCTION_INFO_V1(swap_relations);
@@ -85,7 +87,8 @@ test_put(LdrSink *sink, HeapTuple tuple, TupleDesc desc)
 
 /* As a job would: one sink for one query. */
 static void
-test_fill(Relation rel, Relation heap, AttrNumber *attnums, int nattrs, const char *query)
+test_fill(Relation rel, Relation heap, LdrSinkKind kind, AttrNumber *attnums, int nattrs,
+		  const char *query)
 {
 	LdrSink    *sink;
 	SPIPlanPtr	plan;
@@ -97,7 +100,7 @@ test_fill(Relation rel, Relation heap, AttrNumber *attnums, int nattrs, const ch
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	sink = ldr_sink_open(rel, heap, LDR_SINK_SWAP, attnums, nattrs);
+	sink = ldr_sink_open(rel, heap, kind, attnums, nattrs);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, TEST_FETCH);
@@ -126,6 +129,41 @@ test_texts(ArrayType *array, char ***texts)
 }
 
 Datum
+sink_fill(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Relation	into = PG_ARGISNULL(1) ? NULL : table_open(PG_GETARG_OID(1), AccessExclusiveLock);
+	const char *use = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	bool		builds_indexes = PG_GETARG_BOOL(3);
+	LdrSinkKind kind = into ? LDR_SINK_SWAP : LDR_SINK_HEAP;
+	char	  **queries;
+	int			n = test_texts(PG_GETARG_ARRAYTYPE_P(4), &queries);
+	AttrNumber *attnums = palloc(sizeof(AttrNumber) * RelationGetNumberOfAttributes(rel));
+	int			nattrs = 0;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped &&
+			TupleDescAttr(RelationGetDescr(rel), i)->attgenerated == '\0')
+			attnums[nattrs++] = i + 1;
+	ldr_storage_use = strcmp(use, "on") == 0 ? LDR_STORAGE_ON : LDR_STORAGE_OFF;
+	kind = ldr_storage_choose(kind, rel, into, 0, builds_indexes);
+	for (int i = 0; i < n; i++)
+		test_fill(rel, into, kind, attnums, nattrs, queries[i]);
+	if (into)
+		table_close(into, NoLock);
+	table_close(rel, NoLock);
+	PG_RETURN_TEXT_P(cstring_to_text(kind == LDR_SINK_STORAGE ? "storage"
+									 : kind == LDR_SINK_SWAP ? "swap heap" : "heap"));
+}
+
+Datum
+sink_index(PG_FUNCTION_ARGS)
+{
+	ldr_storage_index(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+Datum
 swap_make(PG_FUNCTION_ARGS)
 {
 	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
@@ -142,7 +180,7 @@ swap_make(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nattrs; i++)
 		attnums[i] = get_attnum(RelationGetRelid(rel), names[i]);
 	for (int i = 0; i < nqueries; i++)
-		test_fill(rel, heap, attnums, nattrs, queries[i]);
+		test_fill(rel, heap, LDR_SINK_SWAP, attnums, nattrs, queries[i]);
 	table_close(heap, NoLock);
 	ldr_swap_complete(rel, heap_id);
 	values[0] = ObjectIdGetDatum(heap_id);

@@ -39,7 +39,7 @@ sub expect
 }
 
 expect($node, sort keys %only);
-is(one($node, q{SELECT count(*), min(stage) FROM loader.tables WHERE dataset = 'new_replace' AND sink = 'swap heap'}), '2|swap heap',
+is(one($node, q{SELECT count(*), min(stage) FROM loader.tables WHERE dataset = 'new_replace' AND stage = 'swap heap' AND sink IS NOT NULL}), '2|swap heap',
 	'tables are swapped, gates or not');
 
 # --- at each step -----------------------------------------------------------------------------------

@@ -83,8 +83,9 @@ sub new_node
 	}
 	$node->init(
 		allows_streaming => $option{streaming} ? 1 : 0,
-		extra => ['-U', 'postgres', '-E', 'UTF8', '--locale=C']);
-	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nfsync = off\ntimezone = 'UTC'\n" . ($conf || '') . "\n");
+		extra => ['-U', 'postgres', '-E', 'UTF8', '--locale=C', $option{checksums} ? '--data-checksums' : ()]);
+	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nfsync = off\ntimezone = 'UTC'\n"
+			. ($ENV{LOADER_STORAGE_SINK} ? "loader.storage_sink = $ENV{LOADER_STORAGE_SINK}\n" : '') . ($conf || '') . "\n");
 	return $node if $option{stopped};
 	$node->start;
 	unless ($option{bare})

@@ -212,6 +212,7 @@ class Package(Track):
         """Register it and start it; what has stopped is registered anew."""
         how = how or self.variant["start"]
         c.execute(f"SET loader.small_package = {0 if self.variant.get('staged') else 4096}")
+        c.execute(f"SET loader.storage_sink = {'on' if self.variant.get('pages') else 'off'}")
         source = self.source(c)
         options = {"dataset": self.dataset, **self.options}
         if how == "scan":
@@ -466,4 +467,6 @@ def new_track(env, rng):
         variant["atomic"] = False
     if scenario["name"].startswith("replace_") and rng.random() < 0.6:
         variant["extra"] = rng.choice(["trigger", "publication", "reference"])
+    if rng.random() < 0.6:
+        variant["pages"] = True
     return Package(env, scenario, variant)

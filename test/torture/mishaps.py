@@ -19,6 +19,8 @@ BY_START = {
     "run": ["run: started"]}
 STAGED = ["staged", "helpers started", "helpers gone", "helper has a slot", "helper begins", "job claimed", "before a job commits",
           "job committed", "swap heap claimed", "swap heap filled", "heap: made", "heap: has its TOAST", "heap: indexed"]
+PAGES = ["storage: run to be logged", "storage: run logged", "storage: run written", "storage: map to be written",
+         "storage: to be finished", "storage: kept rows to be written", "storage: an index to be built"]
 
 AT_POINT = [("kill", 22), ("terminate", 12), ("cancel", 8), ("memory", 8), ("disk", 8), ("deadlock", 8), ("kill server", 5), ("stop server", 5),
             ("memory limit", 10)]
@@ -59,7 +61,8 @@ class Mishap:
         for track in self.going:
             for point, n in self.torture.env.expected(track)["points"][track.step].items():
                 reached[point] = reached.get(point, 0) + n
-            more = BY_START.get(track.variant.get("start"), []) + (STAGED if track.variant.get("staged") else [])
+            more = BY_START.get(track.variant.get("start"), []) + (STAGED if track.variant.get("staged") else []) \
+                + (PAGES if track.variant.get("pages") else [])
             for point in more:
                 reached.setdefault(point, 1)
         if rng.random() < 0.06:

@@ -1,0 +1,83 @@
+-- Heaps that are filled by pages: new tables with their indexes, staging tables, swap heaps; and where not.
+SET client_min_messages = warning;
+SET loader.storage_sink = on;
+\set items '''items: id bigint!, name text, key text!~; write_disposition="append"'''
+\pset format unaligned
+
+CREATE FUNCTION test.last() RETURNS bigint LANGUAGE sql AS 'SELECT max(package_id) FROM loader.packages';
+CREATE FUNCTION test.sinks(OUT name text, OUT stage text, OUT sink text, OUT read bigint, OUT inserted bigint) RETURNS SETOF record LANGUAGE sql AS
+$$ SELECT table_name, t.stage, t.sink, rows_read, rows_inserted FROM loader.tables t WHERE package_id = test.last() ORDER BY 1 $$;
+CREATE FUNCTION test.rows(from_id int, to_id int) RETURNS text LANGUAGE sql AS
+$$ SELECT E'id,name,key\n' || string_agg(format(E'%s,name %s,k%s\n', i, i, i), '' ORDER BY i) FROM generate_series(from_id, to_id) i $$;
+
+-- A new table: two files, and an index to build.
+CALL test.package('1.1', test.schema('a', :items), 'items.a.0.csv', test.rows(1, 3000), 'items.b.0.csv', test.rows(3001, 3010));
+SELECT object, detail FROM loader_plan(test.path('1.1'), 'pages') WHERE action = 'load' ORDER BY 1;
+CALL test.load('1.1', 'pages');
+SELECT * FROM test.sinks();
+SELECT count(*), sum(id), count(DISTINCT key) FROM pages.items;
+SET enable_seqscan = off;
+SELECT id FROM pages.items WHERE key IN ('k1', 'k3000', 'k3010') ORDER BY 1;
+RESET enable_seqscan;
+SELECT code, message FROM test.try($$INSERT INTO pages.items VALUES (0, '', 'k3005')$$);
+SELECT relname, relpages > 0 AS full, reltuples FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indrelid = 'pages.items'::regclass;
+-- the table is no longer new
+CALL test.package('1.2', test.schema('a', :items), 'items.a.0.csv', test.rows(4001, 4002));
+SELECT detail FROM loader_plan(test.path('1.2'), 'pages') WHERE action = 'load';
+CALL test.load('1.2', 'pages');
+SELECT * FROM test.sinks();
+
+-- A key that is twice, in one file or in two; nothing of it stays.
+CALL test.package('2.1', test.schema('a', :items), 'items.a.0.csv', test.rows(1, 500), 'items.b.0.csv', test.rows(500, 600), 'items.c.0.csv', test.rows(601, 602));
+CALL test.load('2.1', 'twice');
+SELECT to_regnamespace('twice');
+-- a row that is refused is known
+CALL test.package('2.2', test.schema('a', :items), 'items.a.0.csv', test.rows(1, 500) || E',x,y\n');
+CALL test.load('2.2', 'twice');
+
+-- Merges by way of a staging table that publish has emptied, and replaces.
+\set merged '''merged: id bigint! +primary_key, name text, key text!~; write_disposition="merge"'''
+\set replaced '''replaced: id bigint!, name text, key text!~; write_disposition="replace"'''
+CALL test.package('3.1', test.schema('b', :merged, :replaced), 'merged.a.0.csv', test.rows(1, 400), 'replaced.a.0.csv', test.rows(1, 400));
+CALL test.load('3.1', 'pages');
+SELECT * FROM test.sinks();
+CALL test.package('3.2', test.schema('b', :merged, :replaced), 'merged.a.0.csv', replace(test.rows(390, 410), 'name 4', 'new 4'), 'replaced.a.0.csv', test.rows(390, 410));
+CALL test.load('3.2', 'pages');
+SELECT * FROM test.sinks();
+SELECT count(*), count(*) FILTER (WHERE name ~ 'new') AS new, count(DISTINCT key) FROM pages.merged;
+SELECT count(*), min(id), max(id) FROM pages.replaced;
+
+-- Where it is not for: rejects, jobs that commit by themselves, sizes that do not pay, if it is switched off.
+CREATE PROCEDURE test.new_items(name text, rows int, more text DEFAULT '') LANGUAGE plpgsql AS $$
+DECLARE
+	state text;
+	code text;
+	message text;
+	detail text;
+	hint text;
+BEGIN
+	CALL test.package(name, test.schema('c', 'items: id bigint!, name text, key text!~; write_disposition="append"', 'plain: id bigint!, name text, key text; write_disposition="append"'),
+		'items.a.0.csv', test.rows(1, rows), 'plain.a.0.csv', test.rows(1, rows));
+	CALL test.load(name, 'd' || replace(name, '.', '_'), more, state, code, message, detail, hint);
+END $$;
+CALL test.new_items('4.1', 10);
+SELECT * FROM test.sinks();
+CALL test.new_items('4.2', 10, $$, on_error => 'reject'$$);
+SELECT * FROM test.sinks();
+CALL test.new_items('4.3', 10, $$, atomic => false$$);
+SELECT * FROM test.sinks();
+SET loader.storage_sink = off;
+CALL test.new_items('4.4', 10);
+SELECT * FROM test.sinks();
+RESET loader.storage_sink;
+CALL test.new_items('4.5', 10);
+SELECT * FROM test.sinks();
+CALL test.new_items('4.6', 4000);
+SELECT * FROM test.sinks();
+CALL test.new_items('4.7', 14000);
+SELECT * FROM test.sinks();
+SELECT object, regexp_replace(detail, '.*, append', 'append') FROM loader_plan(test.path('4.6'), 'other') WHERE action = 'load' ORDER BY 1;
+
+DROP FUNCTION test.last, test.sinks, test.rows;
+DROP PROCEDURE test.new_items;
+SELECT test.forget('pages', 'd4_1', 'd4_2', 'd4_3', 'd4_4', 'd4_5', 'd4_6', 'd4_7');

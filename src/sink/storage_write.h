@@ -1,0 +1,65 @@
+/*
+ * sink/storage_write.h: full pages -> the end of a heap that this transaction made, around the
+ * shared buffers. One writer for a heap at a time; who fills the pages does not matter.
+ */
+#ifndef LDR_STORAGE_WRITE_H
+#define LDR_STORAGE_WRITE_H
+
+#include "access/htup.h"
+#include "sink/page.h"
+#include "utils/rel.h"
+
+typedef struct LdrStorage LdrStorage;
+
+#define LDR_STORAGE_RUN 32		/* pages that are logged and written at once */
+
+/* Can the heap's pages be written this way? A phrase why not, NULL: they can. */
+extern const char *ldr_storage_reason(Relation heap, bool frozen);
+
+/*
+ * A writer, in the current context. The heap outlives it; its storage was made in this transaction,
+ * and if the rows are frozen, in this very subtransaction.
+ */
+extern LdrStorage *ldr_storage_open(Relation heap, bool frozen);
+
+/* What the pages have to be like. Assigns a transaction id. */
+extern LdrPageKind ldr_storage_kind(const LdrStorage *storage);
+
+/* Memory for pages, in the current context, aligned as files like it. */
+extern char *ldr_storage_memory(int npages);
+
+/*
+ * Write pages, of one run, that will get no more rows. They become the last ones of the heap; the
+ * memory can be used again at once.
+ */
+extern void ldr_storage_write(LdrStorage *storage, const LdrPageRun *run);
+
+/*
+ * The same for a run whose last page has room left: its rows are kept until their page is full, or
+ * until ldr_storage_flush.
+ */
+extern void ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run);
+
+/*
+ * Write what is kept, as rows of a page that the heap has, as far as there is room in the one that
+ * the last flush, or another writer before, has left. So many small runs do not leave a page each.
+ */
+extern void ldr_storage_flush(LdrStorage *storage);
+
+/* Both. */
+extern void ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run);
+
+/*
+ * Let the toaster see a row; the result is for ldr_page_put_tuple, and lives in the current
+ * context. Raises 54000 if it is still too large for a page.
+ */
+extern HeapTuple ldr_storage_toast(LdrStorage *storage, Datum *values, bool *isnull,
+								   TupleDesc desc);
+
+/*
+ * Write what is kept, and make what belongs to the pages agree with them: the visibility map. Not
+ * called after an error.
+ */
+extern void ldr_storage_close(LdrStorage *storage);
+
+#endif							/* LDR_STORAGE_WRITE_H */
