@@ -3,10 +3,10 @@
  * server: file -> codec -> reader, as a load does it.
  *
  *	make -C test/unit bench
- *	test/unit/build/plain/bench_read [-n times] [-u] file...
+ *	test/unit/build/plain/bench_read [-n times] [-u | -s | -b] file...
  *
  * The format is told by the file's name, the columns are those of its header or of its first row.
- * -u: only unpack. The best of so many times (3) counts.
+ * -u: only unpack; -s: cut into blocks of 256 kB; -b: read these. The best of so many times (3) counts.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,9 +16,11 @@
 #include <unistd.h>
 
 #include "reader/reader.h"
+#include "reader/split.h"
 #include "reader/window.h"
 
 #define BENCH_HEAD	65536
+#define BENCH_BLOCK	(256 * 1024)
 
 typedef struct Columns
 {
@@ -131,6 +133,51 @@ bench_rows(const char *path, LdrFormat format, const Columns *columns, Count *co
 }
 
 static void
+bench_take(const char *path, LdrReader *r, Count *count)
+{
+	LdrError	err = {0};
+	LdrRow		row;
+	LdrStatus	status;
+
+	while ((status = ldr_reader_next(r, &row, &err)) == LDR_OK)
+	{
+		count->rows++;
+		for (int i = 0; i < r->ncolumns; i++)
+			count->fields += row.fields[i].len;
+	}
+	if (status != LDR_END)
+		bench_die(path, &err);
+}
+
+static void
+bench_split(const char *path, LdrFormat format, const Columns *columns, bool read, Count *count)
+{
+	LdrReaderOptions options = {columns->names, columns->n, 0, false};
+	LdrError	err = {0};
+	LdrReader  *r = ldr_reader_open(format, bench_source(path), &options, &err);
+	LdrReader  *of_blocks;
+	char	   *buf = malloc(BENCH_BLOCK + LDR_BLOCK_SLACK);
+	LdrBlock	block;
+	LdrStatus	status;
+
+	if (r == NULL)
+		bench_die(path, &err);
+	of_blocks = ldr_block_reader_open(format, &options, r->columns, r->ncolumns, &err);
+	while ((status = ldr_reader_split(r, buf, BENCH_BLOCK, &block, &err)) == LDR_OK)
+	{
+		count->bytes += block.len;
+		ldr_block_reader_begin(of_blocks, buf, &block);
+		if (read)
+			bench_take(path, of_blocks, count);
+	}
+	if (status != LDR_END)
+		bench_die(path, &err);
+	ldr_reader_close(of_blocks);
+	ldr_reader_close(r);
+	free(buf);
+}
+
+static void
 bench_unpack(const char *path, Count *count)
 {
 	LdrSource  *source = bench_source(path);
@@ -154,12 +201,12 @@ main(int argc, char **argv)
 	char		mode = 'r';
 	int			c;
 
-	while ((c = getopt(argc, argv, "n:u")) != -1)
+	while ((c = getopt(argc, argv, "n:usb")) != -1)
 	{
 		if (c == 'n')
 			times = atoi(optarg);
-		else if (c == 'u')
-			mode = 'u';
+		else if (c != '?')
+			mode = (char) c;
 		else
 			return 2;
 	}
@@ -178,6 +225,8 @@ main(int argc, char **argv)
 			count = (Count) {0};
 			if (mode == 'u')
 				bench_unpack(argv[i], &count);
+			else if (mode != 'r')
+				bench_split(argv[i], format, &columns, mode == 'b', &count);
 			else
 				bench_rows(argv[i], format, &columns, &count);
 			if (bench_cpu() - begin < best)
