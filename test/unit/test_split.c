@@ -246,11 +246,11 @@ edges(void)
 static void
 names(void)
 {
-	static const LdrColumnName odd[] = {{"it's", false}, {"x),(", false}, {"\"E", false}};
+	static const LdrColumnName odd[] = {{"x),(", false}, {"it's", false}, {"\"E", false}};
 	LdrReaderOptions how = {odd, 3, 0, false};
-	const char *text = "INSERT INTO {}(\"it's\",\"x),(\",\"\"\"E\") VALUES (1,2,3);\n"
-		"INSERT INTO {}(\"it's\",\"x),(\",\"\"\"E\") VALUES (1,2,3),(4,5,6);"
-		"INSERT INTO {}(\"it's\",\"x),(\",\"\"\"E\") VALUES (1,'2',3);";
+	const char *text = "INSERT INTO {}(\"x),(\",\"it's\",\"\"\"E\") VALUES (1,2,3);\n"
+		"INSERT INTO {}(\"x),(\",\"it's\",\"\"\"E\") VALUES (1,2,3),(4,5,6);"
+		"INSERT INTO {}(\"x),(\",\"it's\",\"\"\"E\") VALUES (1,'2',3);";
 
 	CHECK_INT(check_split(LDR_INSERT_VALUES, text, strlen(text), &how), LDR_END);
 }
