@@ -8,6 +8,7 @@
 #ifndef LDR_READER_BASE_H
 #define LDR_READER_BASE_H
 
+#include "reader/marks.h"
 #include "reader/name_index.h"
 #include "reader/reader.h"
 #include "reader/window.h"
@@ -31,6 +32,7 @@ typedef struct LdrReaderBase
 	size_t		scratch_size;
 	char	   *scratch_pos;
 	LdrNameIndex index;			/* of options.columns */
+	LdrMarks	marks;			/* of the window, for formats that use them */
 } LdrReaderBase;
 
 /* Where in the file something is wrong. */

@@ -106,6 +106,7 @@ iv_row(LdrReaderBase *b, LdrRow *out, LdrError *err)
 	b->state = (*s.p == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	out->fields = b->fields;
 	out->line = b->line;
+	out->ascii = false;
 	b->line = s.line;
 	w->cur = (char *) s.p + 1;
 	return LDR_OK;

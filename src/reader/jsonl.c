@@ -222,6 +222,7 @@ jsonl_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	if (status != LDR_OK)
 		return status;
 	out->fields = b->fields;
+	out->ascii = false;
 	out->line = b->line++;		/* a row is one line */
 	return LDR_OK;
 }

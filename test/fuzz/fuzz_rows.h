@@ -36,6 +36,9 @@ fuzz_next_row(FuzzResult *result, LdrReader *r)
 		fuzz_hash(result, &row.fields[i].kind, sizeof(LdrFieldKind));
 		fuzz_hash(result, &row.fields[i].len, sizeof(uint32_t));
 		fuzz_hash(result, row.fields[i].data, row.fields[i].len);
+		for (uint32_t j = 0; row.ascii && row.fields[i].data != NULL && j < row.fields[i].len; j++)
+			if ((signed char) row.fields[i].data[j] <= 0)
+				abort();
 	}
 	return LDR_OK;
 }
