@@ -34,26 +34,106 @@ iv_is_header(const LdrReaderBase *b)
 	return b->state == LDR_AT_FIRST || b->state == LDR_AT_STATEMENT;
 }
 
+/* Are these bytes, 16 at most, digits with a point among them or not? */
+static inline bool
+iv_is_decimal(const char *p, size_t len)
+{
+	uint64_t	points = 0;
+
+	for (size_t i = 0; i < len; i += 8)
+	{
+		uint64_t	x = ldr_scan_load(p + i);
+		uint64_t	keep = len - i >= 8 ? ~UINT64_C(0) : (UINT64_C(1) << 8 * (len - i)) - 1;
+		uint64_t	point = ldr_scan_equal_all(x, LDR_ONES * '.') & keep;
+
+		if ((ldr_scan_not_digit(x) & keep) != point)
+			return false;
+		points += ((point >> 7) * LDR_ONES) >> 56;
+	}
+	return points < len && points < 2;
+}
+
+/*
+ * A value as nearly all are, with no space around it: a number, or a string without escapes and ends of
+ * line. Steps over it and sets *p to the comma or the parenthesis behind it. False, with the marks
+ * anywhere, if it is anything else, be that right or wrong.
+ */
+static inline bool
+iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, LdrField *field)
+{
+	const char *begin = *p;
+	const char *q = ldr_marks_hand_step(marks, hand);
+	const size_t limit = ldr_reader_limits.field;
+	bool		escapes = (*begin == 'E');
+
+	if (q == begin + escapes && *q == '\'')
+	{
+		begin = q + 1;
+		do
+			q = ldr_marks_hand_step(marks, hand);
+		while (*q == ',' || (*q == '\\' && !escapes));
+		if (*q != '\'' || (q[1] != ',' && q[1] != ')') || (size_t) (q - begin) > limit)
+			return false;
+		*field = (LdrField) {begin, (uint32_t) (q - begin), LDR_STRING};
+		*p = q + 1;
+		if (q[1] == ',')
+			(void) ldr_marks_hand_step(marks, hand);
+	}
+	else
+	{
+		size_t		sign = (*begin == '-');
+		size_t		len = (size_t) (q - begin);
+
+		if (*q != ',' || len <= sign || len > 16 || len > limit || !iv_is_decimal(begin + sign, len - sign))
+			return false;
+		*field = (LdrField) {begin, (uint32_t) len, LDR_BARE};
+		*p = q;
+	}
+	return true;
+}
+
+/* Any value at s->p, with space around it. Leaves s->p on a comma or on the closing parenthesis. */
+static LdrStatus
+iv_value(LdrLiteralScan *s, LdrField *field)
+{
+	LdrStatus	status;
+
+	ldr_literal_space(s);
+	status = ldr_literal(s, field);
+	if (status != LDR_OK)
+		return status;
+	ldr_literal_space(s);
+	if (*s->p != ',' && *s->p != ')')
+		return ldr_literal_unexpected(s, "where a comma or a closing parenthesis is expected");
+	return LDR_OK;
+}
+
 /* The values of a row, from its parenthesis at p to behind the closing one. */
 static LdrStatus
 iv_values(LdrLiteralScan *s)
 {
 	LdrReaderBase *b = s->base;
+	LdrMarks   *marks = &b->marks;
+	LdrMarksHand hand;
 	int			ncolumns = b->pub.ncolumns;
-	LdrStatus	status;
 
-	s->p++;
+	ldr_marks_row(marks, ++s->p, b->w.end);
+	hand = ldr_marks_take(marks);
 	for (s->field = 1;; s->field++)
 	{
-		ldr_literal_space(s);
-		status = ldr_literal(s, &b->fields[s->field - 1]);
-		if (status != LDR_OK)
-			return status;
-		ldr_literal_space(s);
+		LdrField   *field = &b->fields[s->field - 1];
+
+		if (!iv_plain_value(marks, &hand, &s->p, field))
+		{
+			LdrStatus	status = iv_value(s, field);
+
+			if (status != LDR_OK)
+				return status;
+			ldr_marks_seek(marks, s->p + 1);
+			hand = ldr_marks_take(marks);
+		}
 		if (*s->p == ')')
 			break;
-		if (*s->p != ',')
-			return ldr_literal_unexpected(s, "where a comma or a closing parenthesis is expected");
 		if (s->field == ncolumns)
 			return ldr_reader_fail(b, s->err, LDR_TOO_MANY_FIELDS,
 								   ldr_literal_place(s, s->p, s->line),
@@ -106,7 +186,7 @@ iv_row(LdrReaderBase *b, LdrRow *out, LdrError *err)
 	b->state = (*s.p == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	out->fields = b->fields;
 	out->line = b->line;
-	out->ascii = false;
+	out->ascii = ldr_marks_row_end(&b->marks, NULL);
 	b->line = s.line;
 	w->cur = (char *) s.p + 1;
 	return LDR_OK;
@@ -408,6 +488,7 @@ ldr_insert_values_make(LdrSource *source, const LdrReaderOptions *options, LdrEr
 	if (b == NULL)
 		return NULL;
 	b->format = LDR_INSERT_VALUES;
+	b->marks.set = (LdrByteSet) {'\n' + 1, {'\'', '\\', ','}};
 	b->pub.next = iv_next;
 	b->pub.skip = iv_skip;
 	b->state = LDR_AT_FIRST;

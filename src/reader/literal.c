@@ -97,6 +97,7 @@ literal_unicode(LdrLiteralScan *s, int64_t begin_line, char **out)
 	uint32_t	low;
 	LdrStatus	status = literal_code(s, begin_line, &code);
 
+	s->base->marks.row_wide = true;
 	if (status != LDR_OK)
 		return status;
 	if (code == 0)
@@ -131,6 +132,7 @@ literal_byte(LdrLiteralScan *s, int64_t begin_line, char **out)
 	const char *p = escape + 1;
 	unsigned int value = 0;
 
+	s->base->marks.row_wide = true;
 	if (*p == 'x')
 	{
 		for (p++; p < escape + 4 && ldr_hex(p, 1) >= 0; p++)

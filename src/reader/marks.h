@@ -18,7 +18,8 @@
 typedef struct LdrMarks
 {
 	LdrByteSet	set;
-	const char *at;				/* where the next row is expected; NULL: masks are of no use */
+	bool		valid;			/* the window has not moved since the masks were made */
+	const char *at;				/* they are used up to here, where the next row is expected */
 	const char *chunk;			/* where masks begin */
 	const char *end;			/* of the window */
 	size_t		nblocks;		/* of masks */
@@ -43,7 +44,7 @@ ldr_marks_make(LdrMarks *m, const char *p)
 	m->mask = m->masks[0];
 }
 
-/* Go to p, which is not before the place where the row began. */
+/* Go to p. */
 static inline void
 ldr_marks_seek(LdrMarks *m, const char *p)
 {
@@ -65,13 +66,16 @@ ldr_marks_seek(LdrMarks *m, const char *p)
 static inline void
 ldr_marks_row(LdrMarks *m, const char *p, const char *end)
 {
-	m->row_wide = false;
-	if (m->at != p)
+	if (m->valid && m->at != p)
+		ldr_marks_seek(m, p);
+	else if (!m->valid)
 	{
 		m->end = end;
+		m->valid = true;
 		ldr_marks_make(m, p);
 	}
 	m->at = NULL;				/* a row that fails leaves them anywhere */
+	m->row_wide = false;
 	m->row_block = m->block;
 }
 

@@ -9,13 +9,6 @@
 
 /* --- eight bytes at a time, everywhere --------------------------------------------------------- */
 
-/* Exact, unlike ldr_scan_equal: the high bit of each byte that is zero, and no other. */
-static inline uint64_t
-word_zero(uint64_t x)
-{
-	return ~(((x & ~LDR_HIGHS) + ~LDR_HIGHS) | x | ~LDR_HIGHS);
-}
-
 /* The high bits of eight bytes, moved together. */
 static inline uint64_t
 word_gather(uint64_t highs)
@@ -42,7 +35,7 @@ word_find(const char *p, size_t n, const LdrByteSet *set, uint64_t *masks)
 			uint64_t	x = ldr_scan_load(p);
 			uint64_t	hit = ~((x | LDR_HIGHS) - low) & ~x & LDR_HIGHS;
 
-			hit |= word_zero(x ^ a) | word_zero(x ^ b) | word_zero(x ^ c);
+			hit |= ldr_scan_equal_all(x, a) | ldr_scan_equal_all(x, b) | ldr_scan_equal_all(x, c);
 			mask |= word_gather(hit) << j;
 			high |= x & LDR_HIGHS;
 		}
@@ -62,7 +55,7 @@ word_tally(const char *p, size_t n, const char *c, size_t *counts)
 		counts[k] = 0;
 		for (size_t i = 0; i < n * LDR_BLOCK; i += 8)
 		{
-			uint64_t	hit = word_zero(ldr_scan_load(p + i) ^ repeated) >> 7;
+			uint64_t	hit = ldr_scan_equal_all(ldr_scan_load(p + i), repeated) >> 7;
 
 			counts[k] += (hit * LDR_ONES) >> 56;
 		}

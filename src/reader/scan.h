@@ -41,6 +41,22 @@ ldr_scan_equal(uint64_t x, uint64_t repeated)
 	return (x - LDR_ONES) & ~x & LDR_HIGHS;
 }
 
+/* Exact in all of the bytes. */
+static inline uint64_t
+ldr_scan_equal_all(uint64_t x, uint64_t repeated)
+{
+	x ^= repeated;
+	return ~(((x & ~LDR_HIGHS) + ~LDR_HIGHS) | x | ~LDR_HIGHS);
+}
+
+/* Bytes that are no digits, exact too. */
+static inline uint64_t
+ldr_scan_not_digit(uint64_t x)
+{
+	x ^= LDR_ONES * '0';
+	return (((x & ~LDR_HIGHS) + LDR_ONES * 0x76) | x) & LDR_HIGHS;
+}
+
 static inline uint64_t
 ldr_scan_control(uint64_t x)
 {

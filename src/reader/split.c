@@ -297,7 +297,7 @@ ldr_reader_split(LdrReader *r, char *buf, size_t size, LdrBlock *block, LdrError
 		end = split_find(b, buf, n);
 	if (split_take(w, buf, n, end.len, err) != LDR_OK)
 		return err->status;
-	b->marks.at = NULL;			/* what it pointed to has moved */
+	b->marks.valid = false;			/* what it pointed to has moved */
 	r->raw = w->cur;
 	r->raw_len = 0;
 	if (end.len == 0 && !block->last)
@@ -353,7 +353,7 @@ ldr_block_reader_begin(LdrReader *r, char *data, const LdrBlock *block)
 	b->w.cur = data;			/* not owned: w.buf stays NULL */
 	b->w.end = data + block->len;
 	b->w.eof = true;
-	b->marks.at = NULL;
+	b->marks.valid = false;
 	b->line = block->line;
 	b->state = block->state;
 	b->goes_on = !block->last;
