@@ -21,8 +21,6 @@ typedef struct CsvReader
 {
 	LdrReaderBase base;
 	char		delimiter;
-	uint64_t	delimiter8;		/* in each of eight bytes */
-	uint64_t	quote8;
 } CsvReader;
 
 /* One attempt at a row. */
@@ -79,7 +77,7 @@ csv_find_quote(CsvReader *r, CsvRow *row)
 
 	for (;; p++)
 	{
-		p = ldr_scan_one(p, r->quote8);
+		p = ldr_scan_one(p, '"');
 		if (*p == '"')
 			break;
 		if (*p == '\n' || (*p == '\r' && p[1] != '\n'))
@@ -142,7 +140,7 @@ csv_unquote(CsvReader *r, CsvRow *row, const char *prefix, bool quoted, const ch
 		}
 		for (;; row->p++)
 		{
-			row->p = ldr_scan_two(row->p, r->delimiter8, r->quote8);
+			row->p = ldr_scan_two(row->p, r->delimiter, '"');
 			if (*row->p == r->delimiter || *row->p == '"' || *row->p == '\n' || *row->p == '\r')
 				break;
 			if (row->p == end && !b->w.eof)
@@ -562,8 +560,6 @@ ldr_csv_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 	r->base.pub.next = csv_next;
 	r->base.pub.skip = csv_skip;
 	r->delimiter = options->delimiter != '\0' ? options->delimiter : ',';
-	r->delimiter8 = ldr_scan_repeat(r->delimiter);
-	r->quote8 = ldr_scan_repeat('"');
 	r->base.marks.set = (LdrByteSet) {'\r' + 1, {r->delimiter, '"', '"'}};
 	if (r->delimiter != '"' && r->delimiter != '\n' && r->delimiter != '\r')
 		return &r->base.pub;

@@ -19,7 +19,6 @@
 #include "reader/literal.h"
 #include "reader/scan.h"
 
-#define IV_NAME_QUOTES	(LDR_ONES * '"')
 
 /* Is it the first statement that is in work? Without a row of it yet. */
 static inline bool
@@ -243,7 +242,7 @@ iv_name(LdrLiteralScan *s, LdrField *name)
 	name->data = out = b->scratch_pos;
 	for (begin = ++s->p;; begin = s->p)
 	{
-		s->p = ldr_scan_one(s->p, IV_NAME_QUOTES);
+		s->p = ldr_scan_one(s->p, '"');
 		memcpy(out, begin, (size_t) (s->p - begin));
 		out += s->p - begin;
 		if (s->p == b->w.end)

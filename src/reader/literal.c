@@ -8,8 +8,6 @@
 
 #include "reader/scan.h"
 
-#define LITERAL_QUOTES	(LDR_ONES * '\'')
-#define LITERAL_BACKSLASHES (LDR_ONES * '\\')
 
 LdrPlace
 ldr_literal_place(const LdrLiteralScan *s, const char *at, int64_t line)
@@ -218,8 +216,8 @@ literal_find(LdrLiteralScan *s, bool escapes)
 
 	for (;; p++)
 	{
-		p = escapes ? ldr_scan_two(p, LITERAL_QUOTES, LITERAL_BACKSLASHES) :
-			ldr_scan_one(p, LITERAL_QUOTES);
+		p = escapes ? ldr_scan_two(p, '\'', '\\') :
+			ldr_scan_one(p, '\'');
 		if (*p == '\'' || (*p == '\\' && escapes))
 			break;
 		if (*p == '\n')
