@@ -6,7 +6,8 @@
  *	test/unit/build/plain/bench_read [-n times] [-u | -s | -b] file...
  *
  * The format is told by the file's name, the columns are those of its header or of its first row.
- * -u: only unpack; -s: cut into blocks of 256 kB; -b: read these. The best of so many times (3) counts.
+ * -u: only unpack; -s: cut into blocks of 256 kB; -b: read these. The best of so many times (3)
+ * counts.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -161,8 +161,8 @@ csv_unquote(CsvReader *r, CsvRow *row, const char *prefix, bool quoted, const ch
 }
 
 /*
- * A field that has a quote at row->p and began at begin. Leaves row->p on the byte that ends it, and
- * the marks behind that byte.
+ * A field that has a quote at row->p and began at begin. Leaves row->p on the byte that ends it,
+ * and the marks behind that byte.
  */
 static LdrStatus
 csv_quoted(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrError *err)
@@ -207,8 +207,8 @@ csv_quoted(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrErr
 }
 
 /*
- * A field that neither a delimiter nor an end of line ends at once: row->p is on something else that
- * matters. Leaves row->p on the byte that ends the field, and the marks behind that byte.
+ * A field that neither a delimiter nor an end of line ends at once: row->p is on something else
+ * that matters. Leaves row->p on the byte that ends the field, and the marks behind that byte.
  */
 static LdrStatus
 csv_odd_field(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrError *err)
@@ -280,9 +280,9 @@ csv_row_end(CsvReader *r, CsvRow *row)
 }
 
 /*
- * Is the field whose opening quote is at *p one of those that nearly all are: nothing in it but text and
- * delimiters, and nothing behind its closing quote but what ends it? Then *p is on that, and the marks
- * are behind it. Else they are anywhere.
+ * Is the field whose opening quote is at *p one of those that nearly all are: nothing in it but
+ * text and delimiters, and nothing behind its closing quote but what ends it? Then *p is on that,
+ * and the marks are behind it. Else they are anywhere.
  */
 static inline bool
 csv_plain_quotes(LdrMarks *marks, LdrMarksHand *hand, const char **p, char delimiter)

@@ -53,9 +53,9 @@ iv_is_decimal(const char *p, size_t len)
 }
 
 /*
- * A value as nearly all are, with no space around it: a number, or a string without escapes and ends of
- * line. Steps over it and sets *p to the comma or the parenthesis behind it. False, with the marks
- * anywhere, if it is anything else, be that right or wrong.
+ * A value as nearly all are, with no space around it: a number, or a string without escapes and
+ * ends of line. Steps over it and sets *p to the comma or the parenthesis behind it. False, with
+ * the marks anywhere, if it is anything else, be that right or wrong.
  */
 static inline bool
 iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, LdrField *field)
@@ -83,7 +83,8 @@ iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, LdrField *fi
 		size_t		sign = (*begin == '-');
 		size_t		len = (size_t) (q - begin);
 
-		if (*q != ',' || len <= sign || len > 16 || len > limit || !iv_is_decimal(begin + sign, len - sign))
+		if (*q != ',' || len <= sign || len > 16 || len > limit ||
+			!iv_is_decimal(begin + sign, len - sign))
 			return false;
 		*field = (LdrField) {begin, (uint32_t) len, LDR_BARE};
 		*p = q;

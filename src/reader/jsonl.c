@@ -133,9 +133,9 @@ jsonl_is_key(const JsonlKey *key, const char *p, const char *end)
 }
 
 /*
- * A member as nearly all are, at j->p: the key that stood in its place in the row before, and a string
- * without escapes or a whole number, with no space around them. Steps over it. False, with j as it was,
- * if it is anything else, be that right or wrong.
+ * A member as nearly all are, at j->p: the key that stood in its place in the row before, and a
+ * string without escapes or a whole number, with no space around them. Steps over it. False, with j
+ * as it was, if it is anything else, be that right or wrong.
  */
 static inline bool
 jsonl_plain_member(JsonlReader *r, LdrJson *j)

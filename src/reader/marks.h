@@ -1,10 +1,10 @@
 /*
- * reader/marks.h: step from one byte that matters to the next, over a window. For src/reader only. No
- * postgres.h.
+ * reader/marks.h: step from one byte that matters to the next, over a window. For src/reader only.
+ * No postgres.h.
  *
- * The masks of mask.h are made for 4 kB at a time and used up bit by bit, row after row, as long as the
- * window stays where it is. The zero byte at the end of the window matters in every set: who steps
- * stops there at the latest.
+ * The masks of mask.h are made for 4 kB at a time and used up bit by bit, row after row, as long as
+ * the window stays where it is. The zero byte at the end of the window matters in every set: who
+ * steps stops there at the latest.
  */
 #ifndef LDR_MARKS_H
 #define LDR_MARKS_H

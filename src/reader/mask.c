@@ -7,7 +7,7 @@
 
 #include "reader/scan.h"
 
-/* --- eight bytes at a time, everywhere --------------------------------------------------------- */
+/* --- eight bytes at a time, everywhere ------------------------------------------------------ */
 
 /* The high bits of eight bytes, moved together. */
 static inline uint64_t
@@ -64,7 +64,7 @@ word_tally(const char *p, size_t n, const char *c, size_t *counts)
 
 static const LdrMaskWay word_way = {"words", word_find, word_tally};
 
-/* --- x86-64 ------------------------------------------------------------------------------------ */
+/* --- x86-64 --------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -215,7 +215,7 @@ static const LdrMaskWay avx2_way = {"AVX2", avx2_find, avx2_tally};
 
 #endif							/* x86-64 */
 
-/* --- 64-bit ARM -------------------------------------------------------------------------------- */
+/* --- 64-bit ARM ----------------------------------------------------------------------------- */
 
 #if defined(__aarch64__) && defined(__ARM_NEON)
 
@@ -294,7 +294,7 @@ static const LdrMaskWay neon_way = {"NEON", neon_find, neon_tally};
 
 #endif							/* 64-bit ARM */
 
-/* --- which of them ------------------------------------------------------------------------------ */
+/* --- which of them -------------------------------------------------------------------------- */
 
 const LdrMaskWay *const *
 ldr_mask_ways(void)

@@ -2,8 +2,8 @@
  * reader/mask.h: look at 64 bytes at once. No postgres.h.
  *
  * A mask has a bit for each byte of a block of 64, the first one lowest. Both functions are chosen
- * when the first of them is called, by what the processor has: AVX2, SSE2, NEON, or nothing. They read
- * whole blocks, so up to 63 bytes behind the last one that matters.
+ * when the first of them is called, by what the processor has: AVX2, SSE2, NEON, or nothing. They
+ * read whole blocks, so up to 63 bytes behind the last one that matters.
  */
 #ifndef LDR_MASK_H
 #define LDR_MASK_H
@@ -25,8 +25,8 @@ typedef struct LdrMaskWay
 {
 	const char *name;
 	/*
-	 * Masks of n blocks, 64 at most: which bytes are of the set. Returns a mask of the blocks that have
-	 * a byte beyond ASCII.
+	 * Masks of n blocks, 64 at most: which bytes are of the set. Returns a mask of the blocks that
+	 * have a byte beyond ASCII.
 	 */
 	uint64_t	(*find) (const char *p, size_t n, const LdrByteSet *set, uint64_t *masks);
 	/* How often each of three bytes comes in n blocks. */

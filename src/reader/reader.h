@@ -45,8 +45,8 @@ typedef struct LdrRow
 	LdrField   *fields;			/* r->ncolumns of them */
 	int64_t		line;			/* where the row begins, 1-based */
 	/*
-	 * No byte of any field is beyond 0x7f, nor zero: the text is the same in every encoding and valid in
-	 * each. False says nothing.
+	 * No byte of any field is beyond 0x7f, nor zero: the text is the same in every encoding and
+	 * valid in each. False says nothing.
 	 */
 	bool		ascii;
 } LdrRow;

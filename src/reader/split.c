@@ -2,9 +2,9 @@
  * reader/split.c: blocks of whole rows. No postgres.h.
  *
  * Where a row ends is told by as little of the grammar as decides it: quotes in csv, strings and
- * parentheses in insert_values, lines in jsonl. In a file that follows the grammar that is where its
- * reader finds the ends; in another one the reader fails in the block where it stops to follow, or
- * goes on behind the row by the same rules (the skip of each format).
+ * parentheses in insert_values, lines in jsonl. In a file that follows the grammar that is where
+ * its reader finds the ends; in another one the reader fails in the block where it stops to follow,
+ * or goes on behind the row by the same rules (the skip of each format).
  */
 #include "reader/split.h"
 
@@ -30,7 +30,7 @@ split_blocks(size_t n)
 	return (n + LDR_BLOCK - 1) / LDR_BLOCK;
 }
 
-/* --- csv ---------------------------------------------------------------------------------------- */
+/* --- csv ------------------------------------------------------------------------------------ */
 
 /*
  * Quotes are even in number before the end of a row, and odd before other ends of line: so count
@@ -56,7 +56,7 @@ split_csv(const char *buf, size_t n)
 	return 0;
 }
 
-/* --- insert_values ------------------------------------------------------------------------------ */
+/* --- insert_values -------------------------------------------------------------------------- */
 
 /* A walk over what decides where rows end: quotes, backslashes, closing parentheses. */
 typedef struct SplitWalk
@@ -186,7 +186,7 @@ split_insert_values(const char *buf, size_t n, int state)
 	return end;
 }
 
-/* --- all ---------------------------------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------------------------ */
 
 static SplitEnd
 split_find(const LdrReaderBase *b, const char *buf, size_t n)
@@ -228,8 +228,8 @@ split_lines(LdrFormat format, const char *buf, size_t n)
 }
 
 /*
- * Fill the buffer from the window, which keeps its bytes, and from the source. Returns how many bytes
- * it has now; what a source fails with stays in the window.
+ * Fill the buffer from the window, which keeps its bytes, and from the source. Returns how many
+ * bytes it has now; what a source fails with stays in the window.
  */
 static size_t
 split_fill(LdrWindow *w, char *buf, size_t size)

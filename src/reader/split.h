@@ -30,14 +30,14 @@ typedef struct LdrBlock
 } LdrBlock;
 
 /*
- * Take the next rows of r away, as they stand in the file: as many whole ones as fit into size bytes
- * at buf, which has room for LDR_BLOCK_SLACK more. r stands behind them then: rows may be taken by
- * ldr_reader_next and by this in any order, but not behind an error of next, unless it was skipped,
- * nor behind the last block.
+ * Take the next rows of r away, as they stand in the file: as many whole ones as fit into size
+ * bytes at buf, which has room for LDR_BLOCK_SLACK more. r stands behind them then: rows may be
+ * taken by ldr_reader_next and by this in any order, but not behind an error of next, unless it was
+ * skipped, nor behind the last block.
  *
- * LDR_OK; LDR_END if there are no more; LDR_TOO_LONG, without filling *err, if the next row does not
- * fit, or is not complete because the source failed in the middle of it: ldr_reader_next gives it, or its
- * error. LDR_OUT_OF_MEMORY.
+ * LDR_OK; LDR_END if there are no more; LDR_TOO_LONG, without filling *err, if the next row does
+ * not fit, or is not complete because the source failed in the middle of it: ldr_reader_next gives
+ * it, or its error. LDR_OUT_OF_MEMORY.
  */
 extern LdrStatus ldr_reader_split(LdrReader *r, char *buf, size_t size, LdrBlock *block,
 								  LdrError *err);
@@ -50,8 +50,8 @@ extern LdrReader *ldr_block_reader_open(LdrFormat format, const LdrReaderOptions
 										const int *columns, int ncolumns, LdrError *err);
 
 /*
- * Read a block, which must stay where it is until the last row of it is done with: fields point into
- * it. What was not read of the one before is dropped, and so is an error in it.
+ * Read a block, which must stay where it is until the last row of it is done with: fields point
+ * into it. What was not read of the one before is dropped, and so is an error in it.
  */
 extern void ldr_block_reader_begin(LdrReader *r, char *data, const LdrBlock *block);
 

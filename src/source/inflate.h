@@ -15,7 +15,7 @@ typedef struct LdrInflate LdrInflate;
 typedef enum LdrInflateStatus
 {
 	LDR_INFLATE_MORE,			/* went as far as bytes and room reached */
-	LDR_INFLATE_END,			/* the member has ended and was checked; the next call begins another */
+	LDR_INFLATE_END,			/* the member has ended and is right; the next step begins another */
 	LDR_INFLATE_NO_MEMBER,		/* what should begin a member does not */
 	LDR_INFLATE_DAMAGED,
 	LDR_INFLATE_NO_MEMORY

@@ -1,6 +1,6 @@
 /*
- * test/fuzz/fuzz_codec.c: packed bytes, read in large and in small parts. What gzip holds is compared
- * with what zlib makes of it, whatever the codec unpacks it by.
+ * test/fuzz/fuzz_codec.c: packed bytes, read in large and in small parts. What gzip holds is
+ * compared with what zlib makes of it, whatever the codec unpacks it by.
  */
 #include <stdint.h>
 #include <stdlib.h>

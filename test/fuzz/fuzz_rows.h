@@ -1,6 +1,6 @@
 /*
- * test/fuzz/fuzz_rows.h: read the same bytes in several ways: with a large window, with a tiny one that
- * a slow source fills, and cut into blocks; all must give the same rows or the same error.
+ * test/fuzz/fuzz_rows.h: read the same bytes in several ways: with a large window, with a tiny one
+ * that a slow source fills, and cut into blocks; all must give the same rows or the same error.
  */
 #ifndef LDR_FUZZ_ROWS_H
 #define LDR_FUZZ_ROWS_H

@@ -46,7 +46,8 @@ static void
 make_csv(Rows *file, int rows)
 {
 	static const char *const plain[] = {"a", "bc", "1", "\xC3\xA4", " ", "\t", "'", "\\", NULL};
-	static const char *const quoted[] = {"a", "\"\"", ",", "\n", "\r", "\r\n", "\xC3\xA4", "x\"\"", NULL};
+	static const char *const quoted[] = {"a", "\"\"", ",", "\n", "\r", "\r\n", "\xC3\xA4", "x\"\"",
+	NULL};
 	static const char *const ends[] = {"\n", "\r\n", "\r"};
 
 	put(file, "a,b,c\n");
@@ -77,7 +78,8 @@ make_csv(Rows *file, int rows)
 static void
 put_literal(Rows *file)
 {
-	static const char *const escaped[] = {"a", "''", "\\'", "\\\\", "\n", "),", ");", "(", "\\n", "\\)", "\"", NULL};
+	static const char *const escaped[] = {"a", "''", "\\'", "\\\\", "\n", "),", ");", "(",
+	"\\n", "\\)", "\"", NULL};
 	static const char *const plain[] = {"a", "''", "\\", "\n", "),", ");", "(", "E", "\"", NULL};
 	static const char *const bare[] = {"NULL", "1", "-2.5", "True", "nan", "1e5"};
 	bool		escapes = split_random(2) == 0;
@@ -102,7 +104,8 @@ make_insert_values(Rows *file, int rows)
 		bool		last = i + 1 == rows || split_random(7) == 0;
 
 		if (i == 0 || file->text[file->len - 1] == ';')
-			put(file, i % 2 ? "\nINSERT INTO {}(\"a\",b,\"c\")\nVALUES\n" : "INSERT INTO {}(a,b,c) VALUES(");
+			put(file, i % 2 ? "\nINSERT INTO {}(\"a\",b,\"c\")\nVALUES\n" :
+				"INSERT INTO {}(a,b,c) VALUES(");
 		if (file->text[file->len - 1] != '(')
 			put(file, "(");
 		for (int n = 0; n < 3; n++)
@@ -121,7 +124,8 @@ make_insert_values(Rows *file, int rows)
 static void
 make_jsonl(Rows *file, int rows)
 {
-	static const char *const text[] = {"a", "\\\"", "\\\\", "\\n", "}", "{", ",", "\xC3\xA4", "\\u00e4", NULL};
+	static const char *const text[] = {"a", "\\\"", "\\\\", "\\n", "}", "{", ",", "\xC3\xA4",
+	"\\u00e4", NULL};
 	static const char *const ends[] = {"\n", "\r\n", "\n\n", " \n \n"};
 
 	for (int i = 0; i < rows; i++)
@@ -141,7 +145,8 @@ make_jsonl(Rows *file, int rows)
 static LdrStatus
 check_split(LdrFormat format, const char *data, size_t len, const LdrReaderOptions *how)
 {
-	static const size_t sizes[] = {1, 2, 7, 20, 63, 64, 65, 100, 128, 200, 500, 1000, 4095, 4096, 4097, 6000};
+	static const size_t sizes[] = {1, 2, 7, 20, 63, 64, 65, 100, 128, 200, 500, 1000, 4095,
+	4096, 4097, 6000};
 	size_t		window = ldr_reader_limits.window;
 	const uint8_t *bytes = (const uint8_t *) data;
 	FuzzResult	whole = fuzz_read_rows(format, how, bytes, len, 1 << 16, len + 1);
@@ -156,7 +161,8 @@ check_split(LdrFormat format, const char *data, size_t len, const LdrReaderOptio
 				  strcmp(got.err.message, whole.err.message) == 0 &&
 				  strcmp(got.err.hint, whole.err.hint) == 0 &&
 				  strcmp(got.err.column, whole.err.column) == 0,
-				  "format %d, %zu bytes in blocks of %zu: %lld rows, %d \"%s\" line %lld, not %lld, %d \"%s\" line %lld",
+				  "format %d, %zu bytes in blocks of %zu: %lld rows, %d \"%s\" line %lld, "
+				  "not %lld, %d \"%s\" line %lld",
 				  format, len, size, (long long) got.rows, got.status, got.err.message,
 				  (long long) got.err.line, (long long) whole.rows, whole.status,
 				  whole.err.message, (long long) whole.err.line);
@@ -219,9 +225,12 @@ edges(void)
 		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1),", LDR_TRUNCATED},
 		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1), (2) ", LDR_TRUNCATED},
 		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1);INSERT INTO {}(a) VALUES", LDR_TRUNCATED},
-		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1);INSERT INTO {}(\"it's)\",a) VALUES (1);", LDR_UNKNOWN_COLUMN},
-		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1);INSERT INTO {}(b) VALUES (1);", LDR_UNEXPECTED},
-		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES ('\\'), (E'\\'),'), ('E'), (''';'), (E'''\\''), ('''');", LDR_END},
+		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1);INSERT INTO {}(\"it's)\",a) VALUES (1);",
+		LDR_UNKNOWN_COLUMN},
+		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1);INSERT INTO {}(b) VALUES (1);",
+		LDR_UNEXPECTED},
+		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES ('\\'), (E'\\'),'), ('E'), (''';'), (E'''\\''), ('''');",
+		LDR_END},
 		{LDR_INSERT_VALUES, "INSERT INTO {}(a) VALUES (1), (1,2), (E'\\v),('), (3);", LDR_END},
 		{LDR_JSONL, "", LDR_END},
 		{LDR_JSONL, "\n\n", LDR_END},
@@ -234,7 +243,8 @@ edges(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
-		LdrStatus	status = check_split(cases[i].format, cases[i].text, strlen(cases[i].text), &options);
+		LdrStatus	status = check_split(cases[i].format, cases[i].text, strlen(cases[i].text),
+										 &options);
 
 		CHECK_MSG(status == cases[i].status, "case %zu: %d, not %d", i, status, cases[i].status);
 	}
@@ -288,7 +298,8 @@ fullness(LdrFormat format)
 			CHECK(buf[block.len + (size_t) i] == '\0');
 	}
 	/* most rows are short */
-	CHECK_MSG((size_t) blocks * size < file.len * 3 / 2, "%d blocks of %zu bytes", blocks, file.len);
+	CHECK_MSG((size_t) blocks * size < file.len * 3 / 2,
+			  "%d blocks of %zu bytes", blocks, file.len);
 	CHECK_INT(ldr_reader_split(r, buf, size, &block, &err), LDR_END);
 	ldr_reader_close(r);
 	rows_free(&file);
@@ -309,8 +320,8 @@ failing_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 }
 
 /*
- * Rows before a damage come out, then the damage. The reader of the file gives those that its window
- * has: some or all of them.
+ * Rows before a damage come out, then the damage. The reader of the file gives those that its
+ * window has: some or all of them.
  */
 static void
 failing(LdrFormat format)
