@@ -52,17 +52,46 @@ iv_is_decimal(const char *p, size_t len)
 	return points < len && points < 2;
 }
 
+/* A value without quotes: a number, NULL, True or False, as dlt writes them. */
+static inline bool
+iv_plain_bare(const char *begin, size_t len, LdrField *field)
+{
+	size_t		sign = (*begin == '-');
+
+	*field = (LdrField) {begin, (uint32_t) len, LDR_BARE};
+	if (*begin == 'N' && len == 4 && memcmp(begin, "NULL", 4) == 0)
+		*field = (LdrField) {NULL, 0, LDR_NULL};
+	else if (*begin == 'T')
+		return len == 4 && memcmp(begin, "True", 4) == 0;
+	else if (*begin == 'F')
+		return len == 5 && memcmp(begin, "False", 5) == 0;
+	else
+		return len > sign && len <= 16 && iv_is_decimal(begin + sign, len - sign);
+	return true;
+}
+
+/* Where a last value without quotes ends, which is no mark: at the parenthesis, if that is near. */
+static inline const char *
+iv_last_end(const char *begin)
+{
+	const char *p = begin;
+
+	while (p < begin + 17 && *p != ')' && *p != '\0')
+		p++;
+	return p;
+}
+
 /*
- * A value as nearly all are, with no space around it: a number, or a string without escapes and
- * ends of line. Steps over it and sets *p to the comma or the parenthesis behind it. False, with
+ * A value as nearly all are, with no space around it: a string without escapes and ends of line, or
+ * iv_plain_bare. Steps over it and sets *p to the comma or the parenthesis behind it. False, with
  * the marks anywhere, if it is anything else, be that right or wrong.
  */
 static inline bool
-iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, LdrField *field)
+iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, bool last, LdrField *field)
 {
+	const size_t limit = ldr_reader_limits.field;
 	const char *begin = *p;
 	const char *q = ldr_marks_hand_step(marks, hand);
-	const size_t limit = ldr_reader_limits.field;
 	bool		escapes = (*begin == 'E');
 
 	if (q == begin + escapes && *q == '\'')
@@ -80,13 +109,11 @@ iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, LdrField *fi
 	}
 	else
 	{
-		size_t		sign = (*begin == '-');
-		size_t		len = (size_t) (q - begin);
-
-		if (*q != ',' || len <= sign || len > 16 || len > limit ||
-			!iv_is_decimal(begin + sign, len - sign))
+		if (last)
+			q = iv_last_end(begin);
+		if (*q != (last ? ')' : ',') || (size_t) (q - begin) > limit ||
+			!iv_plain_bare(begin, (size_t) (q - begin), field))
 			return false;
-		*field = (LdrField) {begin, (uint32_t) len, LDR_BARE};
 		*p = q;
 	}
 	return true;
@@ -123,7 +150,7 @@ iv_values(LdrLiteralScan *s)
 	{
 		LdrField   *field = &b->fields[s->field - 1];
 
-		if (!iv_plain_value(marks, &hand, &s->p, field))
+		if (!iv_plain_value(marks, &hand, &s->p, s->field == ncolumns, field))
 		{
 			LdrStatus	status = iv_value(s, field);
 
