@@ -16,12 +16,13 @@
 #include "reader/base.h"
 #include "reader/scan.h"
 
+#define CSV_LIKELY(x)	__builtin_expect((x) != 0, 1)
+#define CSV_UNLIKELY(x)	__builtin_expect((x) != 0, 0)
+
 typedef struct CsvReader
 {
 	LdrReaderBase base;
 	char		delimiter;
-	uint64_t	delimiter8;		/* in each of eight bytes */
-	uint64_t	quote8;
 } CsvReader;
 
 /* One attempt at a row. */
@@ -31,6 +32,7 @@ typedef struct CsvRow
 	int64_t		line;			/* of p */
 	int			n;				/* fields so far */
 	bool		header;
+	bool		ascii;
 } CsvRow;
 
 static LdrPlace
@@ -77,7 +79,7 @@ csv_find_quote(CsvReader *r, CsvRow *row)
 
 	for (;; p++)
 	{
-		p = ldr_scan_one(p, r->quote8);
+		p = ldr_scan_one(p, '"');
 		if (*p == '"')
 			break;
 		if (*p == '\n' || (*p == '\r' && p[1] != '\n'))
@@ -140,7 +142,7 @@ csv_unquote(CsvReader *r, CsvRow *row, const char *prefix, bool quoted, const ch
 		}
 		for (;; row->p++)
 		{
-			row->p = ldr_scan_two(row->p, r->delimiter8, r->quote8);
+			row->p = ldr_scan_two(row->p, r->delimiter, '"');
 			if (*row->p == r->delimiter || *row->p == '"' || *row->p == '\n' || *row->p == '\r')
 				break;
 			if (row->p == end && !b->w.eof)
@@ -155,79 +157,151 @@ csv_unquote(CsvReader *r, CsvRow *row, const char *prefix, bool quoted, const ch
 	if ((size_t) (out - field->data) > ldr_reader_limits.field)
 		return ldr_reader_too_long(b, err, csv_place(r, row, prefix));
 	b->scratch_pos = out;
+	ldr_marks_seek(&b->marks, row->p);
+	(void) ldr_marks_step(&b->marks);
 	return LDR_OK;
 }
 
-/* A field that has a quote at row->p and began at begin. Leaves row->p on the byte that ends it. */
+/*
+ * A field that has a quote at row->p and began at begin. Leaves row->p on the byte that ends it,
+ * and the marks behind that byte.
+ */
 static LdrStatus
 csv_quoted(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrError *err)
 {
 	const char *quote = row->p;
 	int64_t		line = row->line;
-	LdrStatus	status;
+	const char *p;
 	char		next;
 
-	field->kind = LDR_STRING;
 	if (quote != begin)
 		return csv_unquote(r, row, begin, false, quote, line, field, err);
 
 	/* nearly always the quotes are around the whole field and there are no others in it */
-	row->p++;
-	status = csv_find_quote(r, row);
-	if (status == LDR_MORE)
-		return csv_open_quote(r, row, quote, line, (size_t) (row->p - quote - 1), err);
-	if (status != LDR_OK)
-		return csv_nul(r, row, err);
-	next = row->p[1];
+	while (*(p = ldr_marks_step(&r->base.marks)) != '"')
+	{
+		if (*p == '\n' || (*p == '\r' && p[1] != '\n'))
+			row->line++;
+		else if (*p == '\0')
+		{
+			row->p = p;
+			if (p != r->base.w.end)
+				return csv_nul(r, row, err);
+			return csv_open_quote(r, row, quote, line, (size_t) (p - quote - 1), err);
+		}
+	}
+	row->p = p;
+	next = p[1];
 	if (next != r->delimiter && next != '\n' && next != '\r')
 	{
-		if (row->p + 1 != r->base.w.end)
+		if (p + 1 != r->base.w.end)
 			return csv_unquote(r, row, quote + 1, true, quote, line, field, err);
 		if (!r->base.w.eof)
 			return LDR_MORE;
 	}
 	field->data = quote + 1;
-	field->len = (uint32_t) (row->p - quote - 1);
-	if ((size_t) (row->p - quote - 1) > ldr_reader_limits.field)
+	field->len = (uint32_t) (p - quote - 1);
+	if ((size_t) (p - quote - 1) > ldr_reader_limits.field)
 		return ldr_reader_too_long(&r->base, err, csv_place(r, row, quote));
 	row->p++;
+	(void) ldr_marks_step(&r->base.marks);	/* the byte that ends the field, or the zero byte */
 	return LDR_OK;
 }
 
-/* One field from row->p on; leaves row->p on the delimiter, CR, LF or end of file behind it. */
-static inline LdrStatus
-csv_field(CsvReader *r, CsvRow *row, LdrField *field, LdrError *err)
+/*
+ * A field that neither a delimiter nor an end of line ends at once: row->p is on something else
+ * that matters. Leaves row->p on the byte that ends the field, and the marks behind that byte.
+ */
+static LdrStatus
+csv_odd_field(CsvReader *r, CsvRow *row, const char *begin, LdrField *field, LdrError *err)
 {
-	const char *begin = row->p;
-	const char *p = begin;
+	LdrMarks   *marks = &r->base.marks;
 
-	for (;; p++)
+	for (;; row->p = ldr_marks_step(marks))
 	{
-		p = ldr_scan_two(p, r->delimiter8, r->quote8);
-		if (*p == r->delimiter || *p == '\n' || *p == '\r')
+		char		c = *row->p;
+
+		if (c == '"')
+		{
+			LdrStatus	status = csv_quoted(r, row, begin, field, err);
+
+			field->kind = LDR_STRING;
+			return status;
+		}
+		if (c == r->delimiter || c == '\n' || c == '\r')
 			break;
-		row->p = p;
-		if (*p == '"')
-			return csv_quoted(r, row, begin, field, err);
-		if (*p != '\0')
+		if (c != '\0')
 			continue;			/* some other control character */
-		if (p != r->base.w.end)
+		if (row->p != r->base.w.end)
 			return csv_nul(r, row, err);
 		if (!r->base.w.eof)
 			return LDR_MORE;
 		break;
 	}
-	row->p = p;
 	field->data = begin;
-	field->len = (uint32_t) (p - begin);
+	field->len = (uint32_t) (row->p - begin);
 	field->kind = LDR_BARE;
-	if ((size_t) (p - begin) > ldr_reader_limits.field)
+	if ((size_t) (row->p - begin) > ldr_reader_limits.field)
 		return ldr_reader_too_long(&r->base, err, csv_place(r, row, begin));
 	return LDR_OK;
 }
 
+/* The row has more fields than max; row->p is on the delimiter behind the last of these. */
+static LdrStatus
+csv_too_many(CsvReader *r, CsvRow *row, int max, LdrError *err)
+{
+	strcpy(err->hint, "Quote values that contain the delimiter.");
+	return ldr_reader_fail(&r->base, err, LDR_TOO_MANY_FIELDS, csv_place(r, row, row->p),
+						   "row has more than %d fields", max);
+}
+
+/* The end of a row at row->p: step over it. */
+static LdrStatus
+csv_row_end(CsvReader *r, CsvRow *row)
+{
+	LdrReaderBase *b = &r->base;
+	LdrWindow  *w = &b->w;
+
+	b->pub.raw = w->cur;
+	b->pub.raw_len = (size_t) (row->p - w->cur);
+	if (*row->p == '\r')
+	{
+		if (row->p + 1 == w->end && !w->eof)
+			return LDR_MORE;	/* LF may follow */
+		if (row->p[1] == '\n')
+		{
+			row->p++;
+			(void) ldr_marks_step(&b->marks);
+		}
+		row->p++;
+	}
+	else if (*row->p == '\n')
+		row->p++;
+	row->ascii = ldr_marks_row_end(&b->marks, row->p);
+	return LDR_OK;
+}
+
 /*
- * One attempt at the row at w.cur, of up to max fields. LDR_OK moves w.cur behind it; in a header
+ * Is the field whose opening quote is at *p one of those that nearly all are: nothing in it but
+ * text and delimiters, and nothing behind its closing quote but what ends it? Then *p is on that,
+ * and the marks are behind it. Else they are anywhere.
+ */
+static inline bool
+csv_plain_quotes(LdrMarks *marks, LdrMarksHand *hand, const char **p, char delimiter)
+{
+	const char *q;
+
+	do
+		q = ldr_marks_hand_step(marks, hand);
+	while (*q == delimiter);
+	if (CSV_UNLIKELY(*q != '"' || (q[1] != delimiter && q[1] != '\n')))
+		return false;
+	*p = ldr_marks_hand_step(marks, hand);
+	return true;
+}
+
+/*
+ * One attempt at the row at w.cur, of up to max fields. LDR_OK moves row->p behind it; in a header
  * more than max is no error, the rest is left.
  */
 static LdrStatus
@@ -235,43 +309,62 @@ csv_row(CsvReader *r, CsvRow *row, int max, LdrError *err)
 {
 	LdrReaderBase *b = &r->base;
 	LdrWindow  *w = &b->w;
+	LdrMarks   *marks = &b->marks;
+	const size_t limit = ldr_reader_limits.field;
+	const char	delimiter = r->delimiter;
+	const char *begin = w->cur;
+	LdrField   *field = b->fields;
+	LdrField   *behind = field + max;
+	LdrMarksHand hand;
 
-	row->p = w->cur;
+	row->p = begin;
 	row->line = b->line;
 	row->n = 0;
 	b->scratch_pos = b->scratch;
-	if (row->p == w->end)
+	if (begin == w->end)
 		return w->eof ? LDR_END : LDR_MORE;
+	ldr_marks_row(marks, begin, w->end);
+	hand = ldr_marks_take(marks);
 	for (;;)
 	{
-		LdrStatus	status = csv_field(r, row, &b->fields[row->n], err);
+		const char *p = ldr_marks_hand_step(marks, &hand);
 
-		if (status != LDR_OK)
-			return status;
-		row->n++;
-		if (*row->p != r->delimiter)
-			break;
-		if (row->n >= max)
+		if (CSV_LIKELY((*p == delimiter || *p == '\n') && (size_t) (p - begin) <= limit))
+			*field++ = (LdrField) {begin, (uint32_t) (p - begin), LDR_BARE};
+		else if (*p == '"' && p == begin &&
+				 csv_plain_quotes(marks, &hand, &p, delimiter) && (size_t) (p - begin - 2) <= limit)
+			*field++ = (LdrField) {begin + 1, (uint32_t) (p - begin - 2), LDR_STRING};
+		else
 		{
-			if (row->header)
-				return LDR_OK;
-			strcpy(err->hint, "Quote values that contain the delimiter.");
-			return ldr_reader_fail(b, err, LDR_TOO_MANY_FIELDS, csv_place(r, row, row->p),
-								   "row has more than %d fields", max);
+			LdrStatus	status;
+
+			if (*begin == '"')
+			{
+				p = begin;
+				ldr_marks_seek(marks, begin + 1);
+				hand = ldr_marks_take(marks);
+			}
+			row->p = p;
+			row->n = (int) (field - b->fields);
+			ldr_marks_give(marks, hand);
+			status = csv_odd_field(r, row, begin, field++, err);
+			if (status != LDR_OK)
+				return status;
+			hand = ldr_marks_take(marks);
+			p = row->p;
 		}
-		row->p++;
+		begin = p + 1;
+		if (CSV_UNLIKELY(*p != delimiter || field == behind))
+		{
+			row->p = p;
+			break;
+		}
 	}
-	b->pub.raw = w->cur;
-	b->pub.raw_len = (size_t) (row->p - w->cur);
-	if (*row->p == '\r')
-	{
-		if (row->p + 1 == w->end && !w->eof)
-			return LDR_MORE;	/* LF may follow */
-		row->p += (row->p[1] == '\n') ? 2 : 1;
-	}
-	else if (*row->p == '\n')
-		row->p++;
-	return LDR_OK;
+	ldr_marks_give(marks, hand);
+	row->n = (int) (field - b->fields);
+	if (*row->p != delimiter)
+		return csv_row_end(r, row);
+	return row->header ? LDR_OK : csv_too_many(r, row, max, err);
 }
 
 static LdrStatus
@@ -306,6 +399,7 @@ csv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 		return csv_too_few(r, &row, err);
 	out->fields = b->fields;
 	out->line = b->line;
+	out->ascii = row.ascii;
 	b->line = row.line + 1;
 	b->w.cur = (char *) row.p;
 	return LDR_OK;
@@ -464,24 +558,32 @@ csv_header(CsvReader *r, LdrError *err)
 }
 
 LdrReader *
-ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+ldr_csv_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
 	CsvReader  *r = (CsvReader *) ldr_reader_new(sizeof(CsvReader), source, options, err);
 
 	if (r == NULL)
 		return NULL;
+	r->base.format = LDR_CSV;
 	r->base.pub.next = csv_next;
 	r->base.pub.skip = csv_skip;
 	r->delimiter = options->delimiter != '\0' ? options->delimiter : ',';
-	r->delimiter8 = ldr_scan_repeat(r->delimiter);
-	r->quote8 = ldr_scan_repeat('"');
-	if (r->delimiter == '"' || r->delimiter == '\n' || r->delimiter == '\r')
-	{
-		strcpy(err->hint, "Take one byte that is neither a quote nor an end of line.");
-		ldr_fail(err, LDR_UNSUPPORTED, "invalid csv delimiter");
-	}
-	else if (csv_header(r, err) == LDR_OK)
+	r->base.marks.set = (LdrByteSet) {'\r' + 1, {r->delimiter, '"', '"'}};
+	if (r->delimiter != '"' && r->delimiter != '\n' && r->delimiter != '\r')
 		return &r->base.pub;
+	strcpy(err->hint, "Take one byte that is neither a quote nor an end of line.");
+	ldr_fail(err, LDR_UNSUPPORTED, "invalid csv delimiter");
 	r->base.pub.close(&r->base.pub);
+	return NULL;
+}
+
+LdrReader *
+ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReader  *r = ldr_csv_make(source, options, err);
+
+	if (r == NULL || csv_header((CsvReader *) r, err) == LDR_OK)
+		return r;
+	r->close(r);
 	return NULL;
 }

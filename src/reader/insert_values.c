@@ -19,42 +19,148 @@
 #include "reader/literal.h"
 #include "reader/scan.h"
 
-#define IV_NAME_QUOTES	(LDR_ONES * '"')
 
-typedef enum IvState
+/* Is it the first statement that is in work? Without a row of it yet. */
+static inline bool
+iv_is_first(const LdrReaderBase *b)
 {
-	IV_STATEMENT,				/* before INSERT, or at the end of the file */
-	IV_FIRST_ROW,				/* behind VALUES */
-	IV_ROW						/* behind a comma */
-} IvState;
+	return b->state == LDR_AT_FIRST || b->state == LDR_AT_FIRST_VALUES;
+}
 
-typedef struct IvReader
+static inline bool
+iv_is_header(const LdrReaderBase *b)
 {
-	LdrReaderBase base;
-	IvState		state;
-	bool		first;			/* no row yet: this is the first statement */
-} IvReader;
+	return b->state == LDR_AT_FIRST || b->state == LDR_AT_STATEMENT;
+}
+
+/* Are these bytes, 16 at most, digits with a point among them or not? */
+static inline bool
+iv_is_decimal(const char *p, size_t len)
+{
+	uint64_t	points = 0;
+
+	for (size_t i = 0; i < len; i += 8)
+	{
+		uint64_t	x = ldr_scan_load(p + i);
+		uint64_t	keep = len - i >= 8 ? ~UINT64_C(0) : (UINT64_C(1) << 8 * (len - i)) - 1;
+		uint64_t	point = ldr_scan_equal_all(x, LDR_ONES * '.') & keep;
+
+		if ((ldr_scan_not_digit(x) & keep) != point)
+			return false;
+		points += ((point >> 7) * LDR_ONES) >> 56;
+	}
+	return points < len && points < 2;
+}
+
+/* A value without quotes: a number, NULL, True or False, as dlt writes them. */
+static inline bool
+iv_plain_bare(const char *begin, size_t len, LdrField *field)
+{
+	size_t		sign = (*begin == '-');
+
+	*field = (LdrField) {begin, (uint32_t) len, LDR_BARE};
+	if (*begin == 'N' && len == 4 && memcmp(begin, "NULL", 4) == 0)
+		*field = (LdrField) {NULL, 0, LDR_NULL};
+	else if (*begin == 'T')
+		return len == 4 && memcmp(begin, "True", 4) == 0;
+	else if (*begin == 'F')
+		return len == 5 && memcmp(begin, "False", 5) == 0;
+	else
+		return len > sign && len <= 16 && iv_is_decimal(begin + sign, len - sign);
+	return true;
+}
+
+/* Where a last value without quotes ends, which is no mark: at the parenthesis, if that is near. */
+static inline const char *
+iv_last_end(const char *begin)
+{
+	const char *p = begin;
+
+	while (p < begin + 17 && *p != ')' && *p != '\0')
+		p++;
+	return p;
+}
+
+/*
+ * A value as nearly all are, with no space around it: a string without escapes and ends of line, or
+ * iv_plain_bare. Steps over it and sets *p to the comma or the parenthesis behind it. False, with
+ * the marks anywhere, if it is anything else, be that right or wrong.
+ */
+static inline bool
+iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, bool last, LdrField *field)
+{
+	const size_t limit = ldr_reader_limits.field;
+	const char *begin = *p;
+	const char *q = ldr_marks_hand_step(marks, hand);
+	bool		escapes = (*begin == 'E');
+
+	if (q == begin + escapes && *q == '\'')
+	{
+		begin = q + 1;
+		do
+			q = ldr_marks_hand_step(marks, hand);
+		while (*q == ',' || (*q == '\\' && !escapes));
+		if (*q != '\'' || (q[1] != ',' && q[1] != ')') || (size_t) (q - begin) > limit)
+			return false;
+		*field = (LdrField) {begin, (uint32_t) (q - begin), LDR_STRING};
+		*p = q + 1;
+		if (q[1] == ',')
+			(void) ldr_marks_hand_step(marks, hand);
+	}
+	else
+	{
+		if (last)
+			q = iv_last_end(begin);
+		if (*q != (last ? ')' : ',') || (size_t) (q - begin) > limit ||
+			!iv_plain_bare(begin, (size_t) (q - begin), field))
+			return false;
+		*p = q;
+	}
+	return true;
+}
+
+/* Any value at s->p, with space around it. Leaves s->p on a comma or on the closing parenthesis. */
+static LdrStatus
+iv_value(LdrLiteralScan *s, LdrField *field)
+{
+	LdrStatus	status;
+
+	ldr_literal_space(s);
+	status = ldr_literal(s, field);
+	if (status != LDR_OK)
+		return status;
+	ldr_literal_space(s);
+	if (*s->p != ',' && *s->p != ')')
+		return ldr_literal_unexpected(s, "where a comma or a closing parenthesis is expected");
+	return LDR_OK;
+}
 
 /* The values of a row, from its parenthesis at p to behind the closing one. */
 static LdrStatus
 iv_values(LdrLiteralScan *s)
 {
 	LdrReaderBase *b = s->base;
+	LdrMarks   *marks = &b->marks;
+	LdrMarksHand hand;
 	int			ncolumns = b->pub.ncolumns;
-	LdrStatus	status;
 
-	s->p++;
+	ldr_marks_row(marks, ++s->p, b->w.end);
+	hand = ldr_marks_take(marks);
 	for (s->field = 1;; s->field++)
 	{
-		ldr_literal_space(s);
-		status = ldr_literal(s, &b->fields[s->field - 1]);
-		if (status != LDR_OK)
-			return status;
-		ldr_literal_space(s);
+		LdrField   *field = &b->fields[s->field - 1];
+
+		if (!iv_plain_value(marks, &hand, &s->p, s->field == ncolumns, field))
+		{
+			LdrStatus	status = iv_value(s, field);
+
+			if (status != LDR_OK)
+				return status;
+			ldr_marks_seek(marks, s->p + 1);
+			hand = ldr_marks_take(marks);
+		}
 		if (*s->p == ')')
 			break;
-		if (*s->p != ',')
-			return ldr_literal_unexpected(s, "where a comma or a closing parenthesis is expected");
 		if (s->field == ncolumns)
 			return ldr_reader_fail(b, s->err, LDR_TOO_MANY_FIELDS,
 								   ldr_literal_place(s, s->p, s->line),
@@ -78,9 +184,8 @@ iv_values(LdrLiteralScan *s)
  * the row may have been cut from others.
  */
 static LdrStatus
-iv_row(IvReader *r, LdrRow *out, LdrError *err)
+iv_row(LdrReaderBase *b, LdrRow *out, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrWindow  *w = &b->w;
 	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
 	const char *begin;
@@ -88,10 +193,10 @@ iv_row(IvReader *r, LdrRow *out, LdrError *err)
 
 	b->scratch_pos = b->scratch;
 	ldr_literal_space(&s);
-	if (s.p == w->end && w->eof && r->state == IV_FIRST_ROW && r->first)
+	if (s.p == w->end && w->eof && (b->goes_on || b->state == LDR_AT_FIRST_VALUES))
 	{
 		w->cur = w->end;
-		return LDR_END;			/* a job without rows */
+		return LDR_END;			/* of a block, or of a job without rows */
 	}
 	if (*s.p != '(')
 		return ldr_literal_unexpected(&s, "where a row is expected");
@@ -105,10 +210,10 @@ iv_row(IvReader *r, LdrRow *out, LdrError *err)
 	ldr_literal_space(&s);
 	if (*s.p != ',' && *s.p != ';')
 		return ldr_literal_unexpected(&s, "where a comma or a semicolon is expected");
-	r->state = (*s.p == ',') ? IV_ROW : IV_STATEMENT;
-	r->first = false;
+	b->state = (*s.p == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	out->fields = b->fields;
 	out->line = b->line;
+	out->ascii = ldr_marks_row_end(&b->marks, NULL);
 	b->line = s.line;
 	w->cur = (char *) s.p + 1;
 	return LDR_OK;
@@ -165,7 +270,7 @@ iv_name(LdrLiteralScan *s, LdrField *name)
 	name->data = out = b->scratch_pos;
 	for (begin = ++s->p;; begin = s->p)
 	{
-		s->p = ldr_scan_one(s->p, IV_NAME_QUOTES);
+		s->p = ldr_scan_one(s->p, '"');
 		memcpy(out, begin, (size_t) (s->p - begin));
 		out += s->p - begin;
 		if (s->p == b->w.end)
@@ -193,7 +298,6 @@ static LdrStatus
 iv_header_column(LdrLiteralScan *s, int n)
 {
 	LdrReaderBase *b = s->base;
-	bool		first = ((IvReader *) b)->first;
 	LdrPlace	place = {s->p, s->line, n + 1, -1};
 	LdrField	name = {0};
 	int			column;
@@ -205,7 +309,7 @@ iv_header_column(LdrLiteralScan *s, int n)
 	if (column < 0)
 		return ldr_reader_unknown_column(b, s->err, place, name.data, name.len);
 	place.column = column;
-	if (!first)
+	if (!iv_is_first(b))
 	{
 		if (n < b->pub.ncolumns && b->pub.columns[n] == column)
 			return LDR_OK;
@@ -224,9 +328,8 @@ iv_header_column(LdrLiteralScan *s, int n)
 
 /* One attempt at INSERT INTO {}("c1","c2") VALUES. */
 static LdrStatus
-iv_header(IvReader *r, LdrError *err)
+iv_header(LdrReaderBase *b, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrLiteralScan s = {b, err, b->w.cur, b->line, 0};
 	LdrStatus	status;
 	int			n = 0;
@@ -251,7 +354,7 @@ iv_header(IvReader *r, LdrError *err)
 		s.p++;
 	}
 	s.p++;
-	if (!r->first && n != b->pub.ncolumns)
+	if (!iv_is_first(b) && n != b->pub.ncolumns)
 	{
 		strcpy(err->hint, "All statements of a file must name the same columns.");
 		return ldr_reader_fail(b, err, LDR_UNEXPECTED, ldr_literal_place(&s, b->w.cur, s.line),
@@ -265,15 +368,14 @@ iv_header(IvReader *r, LdrError *err)
 	b->pub.ncolumns = n;
 	b->line = s.line;
 	b->w.cur = (char *) s.p;
-	r->state = IV_FIRST_ROW;
+	b->state = iv_is_first(b) ? LDR_AT_FIRST_VALUES : LDR_AT_VALUES;
 	return LDR_OK;
 }
 
 /* Before a statement: read its header, LDR_END if the file ends here. */
 static LdrStatus
-iv_statement(IvReader *r, LdrError *err)
+iv_statement(LdrReaderBase *b, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrWindow  *w = &b->w;
 	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
 
@@ -281,24 +383,24 @@ iv_statement(IvReader *r, LdrError *err)
 	w->cur = (char *) s.p;
 	b->line = s.line;
 	if (s.p < w->end)
-		return iv_header(r, err);
+		return iv_header(b, err);
 	return w->eof ? LDR_END : LDR_MORE;
 }
 
 static LdrStatus
 iv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 {
-	IvReader   *r = (IvReader *) pub;
+	LdrReaderBase *b = (LdrReaderBase *) pub;
 	LdrStatus	status;
 
 	LDR_FAULT("read: insert_values");
 	for (;;)
 	{
-		bool		header = (r->state == IV_STATEMENT);
+		bool		header = iv_is_header(b);
 
-		status = header ? iv_statement(r, err) : iv_row(r, out, err);
+		status = header ? iv_statement(b, err) : iv_row(b, out, err);
 		if (status == LDR_MORE)
-			status = ldr_reader_more(&r->base, err);
+			status = ldr_reader_more(b, err);
 		else if (status != LDR_OK || !header)
 			return status;
 		if (status != LDR_OK)
@@ -381,13 +483,12 @@ iv_find_end(LdrLiteralScan *s, const char **next)
 static LdrStatus
 iv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
 {
-	IvReader   *r = (IvReader *) pub;
-	LdrReaderBase *b = &r->base;
+	LdrReaderBase *b = (LdrReaderBase *) pub;
 	LdrLiteralScan s;
 	const char *next = NULL;
 	LdrStatus	status;
 
-	if (r->state == IV_STATEMENT || err->status == LDR_UNEXPECTED)
+	if (iv_is_header(b) || err->status == LDR_UNEXPECTED)
 		return err->status;
 	for (;;)
 	{
@@ -402,33 +503,44 @@ iv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
 	}
 	if (status != LDR_OK)
 		return err->status;
-	r->state = (*next == ',') ? IV_ROW : IV_STATEMENT;
-	r->first = false;
+	b->state = (*next == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	return ldr_reader_pass(b, out, s.p, next + 1, s.line);
+}
+
+LdrReader *
+ldr_insert_values_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReaderBase *b = ldr_reader_new(sizeof(LdrReaderBase), source, options, err);
+
+	if (b == NULL)
+		return NULL;
+	b->format = LDR_INSERT_VALUES;
+	b->marks.set = (LdrByteSet) {'\n' + 1, {'\'', '\\', ','}};
+	b->pub.next = iv_next;
+	b->pub.skip = iv_skip;
+	b->state = LDR_AT_FIRST;
+	return &b->pub;
 }
 
 LdrReader *
 ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
-	IvReader   *r = (IvReader *) ldr_reader_new(sizeof(IvReader), source, options, err);
+	LdrReader  *r = ldr_insert_values_make(source, options, err);
+	LdrReaderBase *b = (LdrReaderBase *) r;
 	LdrStatus	status;
 
 	if (r == NULL)
 		return NULL;
-	r->base.pub.next = iv_next;
-	r->base.pub.skip = iv_skip;
-	r->state = IV_STATEMENT;
-	r->first = true;
-	while ((status = iv_statement(r, err)) == LDR_MORE)
-		if ((status = ldr_reader_more(&r->base, err)) != LDR_OK)
+	while ((status = iv_statement(b, err)) == LDR_MORE)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
 			break;
 	if (status == LDR_OK)
-		return &r->base.pub;
+		return r;
 	if (status == LDR_END)
 	{
 		strcpy(err->hint, "The file must begin with INSERT INTO {}(...) VALUES.");
 		ldr_fail(err, LDR_NO_HEADER, "the file is empty");
 	}
-	r->base.pub.close(&r->base.pub);
+	r->close(r);
 	return NULL;
 }

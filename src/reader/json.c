@@ -8,8 +8,6 @@
 
 #include "reader/scan.h"
 
-#define JSON_QUOTES		(LDR_ONES * '"')
-#define JSON_BACKSLASHES (LDR_ONES * '\\')
 
 LdrStatus
 ldr_json_unexpected(LdrJson *j, const char *where)
@@ -127,6 +125,7 @@ json_unicode(LdrJson *j, const char *escape, char **out, bool *valid)
 	LdrStatus	status = json_hex4(j, escape, &code);
 	bool		low;
 
+	j->base->marks.row_wide = true;
 	if (status != LDR_OK)
 		return status;
 	if (code == 0)
@@ -235,7 +234,7 @@ json_decode(LdrJson *j, const char *quote, LdrField *field)
 		return status;
 	for (;;)
 	{
-		const char *stop = ldr_scan_two(j->p, JSON_QUOTES, JSON_BACKSLASHES);
+		const char *stop = ldr_scan_two(j->p, '"', '\\');
 
 		memcpy(out, begin, (size_t) (stop - begin));
 		out += stop - begin;
@@ -269,7 +268,7 @@ LdrStatus
 ldr_json_string(LdrJson *j, LdrField *field)
 {
 	const char *quote = j->p;
-	const char *stop = ldr_scan_two(quote + 1, JSON_QUOTES, JSON_BACKSLASHES);
+	const char *stop = ldr_scan_two(quote + 1, '"', '\\');
 	size_t		len = (size_t) (stop - quote - 1);
 
 	j->p = stop;
@@ -295,7 +294,7 @@ json_skip_string(LdrJson *j)
 	j->p++;
 	for (;;)
 	{
-		const char *stop = ldr_scan_two(j->p, JSON_QUOTES, JSON_BACKSLASHES);
+		const char *stop = ldr_scan_two(j->p, '"', '\\');
 		uint32_t	code;
 
 		j->p = stop;

@@ -16,10 +16,20 @@
 #include "reader/json.h"
 #include "reader/scan.h"
 
+/* A column's name as a row nearly always has it, to be compared eight bytes at a time. */
+typedef struct JsonlKey
+{
+	char	   *text;			/* "name": with zero bytes behind it */
+	uint32_t	len;
+	uint64_t	last;			/* the bits that count in the last eight bytes */
+} JsonlKey;
+
 typedef struct JsonlReader
 {
 	LdrReaderBase base;
 	int		   *expected;		/* the column of the n-th key of the last row, -1: none */
+	JsonlKey   *keys;			/* by column */
+	char	   *texts;			/* of all of them */
 } JsonlReader;
 
 static void
@@ -107,14 +117,89 @@ jsonl_value(JsonlReader *r, LdrJson *j, LdrField *field, bool raw)
 	return LDR_OK;
 }
 
+/* Is that key at p, with its colon? */
+static inline bool
+jsonl_is_key(const JsonlKey *key, const char *p, const char *end)
+{
+	const char *text = key->text;
+	uint32_t	left = key->len;
+
+	if ((size_t) (end - p) < left)
+		return false;
+	for (; left > 8; left -= 8, p += 8, text += 8)
+		if (ldr_scan_load(p) != ldr_scan_load(text))
+			return false;
+	return ((ldr_scan_load(p) ^ ldr_scan_load(text)) & key->last) == 0;
+}
+
+/*
+ * A member as nearly all are, at j->p: the key that stood in its place in the row before, and a
+ * string without escapes or a whole number, with no space around them. Steps over it. False, with j
+ * as it was, if it is anything else, be that right or wrong.
+ */
+static inline bool
+jsonl_plain_member(JsonlReader *r, LdrJson *j)
+{
+	LdrReaderBase *b = &r->base;
+	const size_t limit = ldr_reader_limits.field;
+	const char *begin;
+	const char *p;
+	int			column;
+
+	if (j->place.field > b->options.ncolumns)
+		return false;
+	column = r->expected[j->place.field - 1];
+	if (column < 0 || !jsonl_is_key(&r->keys[column], j->p, j->end))
+		return false;
+	begin = j->p + r->keys[column].len;
+	if (b->options.columns[column].raw_json)
+		return false;
+	if (*begin == '"')
+	{
+		p = ldr_scan_two(++begin, '"', '\\');
+		if (*p != '"' || (size_t) (p - begin) > limit)
+			return false;
+		b->fields[column] = (LdrField) {begin, (uint32_t) (p - begin), LDR_STRING};
+		j->p = p + 1;
+		jsonl_place(j, column);
+		return true;
+	}
+	p = begin + (*begin == '-');
+	if (*p < '1' || *p > '9')
+		return false;
+	while (*p >= '0' && *p <= '9')
+		p++;
+	if ((*p != ',' && *p != '}') || (size_t) (p - begin) > limit)
+		return false;
+	b->fields[column] = (LdrField) {begin, (uint32_t) (p - begin), LDR_BARE};
+	j->p = p;
+	jsonl_place(j, column);
+	return true;
+}
+
+/* Any member at j->p. */
+static LdrStatus
+jsonl_member(JsonlReader *r, LdrJson *j)
+{
+	LdrReaderBase *b = &r->base;
+	int			column = -1;
+	LdrStatus	status = jsonl_key(r, j, &column);
+
+	if (status != LDR_OK)
+		return status;
+	jsonl_place(j, column);
+	ldr_json_space(j);
+	if (*j->p != ':')
+		return ldr_json_unexpected(j, "where a colon is expected");
+	j->p++;
+	ldr_json_space(j);
+	return jsonl_value(r, j, &b->fields[column], b->options.columns[column].raw_json);
+}
+
 /* The members of the object whose brace was read; leaves j->p behind its end. */
 static LdrStatus
 jsonl_members(JsonlReader *r, LdrJson *j)
 {
-	LdrReaderBase *b = &r->base;
-	LdrStatus	status;
-	int			column = -1;
-
 	ldr_json_space(j);
 	if (*j->p == '}')
 	{
@@ -124,18 +209,13 @@ jsonl_members(JsonlReader *r, LdrJson *j)
 	for (;;)
 	{
 		j->place.field++;
-		status = jsonl_key(r, j, &column);
-		if (status != LDR_OK)
-			return status;
-		jsonl_place(j, column);
-		ldr_json_space(j);
-		if (*j->p != ':')
-			return ldr_json_unexpected(j, "where a colon is expected");
-		j->p++;
-		ldr_json_space(j);
-		status = jsonl_value(r, j, &b->fields[column], b->options.columns[column].raw_json);
-		if (status != LDR_OK)
-			return status;
+		if (!jsonl_plain_member(r, j))
+		{
+			LdrStatus	status = jsonl_member(r, j);
+
+			if (status != LDR_OK)
+				return status;
+		}
 		ldr_json_space(j);
 		if (*j->p == '}')
 			break;
@@ -185,6 +265,7 @@ jsonl_row(JsonlReader *r, LdrError *err)
 	j.end = w->end;
 	j.place = (LdrPlace) {w->cur, b->line, 0, -1};
 	b->scratch_pos = b->scratch;
+	b->marks.row_wide = false;
 	if (*j.p != '{')
 	{
 		strcpy(err->hint, *j.p == '[' ?
@@ -222,6 +303,8 @@ jsonl_next(LdrReader *pub, LdrRow *out, LdrError *err)
 	if (status != LDR_OK)
 		return status;
 	out->fields = b->fields;
+	/* an escape that may stand for something else makes it wide as well */
+	out->ascii = !b->marks.row_wide && ldr_scan_is_ascii(b->pub.raw, b->pub.raw_len);
 	out->line = b->line++;		/* a row is one line */
 	return LDR_OK;
 }
@@ -248,24 +331,54 @@ jsonl_close(LdrReader *pub)
 	JsonlReader *r = (JsonlReader *) pub;
 
 	free(r->expected);
+	free(r->keys);
+	free(r->texts);
 	ldr_reader_free(pub);
 }
 
+/* The keys as rows have them. False: out of memory. */
+static bool
+jsonl_make_keys(JsonlReader *r)
+{
+	const LdrReaderBase *b = &r->base;
+	size_t		size = 1;
+	char	   *text;
+
+	for (int i = 0; i < b->options.ncolumns; i++)
+		size += b->index.keys[i].len + 3 + 8;
+	r->keys = calloc((size_t) b->options.ncolumns + 1, sizeof(JsonlKey));
+	r->texts = text = calloc(1, size);
+	if (r->keys == NULL || r->texts == NULL)
+		return false;
+	for (int i = 0; i < b->options.ncolumns; i++)
+	{
+		JsonlKey   *key = &r->keys[i];
+		uint32_t	len = b->index.keys[i].len + 3;
+		uint32_t	last = (len - 1) % 8 + 1;
+
+		text[0] = text[len - 2] = '"';
+		text[len - 1] = ':';
+		memcpy(text + 1, b->index.keys[i].name, b->index.keys[i].len);
+		*key = (JsonlKey) {text, len, ~UINT64_C(0) >> (8 * (8 - last))};
+		text += (len + 7) / 8 * 8;
+	}
+	return true;
+}
+
 LdrReader *
-ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+ldr_jsonl_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
 	JsonlReader *r = (JsonlReader *) ldr_reader_new(sizeof(JsonlReader), source, options, err);
-	LdrWindow  *w;
 
 	if (r == NULL)
 		return NULL;
-	w = &r->base.w;
+	r->base.format = LDR_JSONL;
 	r->base.pub.next = jsonl_next;
 	r->base.pub.skip = jsonl_skip;
 	r->base.pub.close = jsonl_close;
 	r->base.pub.ncolumns = options->ncolumns;
 	r->expected = malloc(sizeof(int) * ((size_t) options->ncolumns + 1));
-	if (r->expected == NULL)
+	if (r->expected == NULL || !jsonl_make_keys(r))
 	{
 		ldr_fail(err, LDR_OUT_OF_MEMORY, "out of memory for a reader");
 		jsonl_close(&r->base.pub);
@@ -276,13 +389,24 @@ ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err
 		r->expected[i] = -1;
 		r->base.pub.columns[i] = i;
 	}
-	while (w->end - w->cur < 3 && !w->eof)
-		if (ldr_reader_more(&r->base, err) != LDR_OK)
+	return &r->base.pub;
+}
+
+LdrReader *
+ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReader  *r = ldr_jsonl_make(source, options, err);
+	LdrReaderBase *b = (LdrReaderBase *) r;
+
+	if (r == NULL)
+		return NULL;
+	while (b->w.end - b->w.cur < 3 && !b->w.eof)
+		if (ldr_reader_more(b, err) != LDR_OK)
 		{
-			jsonl_close(&r->base.pub);
+			r->close(r);
 			return NULL;
 		}
-	if (w->end - w->cur >= 3 && memcmp(w->cur, "\xEF\xBB\xBF", 3) == 0)
-		w->cur += 3;			/* a byte order mark, which parsers may skip */
-	return &r->base.pub;
+	if (b->w.end - b->w.cur >= 3 && memcmp(b->w.cur, "\xEF\xBB\xBF", 3) == 0)
+		b->w.cur += 3;			/* a byte order mark, which parsers may skip */
+	return r;
 }

@@ -8,8 +8,6 @@
 
 #include "reader/scan.h"
 
-#define LITERAL_QUOTES	(LDR_ONES * '\'')
-#define LITERAL_BACKSLASHES (LDR_ONES * '\\')
 
 LdrPlace
 ldr_literal_place(const LdrLiteralScan *s, const char *at, int64_t line)
@@ -97,6 +95,7 @@ literal_unicode(LdrLiteralScan *s, int64_t begin_line, char **out)
 	uint32_t	low;
 	LdrStatus	status = literal_code(s, begin_line, &code);
 
+	s->base->marks.row_wide = true;
 	if (status != LDR_OK)
 		return status;
 	if (code == 0)
@@ -131,6 +130,7 @@ literal_byte(LdrLiteralScan *s, int64_t begin_line, char **out)
 	const char *p = escape + 1;
 	unsigned int value = 0;
 
+	s->base->marks.row_wide = true;
 	if (*p == 'x')
 	{
 		for (p++; p < escape + 4 && ldr_hex(p, 1) >= 0; p++)
@@ -216,8 +216,8 @@ literal_find(LdrLiteralScan *s, bool escapes)
 
 	for (;; p++)
 	{
-		p = escapes ? ldr_scan_two(p, LITERAL_QUOTES, LITERAL_BACKSLASHES) :
-			ldr_scan_one(p, LITERAL_QUOTES);
+		p = escapes ? ldr_scan_two(p, '\'', '\\') :
+			ldr_scan_one(p, '\'');
 		if (*p == '\'' || (*p == '\\' && escapes))
 			break;
 		if (*p == '\n')

@@ -100,6 +100,7 @@ ldr_reader_more(LdrReaderBase *b, LdrError *err)
 		b->pub.forget(b->pub.forget_arg);
 	status = ldr_window_fill(&b->w, err);
 	/* what it pointed to has moved */
+	b->marks.valid = false;
 	b->pub.raw = b->w.cur;
 	b->pub.raw_len = (status == LDR_OK) ? 0 : (size_t) (b->w.end - b->w.cur);
 	/* the place of what is wrong with a row; a damaged file is not about a line */
@@ -191,6 +192,7 @@ ldr_reader_pass(LdrReaderBase *b, LdrRow *row, const char *end, const char *next
 	b->pub.raw_len = (size_t) (end - b->w.cur);
 	row->fields = NULL;
 	row->line = b->line;
+	row->ascii = false;
 	b->line = line;
 	b->w.cur = (char *) next;
 	return LDR_OK;

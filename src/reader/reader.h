@@ -44,6 +44,11 @@ typedef struct LdrRow
 {
 	LdrField   *fields;			/* r->ncolumns of them */
 	int64_t		line;			/* where the row begins, 1-based */
+	/*
+	 * No byte of any field is beyond 0x7f, nor zero: the text is the same in every encoding and
+	 * valid in each. False says nothing.
+	 */
+	bool		ascii;
 } LdrRow;
 
 /* A column that the caller expects: jsonl finds its keys by it, the others check against it. */

@@ -107,6 +107,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t		window = size > 0 ? 1 + data[size / 2] % 16 : 1;
 	FuzzResult	small = read_messages(data, size, window, 1);
 
-	fuzz_same(&large, &small, window);
+	fuzz_same(&large, &small, "window", window);
 	return 0;
 }

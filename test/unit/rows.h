@@ -112,12 +112,23 @@ rows_put_field(Rows *rows, const LdrField *f)
 	rows_put(rows, f->data, f->len);
 }
 
+static bool __attribute__((unused))
+rows_is_ascii(const LdrField *f)
+{
+	for (uint32_t i = 0; f->data != NULL && i < f->len; i++)
+		if ((signed char) f->data[i] <= 0)
+			return false;
+	return true;
+}
+
 static void __attribute__((unused))
 rows_put_row(Rows *rows, const LdrReader *r, const LdrRow *row)
 {
 	rows->last = rows->len;
 	for (int i = 0; i < r->ncolumns; i++)
 	{
+		if (row->ascii)
+			CHECK(rows_is_ascii(&row->fields[i]));
 		rows_put(rows, "|", i > 0);
 		rows_put_field(rows, &row->fields[i]);
 	}

@@ -141,6 +141,38 @@ many_columns(void)
 		free((char *) names[i].name);
 }
 
+/* A reader knows which rows are ASCII, but for those near others that are not. */
+static void
+ascii(void)
+{
+	LdrReaderOptions options = {columns, 2, 0, false};
+	Rows		file = {0};
+	LdrError	err = {0};
+	LdrReader  *r;
+	LdrRow		row;
+	int			known = 0;
+
+	rows_put(&file, "a,b\n", 4);
+	for (int i = 0; i < 3000; i++)
+	{
+		if (i % 1000 == 500)
+			rows_put(&file, "\xC3\xA4,1\n", 5);
+		else
+			rows_put(&file, "some text,\"and \"\"more, of it\"\n", 30);
+	}
+	r = ldr_reader_open(LDR_CSV, step_source(file.text, file.len, 0), &options, &err);
+	for (int i = 0; i < 3000; i++)
+	{
+		CHECK_INT(ldr_reader_next(r, &row, &err), LDR_OK);
+		known += row.ascii;
+		if (i % 1000 == 500)
+			CHECK(!row.ascii);
+	}
+	CHECK_MSG(known > 2800, "%d rows of 2997 are known to be ASCII", known);
+	ldr_reader_close(r);
+	rows_free(&file);
+}
+
 static void
 bad_delimiter(void)
 {
@@ -162,6 +194,7 @@ main(void)
 	RUN(without_header, none);
 	RUN(with_tabs, tabs);
 	many_columns();
+	ascii();
 	bad_delimiter();
 	return unit_report("test_csv");
 }

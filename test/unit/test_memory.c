@@ -16,6 +16,7 @@
 
 #include "reader/airbyte.h"
 #include "reader/reader.h"
+#include "reader/split.h"
 #include "reader/window.h"
 #include "schema/airbyte.h"
 #include "schema/schema.h"
@@ -126,6 +127,66 @@ memory_rows(LdrFormat format, const char *data, size_t len)
 		status = ldr_reader_next(r, &row, &err);
 	ldr_reader_close(r);
 	return r == NULL ? err.status : status;
+}
+
+/* The same by blocks. */
+static LdrStatus
+memory_blocks(LdrFormat format, const char *data, size_t len)
+{
+	static const LdrColumnName columns[] = {{"id", false}, {"name", false}, {"js", true}, {"b", false}};
+	LdrReaderOptions options = {columns, 4, 0, false};
+	static char buf[100 + LDR_BLOCK_SLACK];
+	LdrError	err = {0};
+	LdrSource  *source = ldr_memory_source(data, len);
+	LdrReader  *r;
+	LdrReader  *of_blocks = NULL;
+	LdrBlock	block;
+	LdrRow		row;
+	LdrStatus	status = LDR_OK;
+
+	if (source == NULL)
+		return LDR_OUT_OF_MEMORY;
+	source = ldr_codec_source(source, &err);
+	r = source != NULL ? ldr_reader_open(format, source, &options, &err) : NULL;
+	if (r != NULL)
+		of_blocks = ldr_block_reader_open(format, &options, r->columns, r->ncolumns, &err);
+	if (of_blocks == NULL)
+		status = err.status;
+	while (status == LDR_OK)
+	{
+		status = ldr_reader_split(r, buf, sizeof(buf) - LDR_BLOCK_SLACK, &block, &err);
+		if (status == LDR_TOO_LONG)
+			status = ldr_reader_next(r, &row, &err);
+		else if (status == LDR_OK)
+		{
+			ldr_block_reader_begin(of_blocks, buf, &block);
+			while ((status = ldr_reader_next(of_blocks, &row, &err)) == LDR_OK)
+				;
+			if (status == LDR_END)
+				status = LDR_OK;
+		}
+	}
+	ldr_reader_close(of_blocks);
+	ldr_reader_close(r);
+	return status;
+}
+
+static LdrStatus
+memory_csv_blocks(const char *data, size_t len)
+{
+	return memory_blocks(LDR_CSV, data, len);
+}
+
+static LdrStatus
+memory_jsonl_blocks(const char *data, size_t len)
+{
+	return memory_blocks(LDR_JSONL, data, len);
+}
+
+static LdrStatus
+memory_insert_values_blocks(const char *data, size_t len)
+{
+	return memory_blocks(LDR_INSERT_VALUES, data, len);
 }
 
 static LdrStatus
@@ -278,6 +339,8 @@ static const struct
 	MemoryTry	try;
 }			memory_tries[] = {
 	{"csv", memory_csv}, {"jsonl", memory_jsonl}, {"insert_values", memory_insert_values},
+	{"csv", memory_csv_blocks}, {"jsonl", memory_jsonl_blocks},
+	{"insert_values", memory_insert_values_blocks},
 	{"codec", memory_csv}, {"airbyte", memory_messages}, {"schema", memory_schema},
 	{"schema", memory_trim}, {"schema", memory_state}, {"airbyte_catalog", memory_catalog},
 	{"airbyte_catalog", memory_config}, {"archive", memory_archive},
