@@ -124,7 +124,7 @@ _PG_init(void)
 	DefineCustomIntVariable("loader.index_memory",
 							"Memory of one load for index entries that are made in key order.",
 							"Not more than maintenance_work_mem. 0: entries are made row by row.",
-							&ldr_index_memory, 32 * 1024, 0, MAX_KILOBYTES, PGC_USERSET,
+							&ldr_index_memory, 16 * 1024, 0, MAX_KILOBYTES, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.lock_timeout",
 							"Longest wait in one try for locks on the tables of a package.",

@@ -300,7 +300,7 @@ heap_decide_feed(LdrSink *sink)
 
 	state->feed_decided = true;
 	for (int i = 0; constr && i < constr->num_check; i++)
-		looks |= contain_mutable_functions(stringToNode(constr->check[i].ccbin));
+		looks |= contain_volatile_functions(stringToNode(constr->check[i].ccbin));
 	for (int i = 0; i < state->check->nmissing; i++)
 		looks |= heap_default_looks(sink, state->check->missing[i]);
 	if (!looks)

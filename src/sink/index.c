@@ -31,7 +31,7 @@
 #define FIRST_ENTRIES	128
 #define MAX_SKIPPED		64		/* entries, after pages that had only one of them */
 
-int			ldr_index_memory = 32 * 1024;
+int			ldr_index_memory = 16 * 1024;
 
 struct LdrIndexFeed
 {

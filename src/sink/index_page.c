@@ -27,6 +27,8 @@
 /* A page that the run before has put so many entries on, or more, is logged whole. */
 #define MANY_ENTRIES	64
 
+#define AHEAD			8		/* entries: their tuples lie anywhere in memory */
+
 /* Where on the page the next entry belongs. */
 typedef struct PagePlace
 {
@@ -166,6 +168,8 @@ page_fill(LdrIndexRun *run, Buffer buffer, PagePlace *place, int next)
 	{
 		IndexTuple	tuple = ldr_index_tuple(run, &run->entries[next + n]);
 
+		if (next + n + AHEAD < run->nentries)
+			__builtin_prefetch(ldr_index_tuple(run, &run->entries[next + n + AHEAD]));
 		if (n > 0)
 			page_set_key(run, tuple);
 		if (!page_put(run, place, tuple, n == 0))

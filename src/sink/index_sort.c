@@ -329,7 +329,7 @@ order_sort(LdrIndexRun *run, LdrIndexEntry *entries, int n, int column, bool sam
 	const OrderColumn *c = &run->order->columns[column];
 	bool		all = false;
 
-	if (column >= run->order->ncolumns || depth > MAX_DEPTH || n < FEW_ENTRIES)
+	if (column >= run->order->ncolumns || depth > MAX_DEPTH || n < (depth > 0 ? FEW_ENTRIES : 2))
 		return;
 	if (order_is_string(c))
 	{
