@@ -153,17 +153,36 @@ page_has_second(LdrIndexRun *run, const PagePlace *place, int next)
 	return below;
 }
 
+/*
+ * Is there something on the page that is not logged, and so may be missing where it is replayed:
+ * hints that entries are dead, and marks for a VACUUM that runs? A record of differences would
+ * carry some of it over, and some not.
+ */
+static bool
+page_has_hints(Page page)
+{
+	BTPageOpaque opaque = (BTPageOpaque) PageGetSpecialPointer(page);
+	OffsetNumber last = PageGetMaxOffsetNumber(page);
+
+	if (P_HAS_GARBAGE(opaque) || (opaque->btpo_flags & BTP_SPLIT_END) != 0 ||
+		opaque->btpo_cycleid != 0)
+		return true;
+	for (OffsetNumber i = P_FIRSTDATAKEY(opaque); i <= last; i++)
+		if (ItemIdIsDead(PageGetItemId(page, i)))
+			return true;
+	return false;
+}
+
 /* Put entries on the locked page. Returns how many. */
 static int
 page_fill(LdrIndexRun *run, Buffer buffer, PagePlace *place, int next)
 {
 	GenericXLogState *state = GenericXLogStart(run->index);
+	/* what is changed altogether would be compared for nothing */
+	bool		whole = run->last_filled >= MANY_ENTRIES || page_has_hints(place->page);
 	int			n = 0;
 
-	/* what is changed altogether is compared for nothing */
-	place->page = GenericXLogRegisterBuffer(state, buffer,
-											run->last_filled >= MANY_ENTRIES
-											? GENERIC_XLOG_FULL_IMAGE : 0);
+	place->page = GenericXLogRegisterBuffer(state, buffer, whole ? GENERIC_XLOG_FULL_IMAGE : 0);
 	for (; next + n < run->nentries; n++)
 	{
 		IndexTuple	tuple = ldr_index_tuple(run, &run->entries[next + n]);
