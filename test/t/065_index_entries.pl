@@ -65,10 +65,11 @@ look($primary, 20_000, 'after a crash');
 
 # a crash while some rows have entries, and some have not
 my $other = LoaderCrash->new($primary);
+my $pid = $other->query('SELECT pg_backend_pid()');
 my $middle = (sort map { md5_hex($_) } 20_001 .. 24_000)[2000];
 $other->query("BEGIN; INSERT INTO keyed.one VALUES (-1, '$middle', 0)");
 my $id = start_package($primary, keys_package(20_001, 24_000, 1), 'keyed');
-wait_for($primary, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND wait_event = 'transactionid'});
+wait_for($primary, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND $pid = ANY (pg_blocking_pids(pid))");
 one($primary, 'CHECKPOINT');
 look($primary, 20_000, 'while it waits');
 power_cut($primary);
