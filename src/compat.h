@@ -63,6 +63,41 @@
 #define ldr_index_end_inserts(index, info) ((void) (index), (void) (info))
 #endif
 
+/*
+ * The leaf page of a btree where the key belongs, locked for writing, and the way to it. (16 asks
+ * for the table; 17 no longer for a snapshot.) Include it after access/nbtree.h.
+ */
+#if PG_VERSION_NUM >= 170000
+#define ldr_bt_search(index, heap, key, buffer) _bt_search(index, heap, key, buffer, BT_WRITE)
+#elif PG_VERSION_NUM >= 160000
+#define ldr_bt_search(index, heap, key, buffer) \
+	_bt_search(index, heap, key, buffer, BT_WRITE, NULL)
+#else
+#define ldr_bt_search(index, heap, key, buffer) \
+	((void) (heap), _bt_search(index, key, buffer, BT_WRITE, NULL))
+#endif
+
+/* Does the collation compare bytes? Include it after utils/pg_locale.h. (18.) */
+#if PG_VERSION_NUM >= 180000
+#define ldr_collate_is_c(collation) (pg_newlocale_from_collation(collation)->collate_is_c)
+#else
+#define ldr_collate_is_c(collation) lc_collate_is_c(collation)
+#endif
+
+/*
+ * What orders a string by bytes as the collation, of libc, does; returns its length. (16 has a
+ * function of its own.) Include it after utils/pg_locale.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define ldr_strxfrm(dest, src, size, collation) \
+	pg_strxfrm(dest, src, size, pg_newlocale_from_collation(collation))
+#else
+#define ldr_strxfrm(dest, src, size, collation) \
+	(pg_newlocale_from_collation(collation) \
+	 ? strxfrm_l(dest, src, size, pg_newlocale_from_collation(collation)->info.lt) \
+	 : strxfrm(dest, src, size))
+#endif
+
 /* Send the parts as one message, without waiting, and at once. (15 may hold it back.) */
 #if PG_VERSION_NUM >= 150000
 #define ldr_shm_mq_sendv(mqh, parts, n) shm_mq_sendv(mqh, parts, n, true, true)

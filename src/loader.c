@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "loader.h"
+#include "sink/index.h"
 #include "sink/storage.h"
 #include "worker/worker.h"
 
@@ -128,6 +129,11 @@ _PG_init(void)
 							"before the package is published.",
 							&ldr_small_package, 4096, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable("loader.index_memory",
+							"Memory of one load for index entries that are made in key order.",
+							"Not more than maintenance_work_mem. 0: entries are made row by row.",
+							&ldr_index_memory, 16 * 1024, 0, MAX_KILOBYTES, PGC_USERSET,
+							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.lock_timeout",
 							"Longest wait in one try for locks on the tables of a package.",
 							"Others queue behind a waiting request, so it is short; it is tried "

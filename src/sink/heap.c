@@ -3,8 +3,9 @@
  * FROM does for a table without triggers; ldr_sink_choose says which tables these are.
  *
  * Each row is checked (NOT NULL, CHECK) when it is put, so that such an error is of that row.
- * Index entries are made after the batch is in the table, row by row, so that a duplicate is
- * blamed on the line of the row that came second.
+ * Index entries are made later, in key order, see sink/index.c; or, where they cannot wait, after
+ * the batch is in the table, row by row. Either way a duplicate is blamed on the line of the row
+ * that came second.
  *
  * The sink keeps a buffer pinned between batches: it belongs to one resource owner, the one that
  * was current when it was opened.
@@ -29,12 +30,16 @@
 #include "catalog/storage.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/readfuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "fault.h"
+#include "sink/index.h"
 #include "sink/row.h"
 
 typedef struct HeapSinkState
@@ -45,6 +50,10 @@ typedef struct HeapSinkState
 	EState	   *estate;			/* the check's */
 	ResultRelInfo *rri;			/* likewise: of the table that checks them */
 	ResultRelInfo *index_rri;	/* of the table whose indexes they go into; may be the same */
+	LdrIndexFeed *feed;			/* entries that are made later; NULL: all are made at once */
+	bool		feed_decided;	/* whether there is one */
+	int			nlooking;		/* columns of the file whose default may look into the table ... */
+	AttrNumber *looking;		/* ... and which */
 	BulkInsertState bistate;
 	int			options;		/* TABLE_INSERT_* */
 	int			nrows;			/* in the batch */
@@ -259,12 +268,60 @@ heap_write_guarded(LdrSink *sink)
 	heap_end_batch(sink);
 }
 
-/* Write the batch and make its index entries. */
+/* Make the entries that wait for it. */
+static void
+heap_feed_indexes(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+
+	if (state->feed)
+		ldr_index_feed_run(state->feed, &sink->error_line);
+}
+
+/* Has the column a default that may look into the table? */
+static bool
+heap_default_looks(LdrSink *sink, AttrNumber attnum)
+{
+	Node	   *node = build_column_default(sink->rel, attnum);
+
+	return node != NULL && contain_volatile_functions_not_nextval(node);
+}
+
+/*
+ * Can index entries wait? Not if something that each row is asked may look into the table by an
+ * index. Rows that bring some columns only are asked where they do not, see heap_put.
+ */
+static void
+heap_decide_feed(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	const TupleConstr *constr = RelationGetDescr(sink->rel)->constr;
+	MemoryContext oldcxt = MemoryContextSwitchTo(state->cxt);
+	bool		looks = false;
+
+	state->feed_decided = true;
+	for (int i = 0; constr && i < constr->num_check; i++)
+		looks |= contain_volatile_functions(stringToNode(constr->check[i].ccbin));
+	for (int i = 0; i < state->check->nmissing; i++)
+		looks |= heap_default_looks(sink, state->check->missing[i]);
+	if (!looks)
+		state->feed = ldr_index_feed_create(state->index_rri, state->estate);
+	state->looking = palloc(sizeof(AttrNumber) * (sink->nattrs + 1));
+	for (int i = 0; state->feed && i < sink->nattrs; i++)
+		if (heap_default_looks(sink, sink->attnums[i]))
+			state->looking[state->nlooking++] = sink->attnums[i];
+	MemoryContextSwitchTo(oldcxt);
+}
+
+/* Write the batch, and make its index entries or collect them. */
 static void
 heap_write(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
 	MemoryContext oldcxt;
+
+	if (!state->feed_decided)
+		heap_decide_feed(sink);
 
 	/* Which of the rows it was, if it fails, table_multi_insert does not say. */
 	sink->error_line = 0;
@@ -276,7 +333,10 @@ heap_write(LdrSink *sink)
 
 	for (int i = 0; i < state->nrows; i++)
 	{
-		heap_insert_indexes(sink, i);
+		if (state->feed)
+			ldr_index_feed_add(state->feed, state->slots[i], state->lines[i], &sink->error_line);
+		else
+			heap_insert_indexes(sink, i);
 		ExecClearTuple(state->slots[i]);
 	}
 	MemoryContextSwitchTo(oldcxt);
@@ -311,7 +371,12 @@ static void
 heap_put(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
-	bool		write_now = ldr_row_complete(state->check, sink);
+	bool		write_now;
+
+	for (int i = 0; i < state->nlooking; i++)
+		if (sink->absent[state->looking[i] - 1])
+			heap_feed_indexes(sink);
+	write_now = ldr_row_complete(state->check, sink);
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
@@ -361,6 +426,7 @@ heap_close(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
 
+	heap_feed_indexes(sink);
 	FreeBulkInsertState(state->bistate);
 	table_finish_bulk_insert(state->into, state->options);
 	LDR_FAULT("sink: heap to be trimmed");

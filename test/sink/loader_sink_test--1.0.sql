@@ -19,6 +19,10 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE;
 CREATE FUNCTION sink_index(rel regclass) RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
 
+-- What loader.index_memory would say, in kB.
+CREATE FUNCTION sink_index_memory(kb int) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;
+
 -- How rel can be replaced: 'swap', 'diff' or 'refill', and why not by a swap.
 CREATE FUNCTION swap_choose(rel regclass, OUT way text, OUT reason text)
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT;

@@ -11,12 +11,14 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "sink/index.h"
 #include "sink/sink.h"
 
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(sink_load);
 PG_FUNCTION_INFO_V1(sink_generate);
+PG_FUNCTION_INFO_V1(sink_index_memory);
 
 #define TEST_ABSENT "<absent>"
 
@@ -216,4 +218,11 @@ sink_generate(PG_FUNCTION_ARGS)
 	ldr_sink_close(sink);
 	relation_close(rel, NoLock);
 	PG_RETURN_INT64(n);
+}
+
+Datum
+sink_index_memory(PG_FUNCTION_ARGS)
+{
+	ldr_index_memory = PG_GETARG_INT32(0);
+	PG_RETURN_VOID();
 }
