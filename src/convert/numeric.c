@@ -37,14 +37,24 @@
 #define LONG_NEGATIVE		0x4000
 
 #define QUICK_MAX		16		/* characters without the sign */
-#define QUICK_GROUPS	5		/* of 16 digits and three zeros */
 
-/* The quick way's result: the stored form behind the length word */
+/*
+ * The quick way's result: the stored form behind the length word. Four words of it are one integer,
+ * as that is written at once: the processor would have to wait for single ones to be read again.
+ */
 typedef struct NumericWords
 {
-	uint16		word[8];		/* more than can be needed: copied as a whole */
+	uint64		first;			/* the header and three groups */
+	uint64		second;			/* two groups, if there are so many */
 	int			n;
 } NumericWords;
+
+/* A word at its place of the four */
+#ifdef WORDS_BIGENDIAN
+#define WORD_AT(i, word) ((uint64) (word) << (48 - 16 * (i)))
+#else
+#define WORD_AT(i, word) ((uint64) (word) << (16 * (i)))
+#endif
 
 /* A number in text: sign, digits before and behind the point */
 typedef struct NumericText
@@ -329,26 +339,44 @@ static const uint64 power_of_ten[QUICK_MAX + 1] = {
 	UINT64CONST(1000000000000000), UINT64CONST(10000000000000000)
 };
 
-/* Groups of base 10000, the last of nbehind behind the point, without zeros at either end. */
-static inline void
-numeric_quick_groups(uint64 value, int nbehind, bool negative, int scale, NumericWords *words)
+#define BASE_2	UINT64CONST(100000000)
+#define BASE_3	UINT64CONST(1000000000000)
+#define BASE_4	UINT64CONST(10000000000000000)
+
+/*
+ * The groups of a value that is not zero, at their places behind the header; returns how many. Zeros
+ * at the end count.
+ */
+static inline int
+numeric_quick_groups(uint64 value, NumericWords *words)
 {
-	uint16		groups[QUICK_GROUPS + 8] = {0}; /* so far behind, for the copy */
-	int			first = QUICK_GROUPS,
-				last = QUICK_GROUPS;
-
-	do
+	if (value < BASE)
 	{
-		uint64		rest = value / BASE;
-
-		groups[--first] = (uint16) (value - rest * BASE);
-		value = rest;
-	} while (value != 0);
-	words->word[0] = numeric_short_header(negative, scale, last - first - 1 - nbehind);
-	memcpy(words->word + 1, groups + first, 7 * sizeof(uint16));
-	while (groups[last - 1] == 0)
-		last--;					/* the value is not zero */
-	words->n = 1 + last - first;
+		words->first = WORD_AT(1, value);
+		return 1;
+	}
+	if (value < BASE_2)
+	{
+		words->first = WORD_AT(1, value / BASE) | WORD_AT(2, value % BASE);
+		return 2;
+	}
+	if (value < BASE_3)
+	{
+		words->first = WORD_AT(1, value / BASE_2) | WORD_AT(2, value / BASE % BASE) |
+			WORD_AT(3, value % BASE);
+		return 3;
+	}
+	if (value < BASE_4)
+	{
+		words->first = WORD_AT(1, value / BASE_3) | WORD_AT(2, value / BASE_2 % BASE) |
+			WORD_AT(3, value / BASE % BASE);
+		words->second = WORD_AT(0, value % BASE);
+		return 4;
+	}
+	words->first = WORD_AT(1, value / BASE_4) | WORD_AT(2, value / BASE_3 % BASE) |
+		WORD_AT(3, value / BASE_2 % BASE);
+	words->second = WORD_AT(0, value / BASE % BASE) | WORD_AT(1, value % BASE);
+	return 5;
 }
 
 /* The quick way; false if the other one has to be gone. */
@@ -362,7 +390,8 @@ numeric_quick(const LdrConverter *c, const LdrField *f, NumericWords *words)
 	int			precision,
 				scale,
 				nfraction,
-				nbehind;
+				nbehind,
+				ngroups;
 
 	p += negative;
 	len -= negative;
@@ -378,15 +407,29 @@ numeric_quick(const LdrConverter *c, const LdrField *f, NumericWords *words)
 	}
 	else
 		scale = nfraction;
+	words->second = 0;
 	if (value == 0)
 	{
-		words->word[0] = numeric_short_header(false, scale, 0);
+		words->first = WORD_AT(0, numeric_short_header(false, scale, 0));
 		words->n = 1;
 		return true;
 	}
 	nbehind = (nfraction + GROUP - 1) / GROUP;
-	numeric_quick_groups(value * ten[nbehind * GROUP - nfraction], nbehind, negative, scale, words);
+	value *= ten[nbehind * GROUP - nfraction];
+	ngroups = numeric_quick_groups(value, words);
+	words->first |= WORD_AT(0, numeric_short_header(negative, scale, ngroups - 1 - nbehind));
+	words->n = 1 + ngroups;
+	for (; value % BASE == 0; value /= BASE)
+		words->n--;
 	return true;
+}
+
+/* Up to 16 bytes, of which words->n words count. */
+static inline void
+numeric_quick_write(const NumericWords *words, char *dst)
+{
+	memcpy(dst, &words->first, sizeof(words->first));
+	memcpy(dst + sizeof(words->first), &words->second, sizeof(words->second));
 }
 
 static Datum
@@ -401,8 +444,8 @@ numeric_convert(LdrConverter *c, const LdrField *f)
 	if (likely(numeric_quick(c, f, &words)))
 	{
 		size = words.n * sizeof(uint16);
-		result = palloc(VARHDRSZ + size);
-		memcpy(VARDATA(result), words.word, size);
+		result = palloc(VARHDRSZ + 2 * sizeof(uint64));
+		numeric_quick_write(&words, VARDATA(result));
 	}
 	else
 	{
@@ -428,7 +471,7 @@ numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
 	{
 		size = words.n * sizeof(uint16);
 		dst = ldr_put_varlena(dst, size);
-		memcpy(dst, words.word, sizeof(words.word));	/* there is room for all of them */
+		numeric_quick_write(&words, dst);
 		return dst + size;
 	}
 	if (!numeric_read(c, f, &v))

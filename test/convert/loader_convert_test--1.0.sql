@@ -55,3 +55,8 @@ CREATE FUNCTION convert_form(rel regclass, n bigint, seed int, nulls int DEFAULT
 	OUT formed bigint, OUT others bigint, OUT errors bigint, OUT differences bigint,
 	OUT example text)
 LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- nanoseconds per row, n times: as a tuple, and by way of Datums
+CREATE FUNCTION convert_form_time(rel regclass, samples text[], n bigint, OUT formed float8,
+	OUT datums float8)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME';
