@@ -20,7 +20,7 @@ converter_choose(LdrConverter *c)
 	c->put_slack = LDR_PUT_SLACK;
 	if (!ldr_integer_converter(c) && !ldr_float_converter(c) && !ldr_numeric_converter(c) &&
 		!ldr_bool_converter(c) && !ldr_datetime_converter(c) && !ldr_text_converter(c) &&
-		!ldr_bytea_converter(c) && !ldr_uuid_converter(c))
+		!ldr_bytea_converter(c) && !ldr_uuid_converter(c) && !ldr_json_converter(c))
 		c->fn = ldr_convert_input;
 }
 

@@ -45,6 +45,7 @@ struct LdrConverter
 	/* the type's own input function, for what fn does not take */
 	FmgrInfo	input;
 	Oid			typioparam;
+	void	   *state;			/* of fn, if it keeps any */
 	/* where input functions get a terminated copy; grows, kept for the converter's life */
 	char	   *scratch;
 	size_t		scratch_size;
@@ -90,9 +91,16 @@ extern bool ldr_datetime_converter(LdrConverter *c);
 extern bool ldr_text_converter(LdrConverter *c);
 extern bool ldr_bytea_converter(LdrConverter *c);
 extern bool ldr_uuid_converter(LdrConverter *c);
+extern bool ldr_json_converter(LdrConverter *c);
 
 /* What they are made of. Digits with an optional sign; false for anything else and some extremes. */
 extern bool ldr_parse_int64(const LdrField *f, int64 *value);
+
+/*
+ * The numeric of a number of at most 64 characters, sign, digits and a point between digits, with a
+ * header of four bytes; dst is aligned and has room for len + 32 bytes. Returns its end.
+ */
+extern char *ldr_write_numeric(const char *text, size_t len, char *dst);
 
 /* To the precision of timestamp(p), as the server rounds; may leave the type's range. */
 extern Timestamp ldr_round_timestamp(Timestamp timestamp, int32 typmod);

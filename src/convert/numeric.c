@@ -432,6 +432,32 @@ numeric_quick_write(const NumericWords *words, char *dst)
 	memcpy(dst + sizeof(words->first), &words->second, sizeof(words->second));
 }
 
+char *
+ldr_write_numeric(const char *text, size_t len, char *dst)
+{
+	static const LdrConverter any = {.typid = NUMERICOID, .typmod = -1};
+	const LdrField f = {text, (uint32_t) len, LDR_BARE};
+	NumericWords words;
+	NumericValue v;
+	bool		is_short;
+	size_t		size;
+
+	if (numeric_quick(&any, &f, &words))
+	{
+		size = words.n * sizeof(uint16);
+		numeric_quick_write(&words, dst + VARHDRSZ);
+	}
+	else
+	{
+		if (!numeric_read(&any, &f, &v))
+			elog(ERROR, "unexpected number in JSON");
+		size = numeric_size(&v, &is_short);
+		numeric_write(&v, is_short, dst + VARHDRSZ);
+	}
+	SET_VARSIZE(dst, VARHDRSZ + size);
+	return dst + VARHDRSZ + size;
+}
+
 static Datum
 numeric_convert(LdrConverter *c, const LdrField *f)
 {

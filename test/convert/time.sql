@@ -25,7 +25,10 @@ FROM (VALUES
 	(19, 'text, not ASCII', 'text', -1, ARRAY[repeat('hällo wo', 12)]),
 	(20, 'varchar(40)', 'varchar', 44, ARRAY['hello', 'DELIVER IN PERSON', 'TRUCK']),
 	(21, 'bytea, 32 bytes', 'bytea', -1, ARRAY['\x' || repeat('deadbeef', 8)]),
-	(22, 'jsonb (falls back)', 'jsonb', -1, ARRAY['{"a": 1}']),
+	(22, 'jsonb, short', 'jsonb', -1, ARRAY['{"a": 1}', '[]', '"text"']),
+	(25, 'jsonb, 10 keys', 'jsonb', -1, ARRAY['{"name": "somebody", "age": 21, "ok": true, "city": "Berlin", "price": 12345.67, "tags": ["a", "b", "c"], "none": null, "address": {"street": "Main Street", "no": 12}, "zip": "10115", "at": "2024-01-02T12:34:56Z"}']),
+	(26, 'jsonb, not ASCII', 'jsonb', -1, ARRAY['{"name": "Jürgen", "city": "München", "note": "a \"quoted\" word"}']),
+	(27, 'json, 10 keys', 'json', -1, ARRAY['{"name": "somebody", "age": 21, "ok": true, "city": "Berlin", "price": 12345.67, "tags": ["a", "b", "c"], "none": null, "address": {"street": "Main Street", "no": 12}, "zip": "10115", "at": "2024-01-02T12:34:56Z"}']),
 	(23, 'uuid', 'uuid', -1, ARRAY['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']),
 	(24, 'char(10)', 'bpchar', 14, ARRAY['R', 'TRUCK'])
 	) AS v (i, name, type, typmod, samples),
