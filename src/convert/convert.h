@@ -102,6 +102,12 @@ extern bool ldr_parse_int64(const LdrField *f, int64 *value);
  */
 extern char *ldr_write_numeric(const char *text, size_t len, char *dst);
 
+/*
+ * The json or jsonb of a valid text in the server's encoding, for a converter of that type; false
+ * if it is not valid JSON, or the input function has to read it.
+ */
+extern bool ldr_json_build(LdrConverter *c, const char *text, size_t len, Datum *value);
+
 /* To the precision of timestamp(p), as the server rounds; may leave the type's range. */
 extern Timestamp ldr_round_timestamp(Timestamp timestamp, int32 typmod);
 

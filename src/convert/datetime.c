@@ -51,7 +51,8 @@ datetime_parse_date(const char *p, DateADT *date)
 
 	if (((w | (w + UINT64CONST(0x0f06060f06060606))) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != 0)
 		return false;
-	year = (int) ((w & 0xff) * 1000 + (w >> 8 & 0xff) * 100 + (w >> 16 & 0xff) * 10 + (w >> 24 & 0xff));
+	year = (int) ((w & 0xff) * 1000 + (w >> 8 & 0xff) * 100 + (w >> 16 & 0xff) * 10 +
+				  (w >> 24 & 0xff));
 	month = (unsigned int) ((w >> 40 & 0xff) * 10 + (w >> 48 & 0xff));
 	if (year < 1 || month < 1 || month > MONTHS_PER_YEAR || day < 1)
 		return false;

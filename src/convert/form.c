@@ -198,7 +198,7 @@ form_reserve(LdrForm *form, char *dst, size_t more)
 	return form->at + done;
 }
 
-/* A Datum, as heap_form_tuple writes it; NULL if the row is too long, or the value of no such kind. */
+/* A Datum, as heap_form_tuple writes it; NULL if the row is too long, or the value out of line. */
 static char *
 form_put_datum(LdrForm *form, const FormColumn *column, Datum value, char *dst)
 {
@@ -338,7 +338,7 @@ ldr_form_row(LdrForm *form, const LdrField *fields, int *field)
 	if (!nulls)
 		header_len = MAXALIGN(SizeofHeapTupleHeader);
 	header = (HeapTupleHeader) (data - header_len);
-	memset(header, 0, header_len);	/* what makes a Datum of a tuple stays out: it goes to a table */
+	memset(header, 0, header_len);	/* also what makes a Datum of a tuple: it is for a table */
 	ItemPointerSetInvalid(&header->t_ctid);
 	HeapTupleHeaderSetNatts(header, form->desc->natts);
 	header->t_hoff = header_len;

@@ -300,30 +300,35 @@ json_value(JsonBuilder *b)
 	}
 }
 
-/* Read the whole field into nodes; false if it is the input function's. */
+/* Is the text of the field valid in the server's encoding as it is? */
 static bool
-json_read(const LdrConverter *c, const LdrField *f)
+json_is_text(const LdrConverter *c, const LdrField *f)
 {
-	JsonBuilder *b = c->state;
+	return ldr_is_plain_ascii(f->data, f->len) ||
+		(c->encoding == c->server_encoding &&
+		 pg_encoding_verifymbstr(c->encoding, f->data, (int) f->len) == (int) f->len);
+}
 
-	if (f->len > MAX_TEXT || (!ldr_is_plain_ascii(f->data, f->len) &&
-							  (c->encoding != c->server_encoding ||
-							   pg_encoding_verifymbstr(c->encoding, f->data, (int) f->len) != f->len)))
+/* Read a whole text into nodes; false if it is the input function's. */
+static bool
+json_read(JsonBuilder *b, const char *text, size_t len)
+{
+	if (len > MAX_TEXT)
 		return false;
-	if (f->len > b->strings_size)
+	if (len > b->strings_size)
 	{
 		/* nothing in it is needed; consistent at any time: the allocation may fail */
 		b->strings_size = 0;
 		if (b->strings != NULL)
 			pfree(b->strings);
 		b->strings = NULL;
-		b->strings = MemoryContextAlloc(b->cxt, f->len);
-		b->strings_size = f->len;
+		b->strings = MemoryContextAlloc(b->cxt, len);
+		b->strings_size = len;
 	}
 	b->nnodes = 0;
 	b->strings_end = b->strings;
-	b->p = f->data;
-	b->end = f->data + f->len;
+	b->p = text;
+	b->end = text + len;
 	b->depth = 0;
 	if (json_value(b) < 0)
 		return false;
@@ -480,19 +485,16 @@ jsonb_write(const JsonBuilder *b, const JsonNode *node, char *out, JEntry *kind)
 	return out;
 }
 
+/* The value that was read, from a text of len bytes. */
 static Datum
-jsonb_convert(LdrConverter *c, const LdrField *f)
+jsonb_build(const JsonBuilder *b, size_t len)
 {
-	JsonBuilder *b = c->state;
 	struct varlena *result;
 	char	   *out;
 	JEntry		kind;
 
-	if (!json_read(c, f))
-		return ldr_convert_input(c, f);
-
 	/* for each node a key's entry, its own, a header, padding, and a number's header */
-	result = palloc(64 + 32 * (size_t) b->nnodes + 2 * (size_t) f->len);
+	result = palloc(64 + 32 * (size_t) b->nnodes + 2 * len);
 	out = VARDATA(result);
 	if (b->nodes[0].kind == NODE_ARRAY || b->nodes[0].kind == NODE_OBJECT)
 		out = jsonb_write(b, &b->nodes[0], out, &kind);
@@ -510,18 +512,33 @@ jsonb_convert(LdrConverter *c, const LdrField *f)
 	return PointerGetDatum(result);
 }
 
-/* json is the text itself, once it is known to be valid. */
+bool
+ldr_json_build(LdrConverter *c, const char *text, size_t len, Datum *value)
+{
+	if (!json_read(c->state, text, len))
+		return false;
+	if (c->typid == JSONBOID)
+		*value = jsonb_build(c->state, len);
+	else
+	{
+		/* json is the text itself, once it is known to be valid */
+		struct varlena *result = palloc(len + VARHDRSZ);
+
+		SET_VARSIZE(result, len + VARHDRSZ);
+		memcpy(VARDATA(result), text, len);
+		*value = PointerGetDatum(result);
+	}
+	return true;
+}
+
 static Datum
 json_convert(LdrConverter *c, const LdrField *f)
 {
-	struct varlena *result;
+	Datum		value;
 
-	if (!json_read(c, f))
+	if (!json_is_text(c, f) || !ldr_json_build(c, f->data, f->len, &value))
 		return ldr_convert_input(c, f);
-	result = palloc(f->len + VARHDRSZ);
-	SET_VARSIZE(result, f->len + VARHDRSZ);
-	memcpy(VARDATA(result), f->data, f->len);
-	return PointerGetDatum(result);
+	return value;
 }
 
 bool
@@ -536,6 +553,6 @@ ldr_json_converter(LdrConverter *c)
 	b->max_nodes = FIRST_NODES;
 	b->nodes = palloc(sizeof(JsonNode) * b->max_nodes);
 	c->state = b;
-	c->fn = c->typid == JSONBOID ? jsonb_convert : json_convert;
+	c->fn = json_convert;
 	return true;
 }

@@ -253,7 +253,7 @@ numeric_write(const NumericValue *v, bool is_short, char *dst)
 	memcpy(dst + size, v->groups + v->first, v->ngroups * sizeof(int16));
 }
 
-/* Scale and precision of the column; false if it has none. scale may come out negative (from 15). */
+/* Scale and precision of the column; false if it has none. From 15 on scale may be negative. */
 static inline bool
 numeric_typmod(const LdrConverter *c, int *precision, int *scale)
 {
@@ -345,7 +345,7 @@ static const uint64 power_of_ten[QUICK_MAX + 1] = {
 
 /*
  * The groups of a value that is not zero, at their places behind the header; returns how many. Zeros
- * at the end count.
+ * at the end are counted.
  */
 static inline int
 numeric_quick_groups(uint64 value, NumericWords *words)

@@ -1,5 +1,6 @@
 /*
- * convert/text.c: text, varchar and char(n): verified, brought to the server's encoding and copied once.
+ * convert/text.c: text, varchar and char(n): verified, brought to the server's encoding and copied
+ * once.
  */
 #include "postgres.h"
 
@@ -57,7 +58,7 @@ text_varchar(LdrConverter *c, const LdrField *f)
 	return text_datum(&text);
 }
 
-/* char(n): ASCII of up to n bytes is filled up with spaces. Anything else is the input function's. */
+/* char(n): ASCII of up to n bytes is filled up with spaces; all else is the input function's. */
 static Datum
 text_bpchar(LdrConverter *c, const LdrField *f)
 {

@@ -156,7 +156,7 @@ rows_generate(Rows *rows, Random *random, int nulls, int longs)
 				resetStringInfo(text);
 			else if (longs > 0 && random_next(random) % longs == 0 && text->len < GUARDED_SIZE)
 			{
-				int			more = (int) (random_next(random) % 200) * (random_next(random) % 200);
+				int			more = (int) (random_next(random) % 200 * (random_next(random) % 200));
 
 				enlargeStringInfo(text, more);
 				memset(text->data + text->len, 'x', more);
@@ -166,7 +166,8 @@ rows_generate(Rows *rows, Random *random, int nulls, int longs)
 			if (i == at_guard && text->len <= GUARDED_SIZE)
 				f->data = memcpy(guarded_end() - text->len, text->data, text->len);
 			if (nulls > 0 && text->len == 0)
-				f->kind = random_next(random) % 3 == 0 && c->format == LDR_JSONL ? LDR_ABSENT : LDR_NULL;
+				f->kind = c->format == LDR_JSONL && random_next(random) % 3 == 0 ? LDR_ABSENT
+					: LDR_NULL;
 			rows_input(rows, i, &isnull, &edata);
 			if (edata == NULL)
 				break;
@@ -363,13 +364,16 @@ rows_time(Rows *rows, int64 n, bool formed)
 	MemoryContextSwitchTo(rows->cxt);
 	for (int64 i = 0; i < n; i++)
 	{
+		HeapTuple	tuple;
+
 		if (i % 1000 == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(rows->cxt);
 			ldr_form_begin_batch(rows->form);
 		}
-		if ((formed ? ldr_form_row(rows->form, rows->fields, &field) : rows_by_datums(rows)) == NULL)
+		tuple = formed ? ldr_form_row(rows->form, rows->fields, &field) : rows_by_datums(rows);
+		if (tuple == NULL)
 			elog(ERROR, "the row cannot be formed");
 	}
 	MemoryContextSwitchTo(rows->caller_cxt);
