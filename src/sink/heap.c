@@ -68,6 +68,18 @@ heap_slot_ops(LdrSink *sink)
 	return ops == &TTSOpsBufferHeapTuple ? &TTSOpsHeapTuple : ops;
 }
 
+/*
+ * Rows that came as tuples are to be written: their slots are told that they own them, or
+ * table_multi_insert would have them copied. Until heap_clear_slot, so not for longer than that.
+ */
+static void
+heap_lend_tuples(HeapSinkState *state, int from, int n)
+{
+	for (int i = from; i < from + n; i++)
+		if (state->formed[i])
+			state->slots[i]->tts_flags |= TTS_FLAG_SHOULDFREE;
+}
+
 /* A slot of the batch is to be filled again. */
 static void
 heap_clear_slot(HeapSinkState *state, int row)
@@ -174,6 +186,7 @@ heap_write_piece(LdrSink *sink, int from, int n)
 	sink->error_line = 0;
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	heap_lend_tuples(state, from, n);
 	table_multi_insert(state->into, state->slots + from, n, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 	for (int i = from; i < from + n; i++)
@@ -287,6 +300,7 @@ heap_write(LdrSink *sink)
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
 	LDR_FAULT("sink: batch to be written");
+	heap_lend_tuples(state, 0, state->nrows);
 	table_multi_insert(state->into, state->slots, state->nrows, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 
@@ -340,10 +354,7 @@ heap_join_batch(LdrSink *sink, bool write_now)
 		sink->slot = heap_next_slot(sink);
 }
 
-/*
- * A row that is a tuple already. The slot is told that it owns it, or table_multi_insert would have
- * it copied.
- */
+/* A row that is a tuple already. */
 static void
 heap_put_tuple(LdrSink *sink, HeapTuple tuple)
 {
@@ -351,7 +362,6 @@ heap_put_tuple(LdrSink *sink, HeapTuple tuple)
 
 	ExecStoreHeapTuple(tuple, sink->slot, false);
 	sink->slot->tts_tableOid = RelationGetRelid(sink->rel);
-	sink->slot->tts_flags |= TTS_FLAG_SHOULDFREE;
 	state->formed[state->nrows] = true;
 	heap_join_batch(sink, false);
 }
@@ -361,6 +371,8 @@ heap_put(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
 	bool		write_now = ldr_row_complete(state->check, sink);
+
+	state->formed[state->nrows] = false;
 
 	/*
 	 * As in COPY: a volatile default may look for the rows before its own in the table. It would
