@@ -360,6 +360,8 @@ stream_input_json(LdrStreamConverter *c, const LdrField *f, Datum *value)
 		return nulled;
 	if (text.len >= MaxAllocSize)
 		return LDR_NULLED_SIZE;
+	if (known && ldr_json_build(&c->column, text.data, text.len, value))
+		return LDR_NULLED_NOT;
 	return ldr_stream_input(c, unconstify(char *, text.data), !known || json.huge, value);
 }
 

@@ -59,6 +59,7 @@ typedef struct HeapSinkState
 	int			nrows;			/* in the batch */
 	int			nslots;			/* made so far; slots are made when a batch first needs them */
 	TupleTableSlot *slots[LDR_BATCH_ROWS];
+	bool		formed[LDR_BATCH_ROWS]; /* holds a tuple that is not the slot's own */
 	int64		lines[LDR_BATCH_ROWS];
 	int64		rows[LDR_BATCH_ROWS];	/* their numbers */
 	int			piece;			/* rows to write at once, fewer after one was refused */
@@ -66,6 +67,38 @@ typedef struct HeapSinkState
 } HeapSinkState;
 
 #define PIECE_GROWS 2			/* times, with each piece that goes well */
+
+/* Slots of the table's own kind: table_multi_insert would copy the row of a virtual slot twice. */
+static const TupleTableSlotOps *
+heap_slot_ops(LdrSink *sink)
+{
+	const TupleTableSlotOps *ops = table_slot_callbacks(sink->rel);
+
+	/* no row comes out of a buffer, and one that was formed before can be put into this kind */
+	return ops == &TTSOpsBufferHeapTuple ? &TTSOpsHeapTuple : ops;
+}
+
+/*
+ * Rows that came as tuples are to be written: their slots are told that they own them, or
+ * table_multi_insert would have them copied. Until heap_clear_slot, so not for longer than that.
+ */
+static void
+heap_lend_tuples(HeapSinkState *state, int from, int n)
+{
+	for (int i = from; i < from + n; i++)
+		if (state->formed[i])
+			state->slots[i]->tts_flags |= TTS_FLAG_SHOULDFREE;
+}
+
+/* A slot of the batch is to be filled again. */
+static void
+heap_clear_slot(HeapSinkState *state, int row)
+{
+	if (state->formed[row])
+		state->slots[row]->tts_flags &= ~TTS_FLAG_SHOULDFREE;
+	state->formed[row] = false;
+	ExecClearTuple(state->slots[row]);
+}
 
 /* The slot for the next row of the batch, empty. */
 static TupleTableSlot *
@@ -77,12 +110,8 @@ heap_next_slot(LdrSink *sink)
 	{
 		MemoryContext oldcxt = MemoryContextSwitchTo(state->cxt);
 
-		/*
-		 * A slot of the table's own kind: table_multi_insert would copy the row of a virtual slot
-		 * twice. With a descriptor of our own, as the relation's is counted per resource owner.
-		 */
-		state->slots[state->nslots++] =
-			MakeTupleTableSlot(state->check->desc, table_slot_callbacks(sink->rel));
+		/* With a descriptor of our own, as the relation's is counted per resource owner. */
+		state->slots[state->nslots++] = MakeTupleTableSlot(state->check->desc, heap_slot_ops(sink));
 		MemoryContextSwitchTo(oldcxt);
 	}
 	ldr_sink_clear_slot(state->slots[state->nrows]);
@@ -167,6 +196,7 @@ heap_write_piece(LdrSink *sink, int from, int n)
 	sink->error_line = 0;
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
+	heap_lend_tuples(state, from, n);
 	table_multi_insert(state->into, state->slots + from, n, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 	for (int i = from; i < from + n; i++)
@@ -263,7 +293,7 @@ heap_write_guarded(LdrSink *sink)
 	}
 	sink->writing = false;
 	for (int i = 0; i < state->nrows; i++)
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	sink->written(sink->refuse_arg, state->rows[state->nrows - 1] + 1);
 	heap_end_batch(sink);
 }
@@ -328,6 +358,7 @@ heap_write(LdrSink *sink)
 	ResetPerTupleExprContext(state->estate);
 	oldcxt = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->estate));
 	LDR_FAULT("sink: batch to be written");
+	heap_lend_tuples(state, 0, state->nrows);
 	table_multi_insert(state->into, state->slots, state->nrows, GetCurrentCommandId(true),
 					   state->options, state->bistate);
 
@@ -337,7 +368,7 @@ heap_write(LdrSink *sink)
 			ldr_index_feed_add(state->feed, state->slots[i], state->lines[i], &sink->error_line);
 		else
 			heap_insert_indexes(sink, i);
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	}
 	MemoryContextSwitchTo(oldcxt);
 	sink->inserted += state->nrows;
@@ -367,6 +398,35 @@ heap_flush(LdrSink *sink)
 	}
 }
 
+/* The row in sink->slot is complete: it joins the batch, which is written if it is full, or now. */
+static void
+heap_join_batch(LdrSink *sink, bool write_now)
+{
+	HeapSinkState *state = sink->state;
+
+	if (state->nrows == 0)
+		sink->first_line = sink->line;
+	state->lines[state->nrows] = sink->line;
+	state->rows[state->nrows++] = sink->row;
+	sink->pending = state->nrows;
+	if (write_now || state->nrows == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+		heap_flush(sink);
+	else
+		sink->slot = heap_next_slot(sink);
+}
+
+/* A row that is a tuple already. */
+static void
+heap_put_tuple(LdrSink *sink, HeapTuple tuple)
+{
+	HeapSinkState *state = sink->state;
+
+	ExecStoreHeapTuple(tuple, sink->slot, false);
+	sink->slot->tts_tableOid = RelationGetRelid(sink->rel);
+	state->formed[state->nrows] = true;
+	heap_join_batch(sink, false);
+}
+
 static void
 heap_put(LdrSink *sink)
 {
@@ -378,21 +438,13 @@ heap_put(LdrSink *sink)
 			heap_feed_indexes(sink);
 	write_now = ldr_row_complete(state->check, sink);
 
-	if (state->nrows == 0)
-		sink->first_line = sink->line;
-	state->lines[state->nrows] = sink->line;
-	state->rows[state->nrows++] = sink->row;
-	sink->pending = state->nrows;
+	state->formed[state->nrows] = false;
 
 	/*
 	 * As in COPY: a volatile default may look for the rows before its own in the table. It would
 	 * not find those of a swap heap.
 	 */
-	if ((write_now && sink->into == NULL) || state->nrows == LDR_BATCH_ROWS ||
-		sink->batch_bytes >= LDR_BATCH_BYTES)
-		heap_flush(sink);
-	else
-		sink->slot = heap_next_slot(sink);
+	heap_join_batch(sink, write_now && sink->into == NULL);
 }
 
 /*
@@ -433,7 +485,7 @@ heap_close(LdrSink *sink)
 	if (sink->into)
 		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	if (state->index_rri != state->rri)
 		ExecCloseIndices(state->index_rri);
 	ldr_row_check_close(state->check);
@@ -470,6 +522,7 @@ const LdrSinkOps ldr_heap_sink = {
 	.name = "heap",
 	.open = heap_open,
 	.put = heap_put,
+	.put_tuple = heap_put_tuple,
 	.flush = heap_flush,
 	.close = heap_close
 };
@@ -478,6 +531,7 @@ const LdrSinkOps ldr_swap_sink = {
 	.name = "swap heap",
 	.open = heap_open,
 	.put = heap_put,
+	.put_tuple = heap_put_tuple,
 	.flush = heap_flush,
 	.close = heap_close
 };

@@ -378,6 +378,149 @@ generate_bytea(Random *r, StringInfo buf)
 }
 
 static void
+generate_uuid(Random *r, StringInfo buf)
+{
+	static const char *const edges[] = {
+		"{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+		"a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "",
+		"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111",
+		"a0eebc999-c0b-4ef8-bb6d-6bb9bd380a11", "-a0eebc99-9c0b-4ef8-bb6d6bb9bd380a11",
+		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+		"FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+		"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1G", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1@"
+	};
+	bool		dashes = one_in(r, 4) ? false : true;
+	const char *digits = one_in(r, 2) ? "0123456789abcdef" : "0123456789ABCDEF";
+
+	if (one_in(r, 10))
+	{
+		appendStringInfoString(buf, PICK(r, edges));
+		return;
+	}
+	for (int i = 0; i < 32; i++)
+	{
+		if (dashes && (i == 8 || i == 12 || i == 16 || i == 20))
+			appendStringInfoChar(buf, '-');
+		appendStringInfoChar(buf, digits[random_below(r, 16)]);
+	}
+	/* any byte at any place */
+	if (one_in(r, 4))
+		buf->data[random_below(r, buf->len)] = random_below(r, 256);
+}
+
+static void
+append_json_space(Random *r, StringInfo buf)
+{
+	if (one_in(r, 8))
+		appendStringInfoChar(buf, " \n\t\r\v\f"[random_below(r, one_in(r, 50) ? 6 : 4)]);
+}
+
+static void
+append_json_string(Random *r, StringInfo buf, bool key)
+{
+	static const char *const escapes[] = {
+		"\\n", "\\\"", "\\\\", "\\/", "\\b", "\\f", "\\r", "\\t", "\\u00e9", "\\u0041",
+		"\\ud83d\\ude00", "\\u0000", "\\ud83d", "\\x", "\\u00g0", "\n"
+	};
+	int			n = one_in(r, 40) ? random_below(r, 400) : random_below(r, key ? 4 : 12);
+
+	appendStringInfoChar(buf, '"');
+	for (int i = 0; i < n; i++)
+	{
+		if (one_in(r, 40))
+			appendStringInfoString(buf, escapes[random_below(r, one_in(r, 20) ? 16 : 11)]);
+		else if (one_in(r, 60))
+			append_character(r, buf);
+		else if (one_in(r, 100))
+			appendStringInfoString(buf, "\xc3\xa4");
+		else
+			appendStringInfoChar(buf, key ? 'a' + random_below(r, 2) : 'a' + random_below(r, 26));
+	}
+	appendStringInfoChar(buf, '"');
+}
+
+static void
+append_json_number(Random *r, StringInfo buf)
+{
+	static const char *const edges[] = {
+		"0", "-0", "-0.0", "0.10", "1e5", "1E-5", "1e400", "01", "-", "1.", ".5", "+1", "1.5e", "00",
+		"123456789012345678901234567890.123456789", "1a", "NaN", "0.00010000", "10000",
+		"99999999999999999999"
+	};
+
+	if (one_in(r, 12))
+	{
+		appendStringInfoString(buf, edges[random_below(r, one_in(r, 12) ? lengthof(edges) : 6)]);
+		return;
+	}
+	if (one_in(r, 4))
+		appendStringInfoChar(buf, '-');
+	appendStringInfo(buf, "%d", random_below(r, one_in(r, 3) ? 10 : 1000000));
+	if (one_in(r, 3))
+	{
+		appendStringInfoChar(buf, '.');
+		append_digits(r, buf, 1 + random_below(r, one_in(r, 20) ? 70 : 8));
+	}
+}
+
+static void
+append_json(Random *r, StringInfo buf, int depth)
+{
+	static const char *const words[] = {"true", "false", "null", "True", "nul", "truex"};
+	int			kind = random_below(r, depth > 0 ? 8 : 4);
+	int			n;
+
+	append_json_space(r, buf);
+	if (kind == 0)
+		appendStringInfoString(buf, words[random_below(r, one_in(r, 40) ? 6 : 3)]);
+	else if (kind == 1)
+		append_json_number(r, buf);
+	else if (kind < 4)
+		append_json_string(r, buf, false);
+	else
+	{
+		n = one_in(r, 30) ? random_below(r, 90) : random_below(r, 5);
+		if (n > 5)
+			depth = 1;			/* or it gets too long */
+		appendStringInfoChar(buf, kind < 6 ? '{' : '[');
+		for (int i = 0; i < n; i++)
+		{
+			if (i > 0)
+				appendStringInfoChar(buf, ',');
+			append_json_space(r, buf);
+			if (kind < 6)
+			{
+				append_json_string(r, buf, true);
+				append_json_space(r, buf);
+				appendStringInfoChar(buf, ':');
+			}
+			append_json(r, buf, depth - 1);
+		}
+		append_json_space(r, buf);
+		appendStringInfoChar(buf, one_in(r, 200) ? ',' : kind < 6 ? '}' : ']');
+	}
+	append_json_space(r, buf);
+}
+
+/* Shallow ones, and now and then a very deep one. */
+static void
+generate_json(Random *r, StringInfo buf)
+{
+	int			depth = random_below(r, 100);
+
+	if (!one_in(r, 100))
+	{
+		append_json(r, buf, 1 + random_below(r, 4));
+		return;
+	}
+	for (int i = 0; i < depth; i++)
+		appendStringInfoString(buf, i % 2 ? "[" : "{\"a\":");
+	append_json_number(r, buf);
+	for (int i = depth - 1; i >= 0; i--)
+		appendStringInfoChar(buf, i % 2 ? ']' : '}');
+}
+
+static void
 generate_other(Random *r, StringInfo buf)
 {
 	static const char *const values[] = {
@@ -454,6 +597,13 @@ generate_value(Random *r, Oid typid, int32 typmod, StringInfo buf)
 		case VARCHAROID:
 		case BPCHAROID:
 			generate_text(r, typmod, buf);
+			break;
+		case JSONOID:
+		case JSONBOID:
+			generate_json(r, buf);
+			break;
+		case UUIDOID:
+			generate_uuid(r, buf);
 			break;
 		case BYTEAOID:
 			generate_bytea(r, buf);

@@ -12,4 +12,7 @@
  */
 extern char *guarded_end(void);
 
+/* The same for what a routine writes. */
+extern char *guarded_output_end(void);
+
 #endif							/* GUARD_H */

@@ -25,8 +25,12 @@ FROM (VALUES
 	(19, 'text, not ASCII', 'text', -1, ARRAY[repeat('hällo wo', 12)]),
 	(20, 'varchar(40)', 'varchar', 44, ARRAY['hello', 'DELIVER IN PERSON', 'TRUCK']),
 	(21, 'bytea, 32 bytes', 'bytea', -1, ARRAY['\x' || repeat('deadbeef', 8)]),
-	(22, 'jsonb (falls back)', 'jsonb', -1, ARRAY['{"a": 1}']),
-	(23, 'uuid (falls back)', 'uuid', -1, ARRAY['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'])
+	(22, 'jsonb, short', 'jsonb', -1, ARRAY['{"a": 1}', '[]', '"text"']),
+	(25, 'jsonb, 10 keys', 'jsonb', -1, ARRAY['{"name": "somebody", "age": 21, "ok": true, "city": "Berlin", "price": 12345.67, "tags": ["a", "b", "c"], "none": null, "address": {"street": "Main Street", "no": 12}, "zip": "10115", "at": "2024-01-02T12:34:56Z"}']),
+	(26, 'jsonb, not ASCII', 'jsonb', -1, ARRAY['{"name": "Jürgen", "city": "München", "note": "a \"quoted\" word"}']),
+	(27, 'json, 10 keys', 'json', -1, ARRAY['{"name": "somebody", "age": 21, "ok": true, "city": "Berlin", "price": 12345.67, "tags": ["a", "b", "c"], "none": null, "address": {"street": "Main Street", "no": 12}, "zip": "10115", "at": "2024-01-02T12:34:56Z"}']),
+	(23, 'uuid', 'uuid', -1, ARRAY['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']),
+	(24, 'char(10)', 'bpchar', 14, ARRAY['R', 'TRUCK'])
 	) AS v (i, name, type, typmod, samples),
 	generate_series(1, 5) AS run,
 	convert_time(type::regtype, typmod, samples, 40000 + run)
@@ -55,3 +59,22 @@ FROM (VALUES
 	generate_series(1, 5) AS run,
 	LATERAL (SELECT airbyte_time(property, kind, samples, 20000 + run, type)) AS t (ours)
 GROUP BY i, name ORDER BY i;
+
+-- nanoseconds per row: as a tuple, and by way of Datums
+CREATE TEMP TABLE lineitem (l_orderkey int8, l_partkey int8, l_suppkey int8, l_linenumber int4,
+	l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2),
+	l_returnflag text, l_linestatus text, l_shipdate date, l_commitdate date, l_receiptdate date,
+	l_shipinstruct text, l_shipmode text, l_comment text);
+CREATE TEMP TABLE events (id int8, name text, user_id uuid, at timestamptz, value float8, ok bool,
+	country varchar(2), day date, city text, note text);
+SELECT rel AS row, round(min(formed)) AS formed, round(min(datums)) AS datums,
+	round((min(datums) / min(formed))::numeric, 1) AS ratio
+FROM (VALUES
+	('lineitem', ARRAY['155190', '7706', '1234567', '1', '17.00', '21168.23', '0.04', '0.02', 'N', 'O',
+		'1996-03-13', '1996-02-12', '1996-03-22', 'DELIVER IN PERSON', 'TRUCK', 'egular courts above the']),
+	('events', ARRAY['1234567', 'page_view', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+		'2024-01-02T12:34:56.123456+00:00', '123.456', 'true', 'DE', '2024-01-02', 'München', ''])
+	) AS v (rel, samples),
+	generate_series(1, 5) AS run,
+	convert_form_time(rel::regclass, samples, 200000 + run)
+GROUP BY rel ORDER BY rel DESC;
