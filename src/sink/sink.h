@@ -24,6 +24,8 @@ typedef enum LdrSinkKind
 	 * entries: see sink/storage.h
 	 */
 	LDR_SINK_STORAGE,
+	/* pages in memory, which somebody else writes: see sink/block.h */
+	LDR_SINK_BLOCK,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -160,6 +162,7 @@ extern bool ldr_fires(char enabled);
 extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
 extern const LdrSinkOps ldr_storage_sink;
+extern const LdrSinkOps ldr_block_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

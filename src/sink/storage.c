@@ -180,6 +180,26 @@ storage_flush(LdrSink *sink)
 	sink->error_line = 0;
 }
 
+LdrPageKind
+ldr_storage_sink_kind(const LdrSink *sink)
+{
+	return ldr_storage_kind(((StorageSinkState *) sink->state)->storage);
+}
+
+void
+ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows)
+{
+	StorageSinkState *state = sink->state;
+	LdrPageRun	run = state->run;
+
+	storage_flush(sink);
+	run.pages = pages;
+	run.npages = run.used = used;
+	run.rows = rows;
+	ldr_storage_write_last(state->storage, &run);
+	sink->inserted += rows;
+}
+
 static void
 storage_close(LdrSink *sink)
 {
