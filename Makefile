@@ -1,6 +1,6 @@
 # loader: PGXS build, and the project's own targets. `make` only builds.
 #
-#	make [PG_CONFIG=...] [WERROR=1]	build src/ into loader.so
+#	make [PG_CONFIG=...] [WERROR=1] [ISAL=yes|no]	build src/ into loader.so
 #	make install			install it into the server that pg_config names
 #				both with clients/airbyte/destination-loader, where libpq's headers are
 #	make installcheck		quick test (pg_regress) against a server that runs
@@ -62,6 +62,10 @@ PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -ljansson -lz -lzstd -larchive
 
+include $(srcdir)tools/isal.mk
+PG_CPPFLAGS += $(ISAL_CPPFLAGS)
+SHLIB_LINK += $(ISAL_LIBS)
+
 # The Airbyte connector: a program beside the module, for which PGXS has no rule. It shares what
 # reads a configuration with the module.
 connector = clients/airbyte/destination-loader
@@ -115,7 +119,7 @@ connector-missing:
 
 # Objects of another server, or of other flags, are made anew.
 build_stamp = src/.build
-build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS) $(FAULTS)
+build_id = $(VERSION) $(includedir_server) $(CC) $(CFLAGS) $(FAULTS) $(ISAL_CPPFLAGS)
 $(build_stamp): FORCE
 	@echo '$(build_id)' | cmp -s - $@ || echo '$(build_id)' > $@
 $(OBJS) $(CONNECTOR_OBJS): $(build_stamp)

@@ -51,7 +51,7 @@ step_symbols()
 		<(nm -D --undefined-only loader.so | sed 's/.* //; s/@.*//' | sort -u) \
 		<(comm -12 \
 			<(nm -D --defined-only "$("$pg_config" --bindir)/postgres" | sed 's/.* //; s/@.*//' | sort -u) \
-			<(ldd loader.so | awk '/libjansson|libz|libarchive/ { print $3 }' | xargs nm -D --defined-only |
+			<(ldd loader.so | awk '/libjansson|libz|libarchive|libisal/ { print $3 }' | xargs nm -D --defined-only |
 				sed 's/.* //; s/@.*//' | sort -u)))
 	[ -z "$clash" ] || {
 		say "taken by the server instead of the library: $clash"

@@ -10,11 +10,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #include "fault.h"
+#include "source/inflate.h"
 
 #define CODEC_BUFFER		(128 * 1024)
 #define CODEC_MAX_WINDOW_LOG 27
@@ -37,8 +37,7 @@ typedef struct CodecSource
 	bool		in_eof;			/* inner has said that it has no more */
 	bool		between;		/* between two members or frames, where a file may end */
 	bool		failed;			/* once wrong, always wrong */
-	bool		z_open;
-	z_stream	z;
+	LdrInflate *inflate;
 	ZSTD_DCtx  *zstd;
 } CodecSource;
 
@@ -89,17 +88,17 @@ plain_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 	return (ssize_t) n;
 }
 
-/* What zlib's code says in our words. */
+/* A step that was no good, in our words. */
 static ssize_t
-gzip_fail(CodecSource *s, int code, LdrError *err)
+gzip_fail(CodecSource *s, LdrInflateStatus status, const char *message, LdrError *err)
 {
-	if (code == Z_MEM_ERROR)
+	if (status == LDR_INFLATE_NO_MEMORY)
 		return codec_fail(s, err, LDR_OUT_OF_MEMORY, "out of memory while reading gzip data");
-	if (s->between)
+	if (status == LDR_INFLATE_NO_MEMBER)
 		return codec_fail(s, err, LDR_CORRUPT, "there are bytes after the end of the gzip data");
 	s->failed = true;
 	strcpy(err->hint, "Copy or make the file again.");
-	ldr_fail(err, LDR_CORRUPT, "gzip data is damaged: %s", s->z.msg ? s->z.msg : zError(code));
+	ldr_fail(err, LDR_CORRUPT, "gzip data is damaged: %s", message);
 	return -1;
 }
 
@@ -107,41 +106,32 @@ static ssize_t
 gzip_read(LdrSource *self, char *buf, size_t n, LdrError *err)
 {
 	CodecSource *s = (CodecSource *) self;
+	LdrInflateStep step = {.out = buf, .out_len = n};
 
 	LDR_FAULT_MUTE("read: gzip");
 	if (s->failed)
 		return codec_fail(s, err, LDR_CORRUPT, "gzip data is damaged");
-	if (n > CODEC_BUFFER * 1024)
-		n = CODEC_BUFFER * 1024;	/* zlib counts in unsigned int */
-	s->z.next_out = (Bytef *) buf;
-	s->z.avail_out = (uInt) n;
-	while (s->z.avail_out == (uInt) n && n > 0)
+	while (step.out == buf && n > 0)
 	{
 		int			more = codec_refill(s, err);
-		int			code;
+		LdrInflateStatus status;
 
 		if (more < 0)
 			return -1;
 		if (more == 0 && s->between)
 			return 0;
 		/* with no input left, the stream may still hold output that did not fit before */
-		s->z.next_in = (Bytef *) (s->in + s->in_pos);
-		s->z.avail_in = (uInt) (s->in_end - s->in_pos);
-		code = inflate(&s->z, Z_NO_FLUSH);
-		if (code == Z_BUF_ERROR && more == 0)
+		step.in = s->in + s->in_pos;
+		step.in_len = s->in_end - s->in_pos;
+		status = ldr_inflate(s->inflate, &step);
+		if (status != LDR_INFLATE_MORE && status != LDR_INFLATE_END)
+			return gzip_fail(s, status, step.message, err);
+		s->in_pos = s->in_end - step.in_len;
+		s->between = (status == LDR_INFLATE_END);
+		if (more == 0 && step.out == buf && !s->between)
 			return codec_fail(s, err, LDR_CORRUPT, "gzip data ends too early");
-		if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-		{
-			/* wrong in the first two bytes of a member: it is none */
-			s->between = s->between || (s->z.total_out == 0 && s->z.total_in <= 2);
-			return gzip_fail(s, code, err);
-		}
-		s->in_pos = s->in_end - s->z.avail_in;
-		s->between = (code == Z_STREAM_END);
-		if (s->between && inflateReset(&s->z) != Z_OK)
-			return gzip_fail(s, Z_STREAM_ERROR, err);
 	}
-	return (ssize_t) (n - s->z.avail_out);
+	return step.out - buf;
 }
 
 static ssize_t
@@ -204,8 +194,7 @@ codec_close(LdrSource *self)
 {
 	CodecSource *s = (CodecSource *) self;
 
-	if (s->z_open)
-		inflateEnd(&s->z);
+	ldr_inflate_free(s->inflate);
 	ZSTD_freeDCtx(s->zstd);
 	s->inner->close(s->inner);
 	free(s->in);
@@ -248,9 +237,8 @@ codec_start(CodecSource *s, CodecKind kind, LdrError *err)
 			return LDR_OK;
 		case CODEC_GZIP:
 			s->base.read = gzip_read;
-			/* 16: gzip only, neither raw deflate nor zlib's own header */
-			s->z_open = (inflateInit2(&s->z, 16 + MAX_WBITS) == Z_OK);
-			if (s->z_open)
+			s->inflate = ldr_inflate_new();
+			if (s->inflate != NULL)
 				return LDR_OK;
 			break;
 		case CODEC_ZSTD:

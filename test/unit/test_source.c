@@ -100,6 +100,7 @@ unpack(const Bytes *in, size_t step, size_t n, Bytes *out, LdrError *err)
 	LdrSource  *s;
 	LdrStatus	status;
 	char	   *buf = malloc(n);
+	LdrError	again = {0};
 	ssize_t		got;
 
 	*out = (Bytes) {0};
@@ -119,7 +120,7 @@ unpack(const Bytes *in, size_t step, size_t n, Bytes *out, LdrError *err)
 		CHECK_INT(s->read(s, buf, n, err), 0);	/* the end stays the end */
 	}
 	else
-		CHECK_INT(s->read(s, buf, n, err), -1);	/* and damage stays damage */
+		CHECK_INT(s->read(s, buf, n, &again), -1);	/* and damage stays damage */
 	s->close(s);
 	free(buf);
 	return status;
@@ -247,6 +248,78 @@ test_gzip(void)
 	garbage(&in, "gzip of three members");
 	free(in.data);
 	free(big.data);
+}
+
+/* A header of gzip that has everything a header can have, and the wrong ones. */
+static void
+test_gzip_header(void)
+{
+	static const char head[] = "\x1f\x8b\x08\x1e\1\2\3\4\0\3" "\3\0abc" "name\0" "comment\0";
+	static const struct
+	{
+		size_t		at;
+		char		byte;
+		const char *message;
+	}			wrong[] = {
+		{2, 7, "gzip data is damaged: unknown compression method"},
+		{3, 0x3e, "gzip data is damaged: unknown header flags set"},
+		{3, 0x5e, "gzip data is damaged: unknown header flags set"},
+		{4, 9, "gzip data is damaged: header crc mismatch"},
+		{13, 'x', "gzip data is damaged: header crc mismatch"},
+		{16, 'x', "gzip data is damaged: header crc mismatch"},
+		{sizeof(head) - 1, 'x', "gzip data is damaged: header crc mismatch"},
+		{sizeof(head) + 1, 7, "gzip data is damaged: invalid block type"},
+	};
+	Bytes		plain = {"hello", 5, 0};
+	Bytes		packed = {0};
+	Bytes		in = {0};
+	uLong		crc = crc32(0, (const Bytef *) head, sizeof(head) - 1);
+	char		hcrc[2] = {(char) crc, (char) (crc >> 8)};
+
+	add_gzip(&packed, plain.data, plain.len);
+	bytes_add(&in, head, sizeof(head) - 1);
+	bytes_add(&in, hcrc, 2);
+	bytes_add(&in, packed.data + 10, packed.len - 10);
+	check_unpack(&in, &plain, "gzip with a long header");
+	check_damage(&in, &plain, NULL, 0, "gzip with a long header");
+	garbage(&in, "gzip with a long header");
+	for (int i = 0; i < (int) (sizeof(wrong) / sizeof(wrong[0])); i++)
+		for (size_t step = 0; step < 3; step++)
+		{
+			char		was = in.data[wrong[i].at];
+			Bytes		out;
+			LdrError	err;
+
+			in.data[wrong[i].at] = wrong[i].byte;
+			CHECK_INT(unpack(&in, step, 100, &out, &err), LDR_CORRUPT);
+			CHECK_MSG(strcmp(err.message, wrong[i].message) == 0, "byte %zu: \"%s\"", wrong[i].at,
+					  err.message);
+			in.data[wrong[i].at] = was;
+			free(out.data);
+		}
+	free(in.data);
+	free(packed.data);
+}
+
+/* What stands at the end of a member is checked: sum and length. */
+static void
+test_gzip_check(void)
+{
+	for (size_t back = 1; back <= 8; back++)
+	{
+		Bytes		in = {0};
+		Bytes		out;
+		LdrError	err;
+
+		add_gzip(&in, "hello", 5);
+		in.data[in.len - back] ^= 1;
+		bytes_add(&in, "\x1f", back % 2);	/* the next one has begun, or not */
+		CHECK_INT(unpack(&in, back % 3, 100, &out, &err), LDR_CORRUPT);
+		CHECK_MSG(strcmp(err.message, "gzip data is damaged: incorrect data check") == 0,
+				  "byte %zu from the end: \"%s\"", back, err.message);
+		free(out.data);
+		free(in.data);
+	}
 }
 
 static void
@@ -436,6 +509,8 @@ main(void)
 	test_memory();
 	test_plain();
 	test_gzip();
+	test_gzip_header();
+	test_gzip_check();
 	test_zstd();
 	test_zstd_window();
 	test_file();
