@@ -19,9 +19,13 @@ typedef struct LdrReaderBase
 {
 	LdrReader	pub;			/* first: an LdrReader is one of these */
 	LdrWindow	w;
+	LdrFormat	format;
 	LdrReaderOptions options;
 	LdrField   *fields;			/* one more than options.ncolumns */
 	int64_t		line;			/* of w.cur */
+	int			state;			/* insert_values: where in a statement w.cur is; else 0 */
+	bool		goes_on;		/* the window is a block, and the file goes on behind it */
+	bool		split;			/* all of the file was handed out in blocks */
 	/* decoded bytes of the row; never moves during an attempt, see ldr_reader_scratch */
 	char	   *scratch;
 	size_t		scratch_size;
@@ -44,6 +48,13 @@ typedef struct LdrPlace
  */
 extern LdrReaderBase *ldr_reader_new(size_t size, LdrSource *source,
 									 const LdrReaderOptions *options, LdrError *err);
+
+/* The half of opening a reader that does not read: for readers of files and of blocks. */
+extern LdrReader *ldr_insert_values_make(LdrSource *source, const LdrReaderOptions *options,
+										 LdrError *err);
+extern LdrReader *ldr_csv_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err);
+extern LdrReader *ldr_jsonl_make(LdrSource *source, const LdrReaderOptions *options,
+								 LdrError *err);
 
 /* The close of every format; also for a reader that is only half made. */
 extern void ldr_reader_free(LdrReader *r);

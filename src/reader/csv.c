@@ -456,24 +456,33 @@ csv_header(CsvReader *r, LdrError *err)
 }
 
 LdrReader *
-ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+ldr_csv_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
 	CsvReader  *r = (CsvReader *) ldr_reader_new(sizeof(CsvReader), source, options, err);
 
 	if (r == NULL)
 		return NULL;
+	r->base.format = LDR_CSV;
 	r->base.pub.next = csv_next;
 	r->base.pub.skip = csv_skip;
 	r->delimiter = options->delimiter != '\0' ? options->delimiter : ',';
 	r->delimiter8 = ldr_scan_repeat(r->delimiter);
 	r->quote8 = ldr_scan_repeat('"');
-	if (r->delimiter == '"' || r->delimiter == '\n' || r->delimiter == '\r')
-	{
-		strcpy(err->hint, "Take one byte that is neither a quote nor an end of line.");
-		ldr_fail(err, LDR_UNSUPPORTED, "invalid csv delimiter");
-	}
-	else if (csv_header(r, err) == LDR_OK)
+	if (r->delimiter != '"' && r->delimiter != '\n' && r->delimiter != '\r')
 		return &r->base.pub;
+	strcpy(err->hint, "Take one byte that is neither a quote nor an end of line.");
+	ldr_fail(err, LDR_UNSUPPORTED, "invalid csv delimiter");
 	r->base.pub.close(&r->base.pub);
+	return NULL;
+}
+
+LdrReader *
+ldr_csv_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReader  *r = ldr_csv_make(source, options, err);
+
+	if (r == NULL || csv_header((CsvReader *) r, err) == LDR_OK)
+		return r;
+	r->close(r);
 	return NULL;
 }

@@ -21,19 +21,18 @@
 
 #define IV_NAME_QUOTES	(LDR_ONES * '"')
 
-typedef enum IvState
+/* Is it the first statement that is in work? Without a row of it yet. */
+static inline bool
+iv_is_first(const LdrReaderBase *b)
 {
-	IV_STATEMENT,				/* before INSERT, or at the end of the file */
-	IV_FIRST_ROW,				/* behind VALUES */
-	IV_ROW						/* behind a comma */
-} IvState;
+	return b->state == LDR_AT_FIRST || b->state == LDR_AT_FIRST_VALUES;
+}
 
-typedef struct IvReader
+static inline bool
+iv_is_header(const LdrReaderBase *b)
 {
-	LdrReaderBase base;
-	IvState		state;
-	bool		first;			/* no row yet: this is the first statement */
-} IvReader;
+	return b->state == LDR_AT_FIRST || b->state == LDR_AT_STATEMENT;
+}
 
 /* The values of a row, from its parenthesis at p to behind the closing one. */
 static LdrStatus
@@ -78,9 +77,8 @@ iv_values(LdrLiteralScan *s)
  * the row may have been cut from others.
  */
 static LdrStatus
-iv_row(IvReader *r, LdrRow *out, LdrError *err)
+iv_row(LdrReaderBase *b, LdrRow *out, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrWindow  *w = &b->w;
 	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
 	const char *begin;
@@ -88,10 +86,10 @@ iv_row(IvReader *r, LdrRow *out, LdrError *err)
 
 	b->scratch_pos = b->scratch;
 	ldr_literal_space(&s);
-	if (s.p == w->end && w->eof && r->state == IV_FIRST_ROW && r->first)
+	if (s.p == w->end && w->eof && (b->goes_on || b->state == LDR_AT_FIRST_VALUES))
 	{
 		w->cur = w->end;
-		return LDR_END;			/* a job without rows */
+		return LDR_END;			/* of a block, or of a job without rows */
 	}
 	if (*s.p != '(')
 		return ldr_literal_unexpected(&s, "where a row is expected");
@@ -105,8 +103,7 @@ iv_row(IvReader *r, LdrRow *out, LdrError *err)
 	ldr_literal_space(&s);
 	if (*s.p != ',' && *s.p != ';')
 		return ldr_literal_unexpected(&s, "where a comma or a semicolon is expected");
-	r->state = (*s.p == ',') ? IV_ROW : IV_STATEMENT;
-	r->first = false;
+	b->state = (*s.p == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	out->fields = b->fields;
 	out->line = b->line;
 	b->line = s.line;
@@ -193,7 +190,6 @@ static LdrStatus
 iv_header_column(LdrLiteralScan *s, int n)
 {
 	LdrReaderBase *b = s->base;
-	bool		first = ((IvReader *) b)->first;
 	LdrPlace	place = {s->p, s->line, n + 1, -1};
 	LdrField	name = {0};
 	int			column;
@@ -205,7 +201,7 @@ iv_header_column(LdrLiteralScan *s, int n)
 	if (column < 0)
 		return ldr_reader_unknown_column(b, s->err, place, name.data, name.len);
 	place.column = column;
-	if (!first)
+	if (!iv_is_first(b))
 	{
 		if (n < b->pub.ncolumns && b->pub.columns[n] == column)
 			return LDR_OK;
@@ -224,9 +220,8 @@ iv_header_column(LdrLiteralScan *s, int n)
 
 /* One attempt at INSERT INTO {}("c1","c2") VALUES. */
 static LdrStatus
-iv_header(IvReader *r, LdrError *err)
+iv_header(LdrReaderBase *b, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrLiteralScan s = {b, err, b->w.cur, b->line, 0};
 	LdrStatus	status;
 	int			n = 0;
@@ -251,7 +246,7 @@ iv_header(IvReader *r, LdrError *err)
 		s.p++;
 	}
 	s.p++;
-	if (!r->first && n != b->pub.ncolumns)
+	if (!iv_is_first(b) && n != b->pub.ncolumns)
 	{
 		strcpy(err->hint, "All statements of a file must name the same columns.");
 		return ldr_reader_fail(b, err, LDR_UNEXPECTED, ldr_literal_place(&s, b->w.cur, s.line),
@@ -265,15 +260,14 @@ iv_header(IvReader *r, LdrError *err)
 	b->pub.ncolumns = n;
 	b->line = s.line;
 	b->w.cur = (char *) s.p;
-	r->state = IV_FIRST_ROW;
+	b->state = iv_is_first(b) ? LDR_AT_FIRST_VALUES : LDR_AT_VALUES;
 	return LDR_OK;
 }
 
 /* Before a statement: read its header, LDR_END if the file ends here. */
 static LdrStatus
-iv_statement(IvReader *r, LdrError *err)
+iv_statement(LdrReaderBase *b, LdrError *err)
 {
-	LdrReaderBase *b = &r->base;
 	LdrWindow  *w = &b->w;
 	LdrLiteralScan s = {b, err, w->cur, b->line, 0};
 
@@ -281,24 +275,24 @@ iv_statement(IvReader *r, LdrError *err)
 	w->cur = (char *) s.p;
 	b->line = s.line;
 	if (s.p < w->end)
-		return iv_header(r, err);
+		return iv_header(b, err);
 	return w->eof ? LDR_END : LDR_MORE;
 }
 
 static LdrStatus
 iv_next(LdrReader *pub, LdrRow *out, LdrError *err)
 {
-	IvReader   *r = (IvReader *) pub;
+	LdrReaderBase *b = (LdrReaderBase *) pub;
 	LdrStatus	status;
 
 	LDR_FAULT("read: insert_values");
 	for (;;)
 	{
-		bool		header = (r->state == IV_STATEMENT);
+		bool		header = iv_is_header(b);
 
-		status = header ? iv_statement(r, err) : iv_row(r, out, err);
+		status = header ? iv_statement(b, err) : iv_row(b, out, err);
 		if (status == LDR_MORE)
-			status = ldr_reader_more(&r->base, err);
+			status = ldr_reader_more(b, err);
 		else if (status != LDR_OK || !header)
 			return status;
 		if (status != LDR_OK)
@@ -381,13 +375,12 @@ iv_find_end(LdrLiteralScan *s, const char **next)
 static LdrStatus
 iv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
 {
-	IvReader   *r = (IvReader *) pub;
-	LdrReaderBase *b = &r->base;
+	LdrReaderBase *b = (LdrReaderBase *) pub;
 	LdrLiteralScan s;
 	const char *next = NULL;
 	LdrStatus	status;
 
-	if (r->state == IV_STATEMENT || err->status == LDR_UNEXPECTED)
+	if (iv_is_header(b) || err->status == LDR_UNEXPECTED)
 		return err->status;
 	for (;;)
 	{
@@ -402,33 +395,43 @@ iv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
 	}
 	if (status != LDR_OK)
 		return err->status;
-	r->state = (*next == ',') ? IV_ROW : IV_STATEMENT;
-	r->first = false;
+	b->state = (*next == ',') ? LDR_AT_ROW : LDR_AT_STATEMENT;
 	return ldr_reader_pass(b, out, s.p, next + 1, s.line);
+}
+
+LdrReader *
+ldr_insert_values_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReaderBase *b = ldr_reader_new(sizeof(LdrReaderBase), source, options, err);
+
+	if (b == NULL)
+		return NULL;
+	b->format = LDR_INSERT_VALUES;
+	b->pub.next = iv_next;
+	b->pub.skip = iv_skip;
+	b->state = LDR_AT_FIRST;
+	return &b->pub;
 }
 
 LdrReader *
 ldr_insert_values_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
-	IvReader   *r = (IvReader *) ldr_reader_new(sizeof(IvReader), source, options, err);
+	LdrReader  *r = ldr_insert_values_make(source, options, err);
+	LdrReaderBase *b = (LdrReaderBase *) r;
 	LdrStatus	status;
 
 	if (r == NULL)
 		return NULL;
-	r->base.pub.next = iv_next;
-	r->base.pub.skip = iv_skip;
-	r->state = IV_STATEMENT;
-	r->first = true;
-	while ((status = iv_statement(r, err)) == LDR_MORE)
-		if ((status = ldr_reader_more(&r->base, err)) != LDR_OK)
+	while ((status = iv_statement(b, err)) == LDR_MORE)
+		if ((status = ldr_reader_more(b, err)) != LDR_OK)
 			break;
 	if (status == LDR_OK)
-		return &r->base.pub;
+		return r;
 	if (status == LDR_END)
 	{
 		strcpy(err->hint, "The file must begin with INSERT INTO {}(...) VALUES.");
 		ldr_fail(err, LDR_NO_HEADER, "the file is empty");
 	}
-	r->base.pub.close(&r->base.pub);
+	r->close(r);
 	return NULL;
 }

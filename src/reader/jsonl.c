@@ -252,14 +252,13 @@ jsonl_close(LdrReader *pub)
 }
 
 LdrReader *
-ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+ldr_jsonl_make(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
 {
 	JsonlReader *r = (JsonlReader *) ldr_reader_new(sizeof(JsonlReader), source, options, err);
-	LdrWindow  *w;
 
 	if (r == NULL)
 		return NULL;
-	w = &r->base.w;
+	r->base.format = LDR_JSONL;
 	r->base.pub.next = jsonl_next;
 	r->base.pub.skip = jsonl_skip;
 	r->base.pub.close = jsonl_close;
@@ -276,13 +275,24 @@ ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err
 		r->expected[i] = -1;
 		r->base.pub.columns[i] = i;
 	}
-	while (w->end - w->cur < 3 && !w->eof)
-		if (ldr_reader_more(&r->base, err) != LDR_OK)
+	return &r->base.pub;
+}
+
+LdrReader *
+ldr_jsonl_open(LdrSource *source, const LdrReaderOptions *options, LdrError *err)
+{
+	LdrReader  *r = ldr_jsonl_make(source, options, err);
+	LdrReaderBase *b = (LdrReaderBase *) r;
+
+	if (r == NULL)
+		return NULL;
+	while (b->w.end - b->w.cur < 3 && !b->w.eof)
+		if (ldr_reader_more(b, err) != LDR_OK)
 		{
-			jsonl_close(&r->base.pub);
+			r->close(r);
 			return NULL;
 		}
-	if (w->end - w->cur >= 3 && memcmp(w->cur, "\xEF\xBB\xBF", 3) == 0)
-		w->cur += 3;			/* a byte order mark, which parsers may skip */
-	return &r->base.pub;
+	if (b->w.end - b->w.cur >= 3 && memcmp(b->w.cur, "\xEF\xBB\xBF", 3) == 0)
+		b->w.cur += 3;			/* a byte order mark, which parsers may skip */
+	return r;
 }

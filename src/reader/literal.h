@@ -9,6 +9,16 @@
 
 #include "reader/base.h"
 
+/* Where a reader of insert_values is between two rows. */
+typedef enum LdrLiteralState
+{
+	LDR_AT_FIRST,				/* before the first statement */
+	LDR_AT_FIRST_VALUES,		/* behind its VALUES: only here a file may end without a row */
+	LDR_AT_ROW,					/* behind a comma */
+	LDR_AT_STATEMENT,			/* before another statement, or at the end of the file */
+	LDR_AT_VALUES				/* behind its VALUES */
+} LdrLiteralState;
+
 /* One attempt at a row or a header. */
 typedef struct LdrLiteralScan
 {

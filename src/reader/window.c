@@ -21,6 +21,7 @@ ldr_window_init(LdrWindow *w)
 	w->size = 0;
 	w->cur = w->end = nothing;
 	w->eof = false;
+	w->failed.status = LDR_OK;
 }
 
 /* Make buf hold size bytes and the slack; what is in use lies at its front already. */
@@ -36,6 +37,34 @@ window_resize(LdrWindow *w, size_t size, LdrError *err)
 	w->size = size;
 	w->cur = buf;
 	w->end = buf + have;
+	return LDR_OK;
+}
+
+/* Move what is in use to the front. */
+static void
+window_move(LdrWindow *w)
+{
+	size_t		have = (size_t) (w->end - w->cur);
+
+	if (w->buf == NULL)
+		return;
+	if (w->cur != w->buf && have > 0)
+		memmove(w->buf, w->cur, have);
+	w->cur = w->buf;
+	w->end = w->buf + have;
+}
+
+LdrStatus
+ldr_window_append(LdrWindow *w, const char *data, size_t n, LdrError *err)
+{
+	size_t		have = (size_t) (w->end - w->cur);
+
+	window_move(w);
+	if (have + n > w->size && window_resize(w, have + n, err) != LDR_OK)
+		return err->status;
+	memcpy(w->end, data, n);
+	w->end += n;
+	memset(w->end, 0, LDR_WINDOW_SLACK);
 	return LDR_OK;
 }
 
@@ -55,12 +84,11 @@ ldr_window_fill(LdrWindow *w, LdrError *err)
 	if (want > ldr_reader_limits.record)
 		want = ldr_reader_limits.record;
 
-	if (w->buf != NULL)
+	window_move(w);
+	if (w->failed.status != LDR_OK)
 	{
-		if (w->cur != w->buf && have > 0)
-			memmove(w->buf, w->cur, have);
-		w->cur = w->buf;
-		w->end = w->buf + have;
+		*err = w->failed;
+		return err->status;
 	}
 	if ((want > w->size || want < w->size / WINDOW_SHRINK) &&
 		window_resize(w, want, err) != LDR_OK)

@@ -8,14 +8,14 @@
  * parsed twice in a row that fits the window once more and O(1) times in one of any length.
  *
  * Behind end there are always LDR_WINDOW_SLACK zero bytes: loops may stop at a zero byte instead of
- * comparing with end, and load eight bytes at once.
+ * comparing with end, and load a block of mask.h at once.
  */
 #ifndef LDR_WINDOW_H
 #define LDR_WINDOW_H
 
 #include "source/source.h"
 
-#define LDR_WINDOW_SLACK 16
+#define LDR_WINDOW_SLACK 64
 
 typedef struct LdrWindow
 {
@@ -26,6 +26,7 @@ typedef struct LdrWindow
 	char	   *end;			/* behind the last byte that was read */
 	bool		eof;			/* the source has no more than this */
 	bool		by_line;		/* fill no further than a line's end: more may be long in coming */
+	LdrError	failed;			/* what the source has failed with while blocks were cut from it */
 } LdrWindow;
 
 /* Limits of the readers. Variables, so that tests can put every edge on every byte. */
@@ -48,5 +49,8 @@ extern void ldr_window_init(LdrWindow *w);
  */
 extern LdrStatus ldr_window_fill(LdrWindow *w, LdrError *err);
 extern void ldr_window_free(LdrWindow *w);
+
+/* Put bytes behind end; moves what lies between cur and end. LDR_OUT_OF_MEMORY. */
+extern LdrStatus ldr_window_append(LdrWindow *w, const char *data, size_t n, LdrError *err);
 
 #endif							/* LDR_WINDOW_H */

@@ -217,9 +217,8 @@ leader_fill(Leader *l, LdrError *err)
 {
 	LdrExchange *x = l->exchange;
 	LdrExchangeSlot *slot = ldr_exchange_slot(x, x->filled);
-	LdrStatus	status = ldr_reader_split(l->file, l->load->format,
-										  ldr_exchange_input(x, x->filled), LDR_SLOT_INPUT,
-										  &slot->block, err);
+	LdrStatus	status = ldr_reader_split(l->file, ldr_exchange_input(x, x->filled),
+										  LDR_SLOT_INPUT, &slot->block, err);
 
 	if (status == LDR_TOO_LONG)
 		return leader_put_row(l, err);
