@@ -21,32 +21,47 @@ bool_is(const char *s, const char *word, size_t len)
 	return true;
 }
 
+static inline bool
+bool_parse(const LdrField *f, bool *value)
+{
+	*value = true;
+	if (f->len == 4 && bool_is(f->data, "true", 4))
+		return true;
+	if (f->len == 1 && (f->data[0] == '1' || f->data[0] == 't' || f->data[0] == 'T'))
+		return true;
+	*value = false;
+	if (f->len == 5 && bool_is(f->data, "false", 5))
+		return true;
+	return f->len == 1 && (f->data[0] == '0' || f->data[0] == 'f' || f->data[0] == 'F');
+}
+
 static Datum
 bool_convert(LdrConverter *c, const LdrField *f)
 {
-	if (f->len == 4 && bool_is(f->data, "true", 4))
-		return BoolGetDatum(true);
-	if (f->len == 5 && bool_is(f->data, "false", 5))
-		return BoolGetDatum(false);
-	if (f->len == 1)
-	{
-		switch (f->data[0])
-		{
-			case '1':
-			case 't':
-			case 'T':
-				return BoolGetDatum(true);
-			case '0':
-			case 'f':
-			case 'F':
-				return BoolGetDatum(false);
-		}
-	}
-	return ldr_convert_input(c, f);
+	bool		value;
+
+	if (!bool_parse(f, &value))
+		return ldr_convert_input(c, f);
+	return BoolGetDatum(value);
 }
 
-LdrConvertFn
-ldr_bool_converter(Oid typid)
+static char *
+bool_put(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	return typid == BOOLOID ? bool_convert : NULL;
+	bool		value;
+
+	if (!bool_parse(f, &value))
+		return NULL;
+	*dst = value;
+	return dst + 1;
+}
+
+bool
+ldr_bool_converter(LdrConverter *c)
+{
+	if (c->typid != BOOLOID)
+		return false;
+	c->fn = bool_convert;
+	c->put = bool_put;
+	return true;
 }

@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "convert/convert.h"
 #include "convert/encoding.h"
+#include "convert/put.h"
 
 #define XX 0xff					/* in the tables: not a digit */
 
@@ -168,11 +169,27 @@ bytea_base64(LdrConverter *c, const LdrField *f)
 	return PointerGetDatum(result);
 }
 
-LdrConvertFn
-ldr_bytea_converter(Oid typid, LdrFormat format)
+/* Hex alone; dst has room for what the digits stand for, so for that. */
+static char *
+bytea_put_hex(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	if (typid != BYTEAOID)
+	size_t		nbytes = f->len / 2 - 1;
+
+	if (f->len < 2 || f->len % 2 != 0 || f->data[0] != '\\' || f->data[1] != 'x')
 		return NULL;
+	dst = ldr_put_varlena(dst, nbytes);
+	if (!bytea_decode_hex((const unsigned char *) f->data + 2, nbytes, (unsigned char *) dst))
+		return NULL;
+	return dst + nbytes;
+}
+
+bool
+ldr_bytea_converter(LdrConverter *c)
+{
+	if (c->typid != BYTEAOID)
+		return false;
 	bytea_init_tables();
-	return format == LDR_JSONL ? bytea_base64 : bytea_convert;
+	c->fn = c->format == LDR_JSONL ? bytea_base64 : bytea_convert;
+	c->put = c->format == LDR_JSONL ? NULL : bytea_put_hex;
+	return true;
 }

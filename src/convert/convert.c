@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/lsyscache.h"
 
 #include "convert/convert.h"
@@ -12,21 +13,15 @@
 #define SCRATCH_MIN		256
 #define SCRATCH_KEEP	(1024 * 1024)	/* not kept beyond the value that needed more */
 
-/* The routine for the type, or the input function if no family has one. */
-static LdrConvertFn
-converter_choose(Oid typid, LdrFormat format)
+/* The routines for the type, or the input function if no family has them. */
+static void
+converter_choose(LdrConverter *c)
 {
-	LdrConvertFn fn;
-
-	if ((fn = ldr_integer_converter(typid)) != NULL ||
-		(fn = ldr_float_converter(typid)) != NULL ||
-		(fn = ldr_numeric_converter(typid)) != NULL ||
-		(fn = ldr_bool_converter(typid)) != NULL ||
-		(fn = ldr_datetime_converter(typid)) != NULL ||
-		(fn = ldr_text_converter(typid)) != NULL ||
-		(fn = ldr_bytea_converter(typid, format)) != NULL)
-		return fn;
-	return ldr_convert_input;
+	c->put_slack = LDR_PUT_SLACK;
+	if (!ldr_integer_converter(c) && !ldr_float_converter(c) && !ldr_numeric_converter(c) &&
+		!ldr_bool_converter(c) && !ldr_datetime_converter(c) && !ldr_text_converter(c) &&
+		!ldr_bytea_converter(c) && !ldr_uuid_converter(c))
+		c->fn = ldr_convert_input;
 }
 
 void
@@ -41,13 +36,14 @@ ldr_converter_init(LdrConverter *c, Oid typid, int32 typmod, bool nullable,
 	c->typmod = typmod;
 	c->format = format;
 	c->encoding = encoding;
+	c->server_encoding = GetDatabaseEncoding();
 	c->cxt = CurrentMemoryContext;
 	c->empty_is_null = (format == LDR_CSV && nullable);
 
 	get_typlenbyval(typid, &typlen, &c->typbyval);
 	getTypeInputInfo(typid, &input, &c->typioparam);
 	fmgr_info_cxt(input, &c->input, c->cxt);
-	c->fn = converter_choose(typid, format);
+	converter_choose(c);
 }
 
 /* Give the scratch space at least size bytes; what was in it is lost. */

@@ -18,17 +18,30 @@ typedef struct LdrConverter LdrConverter;
 /* Returns the Datum, allocated in the current context. f is never LDR_NULL or LDR_ABSENT. */
 typedef Datum (*LdrConvertFn) (LdrConverter *c, const LdrField *f);
 
+/*
+ * Writes the same value as it lies in a tuple (aligned, and with the short header, where it has
+ * one) from dst on, which need not be aligned, and returns its end. dst has room for
+ * f->len + put_slack bytes. NULL if the value is one for LdrConvertFn; never raises an error.
+ */
+typedef char *(*LdrPutFn) (const LdrConverter *c, const LdrField *f, char *dst);
+
+#define LDR_PUT_SLACK	32		/* of most types */
+
 struct LdrConverter
 {
 	LdrConvertFn fn;
+	LdrPutFn	put;			/* NULL: the type has none */
+	size_t		put_slack;
 	/* the column */
 	Oid			typid;
 	int32		typmod;
 	bool		typbyval;
+	size_t		max_length;		/* of text, by its typmod */
 	bool		empty_is_null;	/* csv: "" in a nullable column; see ldr_converter_init */
 	/* the file */
 	LdrFormat	format;
 	int			encoding;		/* of the file's text; the converter brings it to the server's */
+	int			server_encoding;
 	/* the type's own input function, for what fn does not take */
 	FmgrInfo	input;
 	Oid			typioparam;
@@ -68,14 +81,15 @@ ldr_convert(LdrConverter *c, const LdrField *f, bool *isnull)
 /* The type's input function on a field: every fast routine ends here for what it does not take. */
 extern Datum ldr_convert_input(LdrConverter *c, const LdrField *f);
 
-/* The routines, one file per type family; NULL where a family has none for the type. */
-extern LdrConvertFn ldr_integer_converter(Oid typid);
-extern LdrConvertFn ldr_float_converter(Oid typid);
-extern LdrConvertFn ldr_numeric_converter(Oid typid);
-extern LdrConvertFn ldr_bool_converter(Oid typid);
-extern LdrConvertFn ldr_datetime_converter(Oid typid);
-extern LdrConvertFn ldr_text_converter(Oid typid);
-extern LdrConvertFn ldr_bytea_converter(Oid typid, LdrFormat format);
+/* The routines, one file per type family: set fn and put, or return false. */
+extern bool ldr_integer_converter(LdrConverter *c);
+extern bool ldr_float_converter(LdrConverter *c);
+extern bool ldr_numeric_converter(LdrConverter *c);
+extern bool ldr_bool_converter(LdrConverter *c);
+extern bool ldr_datetime_converter(LdrConverter *c);
+extern bool ldr_text_converter(LdrConverter *c);
+extern bool ldr_bytea_converter(LdrConverter *c);
+extern bool ldr_uuid_converter(LdrConverter *c);
 
 /* What they are made of. Digits with an optional sign; false for anything else and some extremes. */
 extern bool ldr_parse_int64(const LdrField *f, int64 *value);

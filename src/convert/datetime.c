@@ -16,25 +16,49 @@
 
 #include "convert/convert.h"
 #include "convert/digits.h"
+#include "convert/put.h"
 
 #define DATE_LENGTH		10		/* YYYY-MM-DD */
 #define TIME_LENGTH		8		/* HH:MM:SS */
 
-/* Parse the date at p, which has DATE_LENGTH bytes, to days since 2000; false if it is no date. */
+/* Days of the year before each month, and in the end all of them; of a leap year */
+static const int16 days_before[2][MONTHS_PER_YEAR + 1] = {
+	{0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365},
+	{0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335, 366}
+};
+
+/* Days from 2000-01-01 to the first of a year from 1 on. */
+static inline int
+datetime_first_of_year(int year)
+{
+	year--;
+	return 365 * year + year / 4 - year / 100 + year / 400 - 730119;
+}
+
+/*
+ * Parse the date at p, which has DATE_LENGTH bytes, to days since 2000; false if it is no date. Of
+ * "YYYY-MM-" one comparison says whether it has the right characters: without its digits' high
+ * halves and its dashes, a digit stays below 16 also after 6 is added, and a dash after 15.
+ */
 static inline bool
 datetime_parse_date(const char *p, DateADT *date)
 {
-	unsigned int century = ldr_two_digits(p);
-	unsigned int decade = ldr_two_digits(p + 2);
-	unsigned int month = ldr_two_digits(p + 5);
+	uint64		w = ldr_load_eight(p) ^ UINT64CONST(0x2d30302d30303030);
 	unsigned int day = ldr_two_digits(p + 8);
-	int			year = century * 100 + decade;
+	unsigned int month;
+	int			year;
+	bool		leap;
 
-	if (p[4] != '-' || p[7] != '-' || century > 99 || decade > 99 || year < 1 ||
-		month < 1 || month > MONTHS_PER_YEAR ||
-		day < 1 || day > (unsigned int) day_tab[isleap(year)][month - 1])
+	if (((w | (w + UINT64CONST(0x0f06060f06060606))) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != 0)
 		return false;
-	*date = date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
+	year = (int) ((w & 0xff) * 1000 + (w >> 8 & 0xff) * 100 + (w >> 16 & 0xff) * 10 + (w >> 24 & 0xff));
+	month = (unsigned int) ((w >> 40 & 0xff) * 10 + (w >> 48 & 0xff));
+	if (year < 1 || month < 1 || month > MONTHS_PER_YEAR || day < 1)
+		return false;
+	leap = isleap(year);
+	if (day > (unsigned int) (days_before[leap][month] - days_before[leap][month - 1]))
+		return false;
+	*date = datetime_first_of_year(year) + days_before[leap][month - 1] + (int) day - 1;
 	return true;
 }
 
@@ -137,69 +161,141 @@ ldr_round_timestamp(Timestamp timestamp, int32 typmod)
 	return (timestamp + (timestamp < 0 ? -u / 2 : u / 2)) / u * u;
 }
 
+/* Each of the four types from a whole field; false if it is not written as we read it. */
+static inline bool
+datetime_read_date(const LdrField *f, DateADT *date)
+{
+	return f->len == DATE_LENGTH && datetime_parse_date(f->data, date);
+}
+
+static inline bool
+datetime_read_time(const LdrConverter *c, const LdrField *f, TimeADT *time)
+{
+	const char *p = f->data;
+	const char *end = p + f->len;
+
+	if (!datetime_parse_time(&p, end, time) || p != end)
+		return false;
+	AdjustTimeForTypmod(time, c->typmod);
+	return true;
+}
+
+static inline bool
+datetime_read_timestamp(const LdrConverter *c, const LdrField *f, Timestamp *timestamp)
+{
+	const char *p = f->data;
+	const char *end = p + f->len;
+
+	if (!datetime_parse_timestamp(&p, end, timestamp) || p != end)
+		return false;
+	*timestamp = ldr_round_timestamp(*timestamp, c->typmod);
+	return true;
+}
+
+static inline bool
+datetime_read_timestamptz(const LdrConverter *c, const LdrField *f, TimestampTz *timestamp)
+{
+	const char *p = f->data;
+	const char *end = p + f->len;
+	int64		offset;
+
+	if (!datetime_parse_timestamp(&p, end, timestamp) || p == end ||
+		!datetime_parse_offset(p, end, &offset))
+		return false;
+	*timestamp = ldr_round_timestamp(*timestamp - offset, c->typmod);
+	return true;
+}
+
 static Datum
 datetime_date(LdrConverter *c, const LdrField *f)
 {
 	DateADT		date;
 
-	if (unlikely(f->len != DATE_LENGTH || !datetime_parse_date(f->data, &date)))
-		return ldr_convert_input(c, f);
-	return DateADTGetDatum(date);
+	return likely(datetime_read_date(f, &date)) ? DateADTGetDatum(date) : ldr_convert_input(c, f);
 }
 
 static Datum
 datetime_time(LdrConverter *c, const LdrField *f)
 {
-	const char *p = f->data;
-	const char *end = p + f->len;
 	TimeADT		time;
 
-	if (unlikely(!datetime_parse_time(&p, end, &time) || p != end))
-		return ldr_convert_input(c, f);
-	AdjustTimeForTypmod(&time, c->typmod);
-	return TimeADTGetDatum(time);
+	return likely(datetime_read_time(c, f, &time)) ? TimeADTGetDatum(time)
+		: ldr_convert_input(c, f);
 }
 
 static Datum
 datetime_timestamp(LdrConverter *c, const LdrField *f)
 {
-	const char *p = f->data;
-	const char *end = p + f->len;
 	Timestamp	timestamp;
 
-	if (unlikely(!datetime_parse_timestamp(&p, end, &timestamp) || p != end))
-		return ldr_convert_input(c, f);
-	return TimestampGetDatum(ldr_round_timestamp(timestamp, c->typmod));
+	return likely(datetime_read_timestamp(c, f, &timestamp)) ? TimestampGetDatum(timestamp)
+		: ldr_convert_input(c, f);
 }
 
 static Datum
 datetime_timestamptz(LdrConverter *c, const LdrField *f)
 {
-	const char *p = f->data;
-	const char *end = p + f->len;
-	Timestamp	timestamp;
-	int64		offset;
+	TimestampTz timestamp;
 
-	if (unlikely(!datetime_parse_timestamp(&p, end, &timestamp) || p == end ||
-				 !datetime_parse_offset(p, end, &offset)))
-		return ldr_convert_input(c, f);
-	return TimestampTzGetDatum(ldr_round_timestamp(timestamp - offset, c->typmod));
+	return likely(datetime_read_timestamptz(c, f, &timestamp)) ? TimestampTzGetDatum(timestamp)
+		: ldr_convert_input(c, f);
 }
 
-LdrConvertFn
-ldr_datetime_converter(Oid typid)
+static char *
+datetime_put_date(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	switch (typid)
+	DateADT		date;
+
+	return likely(datetime_read_date(f, &date)) ? ldr_put_int32(dst, date) : NULL;
+}
+
+static char *
+datetime_put_time(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	TimeADT		time;
+
+	return likely(datetime_read_time(c, f, &time)) ? ldr_put_int64(dst, time) : NULL;
+}
+
+static char *
+datetime_put_timestamp(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	Timestamp	timestamp;
+
+	return likely(datetime_read_timestamp(c, f, &timestamp)) ? ldr_put_int64(dst, timestamp) : NULL;
+}
+
+static char *
+datetime_put_timestamptz(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	TimestampTz timestamp;
+
+	return likely(datetime_read_timestamptz(c, f, &timestamp)) ? ldr_put_int64(dst, timestamp)
+		: NULL;
+}
+
+bool
+ldr_datetime_converter(LdrConverter *c)
+{
+	switch (c->typid)
 	{
 		case DATEOID:
-			return datetime_date;
+			c->fn = datetime_date;
+			c->put = datetime_put_date;
+			return true;
 		case TIMEOID:
-			return datetime_time;
+			c->fn = datetime_time;
+			c->put = datetime_put_time;
+			return true;
 		case TIMESTAMPOID:
-			return datetime_timestamp;
+			c->fn = datetime_timestamp;
+			c->put = datetime_put_timestamp;
+			return true;
 		case TIMESTAMPTZOID:
-			return datetime_timestamptz;
+			c->fn = datetime_timestamptz;
+			c->put = datetime_put_timestamptz;
+			return true;
 		default:
-			return NULL;
+			return false;
 	}
 }

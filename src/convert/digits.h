@@ -9,9 +9,11 @@
 #include "datatype/timestamp.h"
 #include "port/pg_bswap.h"
 
-/* If the eight bytes at p are digits, set *value to their number; else return false. */
-static inline bool
-ldr_eight_digits(const char *p, uint64 *value)
+#define LDR_EIGHT_ZEROS UINT64CONST(0x3030303030303030) /* "00000000" */
+
+/* The eight bytes at p, the first of them lowest. */
+static inline uint64
+ldr_load_eight(const char *p)
 {
 	uint64		w;
 
@@ -19,6 +21,42 @@ ldr_eight_digits(const char *p, uint64 *value)
 #ifdef WORDS_BIGENDIAN
 	w = pg_bswap64(w);
 #endif
+	return w;
+}
+
+/* Up to eight bytes at p, at least one, behind as many "0" as make eight of them. */
+static inline uint64
+ldr_load_short(const char *p, size_t len)
+{
+	uint64		w;
+	int			shift = (int) (8 * (8 - len));
+
+	if (len == 8)
+		return ldr_load_eight(p);
+	if (len >= 4)
+	{
+		uint32		first,
+					last;
+
+		memcpy(&first, p, sizeof(first));
+		memcpy(&last, p + len - 4, sizeof(last));
+#ifdef WORDS_BIGENDIAN
+		first = pg_bswap32(first);
+		last = pg_bswap32(last);
+#endif
+		w = first | (uint64) last << (8 * (len - 4));
+	}
+	else
+		/* one to three bytes: some of them twice */
+		w = (uint64) (unsigned char) p[0] | (uint64) (unsigned char) p[len / 2] << (8 * (len / 2)) |
+			(uint64) (unsigned char) p[len - 1] << (8 * (len - 1));
+	return w << shift | (LDR_EIGHT_ZEROS & ((UINT64CONST(1) << shift) - 1));
+}
+
+/* If the eight bytes are digits, set *value to their number; else return false. */
+static inline bool
+ldr_word_digits(uint64 w, uint64 *value)
+{
 	/* all high halves are 3, also after adding 6, which carries beyond '9' */
 	if ((w & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != UINT64CONST(0x3030303030303030) ||
 		((w + UINT64CONST(0x0606060606060606)) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) !=
@@ -33,6 +71,12 @@ ldr_eight_digits(const char *p, uint64 *value)
 			  ((w >> 16) & PAIRS) * UINT64CONST(0x0000271000000001)) >> 32;
 #undef PAIRS
 	return true;
+}
+
+static inline bool
+ldr_eight_digits(const char *p, uint64 *value)
+{
+	return ldr_word_digits(ldr_load_eight(p), value);
 }
 
 /* Two digits -> their value, or 100 and more if they are not digits. */

@@ -76,6 +76,57 @@ ldr_is_plain_ascii(const char *s, size_t len)
 	return not_plain(last) == 0;
 }
 
+bool
+ldr_copy_plain_ascii(char *dst, const char *s, size_t len)
+{
+	if (len >= 16)
+	{
+		const char *last = s + len - 16;
+		Bytes		b,
+					bad;
+		Words		words;
+
+		memcpy(&b, last, sizeof(b));
+		memcpy(dst + len - 16, &b, sizeof(b));
+		bad = (Bytes) (b <= 0);
+		for (; s < last; s += 16, dst += 16)
+		{
+			memcpy(&b, s, sizeof(b));
+			memcpy(dst, &b, sizeof(b));
+			bad |= (Bytes) (b <= 0);
+		}
+		words = (Words) bad;
+		return (words[0] | words[1]) == 0;
+	}
+	if (len >= 8)
+	{
+		uint64		first,
+					last;
+
+		memcpy(&first, s, sizeof(first));
+		memcpy(&last, s + len - 8, sizeof(last));
+		memcpy(dst, &first, sizeof(first));
+		memcpy(dst + len - 8, &last, sizeof(last));
+		return (((first | (first - LOW_BITS)) | (last | (last - LOW_BITS))) & HIGH_BITS) == 0;
+	}
+	if (len >= 4)
+	{
+		uint32		first,
+					last;
+		uint64		both;
+
+		memcpy(&first, s, sizeof(first));
+		memcpy(&last, s + len - 4, sizeof(last));
+		memcpy(dst, &first, sizeof(first));
+		memcpy(dst + len - 4, &last, sizeof(last));
+		both = first | (uint64) last << 32;
+		return ((both | (both - LOW_BITS)) & HIGH_BITS) == 0;
+	}
+	for (size_t i = 0; i < len; i++)
+		dst[i] = s[i];
+	return ldr_is_plain_ascii(s, len);
+}
+
 LdrText
 ldr_server_text_convert(const LdrConverter *c, const LdrField *f)
 {

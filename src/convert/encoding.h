@@ -17,6 +17,9 @@ typedef struct LdrText
 /* ASCII without a zero byte: the same in all encodings, and valid in each. */
 extern bool ldr_is_plain_ascii(const char *s, size_t len);
 
+/* The same, and copies the text, also where it is not plain; dst has room for len bytes. */
+extern bool ldr_copy_plain_ascii(char *dst, const char *s, size_t len);
+
 /* The slow half of ldr_server_text: verify and convert what is not plain ASCII. */
 extern LdrText ldr_server_text_convert(const LdrConverter *c, const LdrField *f);
 

@@ -16,6 +16,7 @@
 
 #include "convert/convert.h"
 #include "convert/digits.h"
+#include "convert/put.h"
 
 #define MAX_DIGITS		19		/* of these every mantissa fits 64 bits */
 #define MAX_EXPONENT	27		/* 5^27 is the largest below 2^63 */
@@ -277,69 +278,117 @@ float_wide_float(const FloatDecimal *d, float *value)
 
 #endif							/* HAVE_INT128 */
 
-static Datum
-float_float8(LdrConverter *c, const LdrField *f)
+/* The nearest double; false if the field is not a number as we read it. */
+static inline bool
+float_read_double(const LdrField *f, double *value)
 {
 	FloatDecimal d;
-	double		value;
 
 	if (unlikely(!float_parse(f, &d)))
-		return ldr_convert_input(c, f);
+		return false;
 
 	if (d.mantissa == 0)
-		value = 0;
+		*value = 0;
 	else if (EXACT_OPERATIONS && d.mantissa <= UINT64CONST(1) << DBL_MANT_DIG &&
 			 d.exponent >= -22 && d.exponent <= 22)
 	{
 		/* both operands are exact, so one operation rounds once */
-		value = (double) d.mantissa;
+		*value = (double) d.mantissa;
 		if (d.exponent < 0)
-			value /= double_ten[-d.exponent];
+			*value /= double_ten[-d.exponent];
 		else
-			value *= double_ten[d.exponent];
+			*value *= double_ten[d.exponent];
 	}
-	else if (!float_wide_double(&d, &value))
-		return ldr_convert_input(c, f);
+	else if (!float_wide_double(&d, value))
+		return false;
 
-	return Float8GetDatum(d.negative ? -value : value);
+	if (d.negative)
+		*value = -*value;
+	return true;
+}
+
+/* The nearest float, likewise. */
+static inline bool
+float_read_float(const LdrField *f, float *value)
+{
+	FloatDecimal d;
+
+	if (unlikely(!float_parse(f, &d)))
+		return false;
+
+	if (d.mantissa == 0)
+		*value = 0;
+	else if (EXACT_OPERATIONS && d.mantissa <= UINT64CONST(1) << FLT_MANT_DIG &&
+			 d.exponent >= -10 && d.exponent <= 10)
+	{
+		*value = (float) d.mantissa;
+		if (d.exponent < 0)
+			*value /= float_ten[-d.exponent];
+		else
+			*value *= float_ten[d.exponent];
+	}
+	else if (!float_wide_float(&d, value))
+		return false;
+
+	if (d.negative)
+		*value = -*value;
+	return true;
+}
+
+static Datum
+float_float8(LdrConverter *c, const LdrField *f)
+{
+	double		value;
+
+	return likely(float_read_double(f, &value)) ? Float8GetDatum(value) : ldr_convert_input(c, f);
 }
 
 static Datum
 float_float4(LdrConverter *c, const LdrField *f)
 {
-	FloatDecimal d;
 	float		value;
 
-	if (unlikely(!float_parse(f, &d)))
-		return ldr_convert_input(c, f);
-
-	if (d.mantissa == 0)
-		value = 0;
-	else if (EXACT_OPERATIONS && d.mantissa <= UINT64CONST(1) << FLT_MANT_DIG &&
-			 d.exponent >= -10 && d.exponent <= 10)
-	{
-		value = (float) d.mantissa;
-		if (d.exponent < 0)
-			value /= float_ten[-d.exponent];
-		else
-			value *= float_ten[d.exponent];
-	}
-	else if (!float_wide_float(&d, &value))
-		return ldr_convert_input(c, f);
-
-	return Float4GetDatum(d.negative ? -value : value);
+	return likely(float_read_float(f, &value)) ? Float4GetDatum(value) : ldr_convert_input(c, f);
 }
 
-LdrConvertFn
-ldr_float_converter(Oid typid)
+static char *
+float_put_float8(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	switch (typid)
+	double		value;
+	int64		bits;
+
+	if (unlikely(!float_read_double(f, &value)))
+		return NULL;
+	memcpy(&bits, &value, sizeof(bits));
+	return ldr_put_int64(dst, bits);
+}
+
+static char *
+float_put_float4(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	float		value;
+	int32		bits;
+
+	if (unlikely(!float_read_float(f, &value)))
+		return NULL;
+	memcpy(&bits, &value, sizeof(bits));
+	return ldr_put_int32(dst, bits);
+}
+
+bool
+ldr_float_converter(LdrConverter *c)
+{
+	switch (c->typid)
 	{
 		case FLOAT4OID:
-			return float_float4;
+			c->fn = float_float4;
+			c->put = float_put_float4;
+			return true;
 		case FLOAT8OID:
-			return float_float8;
+			c->fn = float_float8;
+			c->put = float_put_float8;
+			return true;
 		default:
-			return NULL;
+			return false;
 	}
 }

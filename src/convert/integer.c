@@ -8,6 +8,7 @@
 
 #include "convert/convert.h"
 #include "convert/digits.h"
+#include "convert/put.h"
 
 #define MAX_DIGITS 19			/* of these every number fits a uint64, without a check per digit */
 
@@ -25,19 +26,14 @@ integer_parse(const LdrField *f, int64 *value)
 		negative = (*p++ == '-');
 	if (p == end || end - p > MAX_DIGITS)
 		return false;
-	for (; end - p >= 8; p += 8)
+	/* the first word is what is left over from whole ones: no loop over single digits */
+	if (unlikely(!ldr_word_digits(ldr_load_short(p, (end - p - 1) % 8 + 1), &sum)))
+		return false;
+	for (p += (end - p - 1) % 8 + 1; p < end; p += 8)
 	{
 		if (unlikely(!ldr_eight_digits(p, &eight)))
 			return false;
 		sum = sum * 100000000 + eight;
-	}
-	for (; p < end; p++)
-	{
-		unsigned int digit = (unsigned char) *p - '0';
-
-		if (unlikely(digit > 9))
-			return false;
-		sum = sum * 10 + digit;
 	}
 	if (sum > PG_INT64_MAX)
 		return false;			/* the least int64 too: its magnitude is none */
@@ -81,18 +77,54 @@ integer_int8(LdrConverter *c, const LdrField *f)
 	return Int64GetDatum(value);
 }
 
-LdrConvertFn
-ldr_integer_converter(Oid typid)
+static char *
+integer_put_int2(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	switch (typid)
+	int64		value;
+
+	if (unlikely(!integer_parse(f, &value) || value < PG_INT16_MIN || value > PG_INT16_MAX))
+		return NULL;
+	return ldr_put_int16(dst, (int16) value);
+}
+
+static char *
+integer_put_int4(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	int64		value;
+
+	if (unlikely(!integer_parse(f, &value) || value < PG_INT32_MIN || value > PG_INT32_MAX))
+		return NULL;
+	return ldr_put_int32(dst, (int32) value);
+}
+
+static char *
+integer_put_int8(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	int64		value;
+
+	if (unlikely(!integer_parse(f, &value)))
+		return NULL;
+	return ldr_put_int64(dst, value);
+}
+
+bool
+ldr_integer_converter(LdrConverter *c)
+{
+	switch (c->typid)
 	{
 		case INT2OID:
-			return integer_int2;
+			c->fn = integer_int2;
+			c->put = integer_put_int2;
+			return true;
 		case INT4OID:
-			return integer_int4;
+			c->fn = integer_int4;
+			c->put = integer_put_int4;
+			return true;
 		case INT8OID:
-			return integer_int8;
+			c->fn = integer_int8;
+			c->put = integer_put_int8;
+			return true;
 		default:
-			return NULL;
+			return false;
 	}
 }

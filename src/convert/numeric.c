@@ -6,13 +6,19 @@
  * The header is one word (short form) if scale and weight are small, else two. NaN, exponents,
  * other radixes, underscores, spaces, very long numbers and all that does not fit the column are
  * the input function's.
+ *
+ * There are two ways: numbers of up to 16 characters that need no rounding, which is what there
+ * mostly is, are taken as one integer, without a loop over characters; the others digit by digit.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "port/pg_bitutils.h"
 
 #include "compat.h"
 #include "convert/convert.h"
+#include "convert/digits.h"
+#include "convert/put.h"
 
 #define MAX_LENGTH		320		/* of the text; numeric(156,78) needs 158 */
 #define GROUP			4		/* decimal digits in a stored digit */
@@ -29,6 +35,16 @@
 #define SHORT_WEIGHT_MIN	(-64)
 #define SHORT_WEIGHT_MAX	63
 #define LONG_NEGATIVE		0x4000
+
+#define QUICK_MAX		16		/* characters without the sign */
+#define QUICK_GROUPS	5		/* of 16 digits and three zeros */
+
+/* The quick way's result: the stored form behind the length word */
+typedef struct NumericWords
+{
+	uint16		word[8];		/* more than can be needed: copied as a whole */
+	int			n;
+} NumericWords;
 
 /* A number in text: sign, digits before and behind the point */
 typedef struct NumericText
@@ -193,62 +209,242 @@ numeric_magnitude(const NumericValue *v)
 	return v->weight * GROUP + (top >= 1000 ? 4 : top >= 100 ? 3 : top >= 10 ? 2 : 1);
 }
 
-static inline Datum
-numeric_store(const NumericValue *v)
+/* Bytes of the stored form, without the length word */
+static inline size_t
+numeric_size(const NumericValue *v, bool *is_short)
 {
-	bool		is_short = v->scale <= SHORT_SCALE_MAX &&
+	*is_short = v->scale <= SHORT_SCALE_MAX &&
 		v->weight >= SHORT_WEIGHT_MIN && v->weight <= SHORT_WEIGHT_MAX;
-	size_t		size = VARHDRSZ + sizeof(int16) * ((is_short ? 1 : 2) + v->ngroups);
-	struct varlena *result = palloc(size);
-	uint16	   *word = (uint16 *) VARDATA(result);
-
-	SET_VARSIZE(result, size);
-	if (is_short)
-		*word++ = SHORT_FORM | (v->negative ? SHORT_NEGATIVE : 0) |
-			v->scale << SHORT_SCALE_SHIFT |
-			(v->weight < 0 ? SHORT_WEIGHT_SIGN : 0) | (v->weight & SHORT_WEIGHT_MASK);
-	else
-	{
-		*word++ = (v->negative ? LONG_NEGATIVE : 0) | v->scale;
-		*word++ = (uint16) (int16) v->weight;
-	}
-	memcpy(word, v->groups + v->first, v->ngroups * sizeof(int16));
-	return PointerGetDatum(result);
+	return sizeof(int16) * ((*is_short ? 1 : 2) + v->ngroups);
 }
 
-/* With a precision and a scale, rounds half away from zero, as the input function does. */
+static inline uint16
+numeric_short_header(bool negative, int scale, int weight)
+{
+	return SHORT_FORM | (negative ? SHORT_NEGATIVE : 0) | scale << SHORT_SCALE_SHIFT |
+		(weight < 0 ? SHORT_WEIGHT_SIGN : 0) | (weight & SHORT_WEIGHT_MASK);
+}
+
+/* Write the stored form behind the length word, to any address. */
+static inline void
+numeric_write(const NumericValue *v, bool is_short, char *dst)
+{
+	uint16		header[2];
+	size_t		size = is_short ? sizeof(uint16) : sizeof(header);
+
+	if (is_short)
+		header[0] = numeric_short_header(v->negative, v->scale, v->weight);
+	else
+	{
+		header[0] = (v->negative ? LONG_NEGATIVE : 0) | v->scale;
+		header[1] = (uint16) (int16) v->weight;
+	}
+	memcpy(dst, header, size);
+	memcpy(dst + size, v->groups + v->first, v->ngroups * sizeof(int16));
+}
+
+/* Scale and precision of the column; false if it has none. scale may come out negative (from 15). */
+static inline bool
+numeric_typmod(const LdrConverter *c, int *precision, int *scale)
+{
+	if (c->typmod < (int32) VARHDRSZ)
+		return false;
+	*precision = ((c->typmod - VARHDRSZ) >> 16) & 0xffff;
+	*scale = (((c->typmod - VARHDRSZ) & 0x7ff) ^ 0x400) - 0x400;
+	return true;
+}
+
+/*
+ * Read digit by digit. With a precision and a scale, round half away from zero, as the input
+ * function does. False if the value is one for that.
+ */
+static bool
+numeric_read(const LdrConverter *c, const LdrField *f, NumericValue *v)
+{
+	int			precision = 0,
+				scale;
+	bool		has_typmod = numeric_typmod(c, &precision, &scale);
+	NumericText t;
+
+	if (unlikely(!numeric_split(f, &t)))
+		return false;
+	v->scale = has_typmod ? scale : t.nfraction;
+	if (v->scale < 0)
+		return false;
+	numeric_build(&t, v);
+	if (t.nfraction > v->scale && t.fraction[v->scale] >= '5')
+		numeric_carry(v);
+	numeric_strip(v);
+	return !has_typmod || v->ngroups == 0 || numeric_magnitude(v) <= precision - v->scale;
+}
+
+/*
+ * The characters at p, of which there are at least one and at most QUICK_MAX, as an integer, and
+ * how many of the digits were behind the point. False if there is anything but digits and one
+ * point, that stands before one of the last eight characters or nowhere; or no digit.
+ */
+static inline bool
+numeric_quick_parse(const char *p, size_t len, uint64 *value, int *nfraction)
+{
+	uint64		high = LDR_EIGHT_ZEROS,
+				low,
+				point,
+				high_value = 0;
+
+	if (len <= 8)
+		low = ldr_load_short(p, len);
+	else
+	{
+		high = ldr_load_short(p, len - 8);
+		low = ldr_load_eight(p + len - 8);
+	}
+
+	/* a byte's high bit is set where there is a point; the lowest is right, others may be wrong */
+	point = low ^ UINT64CONST(0x2e2e2e2e2e2e2e2e);
+	point = (point - UINT64CONST(0x0101010101010101)) & ~point & UINT64CONST(0x8080808080808080);
+	*nfraction = 0;
+	if (point != 0)
+	{
+		/* close the gap: what was before the point moves up by one character */
+		uint64		upto = point ^ (point - 1);
+
+		if (unlikely(len == 1))
+			return false;
+		*nfraction = 7 - pg_rightmost_one_pos64(point) / 8;
+		low = (low & ~upto) | (low & upto >> 8) << 8 | high >> 56;
+		high = high << 8 | '0';
+	}
+	if (!ldr_word_digits(low, value) ||
+		(high != LDR_EIGHT_ZEROS && !ldr_word_digits(high, &high_value)))
+		return false;
+	*value += high_value * 100000000;
+	return true;
+}
+
+static const uint64 power_of_ten[QUICK_MAX + 1] = {
+	UINT64CONST(1), UINT64CONST(10), UINT64CONST(100), UINT64CONST(1000), UINT64CONST(10000),
+	UINT64CONST(100000), UINT64CONST(1000000), UINT64CONST(10000000), UINT64CONST(100000000),
+	UINT64CONST(1000000000), UINT64CONST(10000000000), UINT64CONST(100000000000),
+	UINT64CONST(1000000000000), UINT64CONST(10000000000000), UINT64CONST(100000000000000),
+	UINT64CONST(1000000000000000), UINT64CONST(10000000000000000)
+};
+
+/* Groups of base 10000, the last of nbehind behind the point, without zeros at either end. */
+static inline void
+numeric_quick_groups(uint64 value, int nbehind, bool negative, int scale, NumericWords *words)
+{
+	uint16		groups[QUICK_GROUPS + 8] = {0}; /* so far behind, for the copy */
+	int			first = QUICK_GROUPS,
+				last = QUICK_GROUPS;
+
+	do
+	{
+		uint64		rest = value / BASE;
+
+		groups[--first] = (uint16) (value - rest * BASE);
+		value = rest;
+	} while (value != 0);
+	words->word[0] = numeric_short_header(negative, scale, last - first - 1 - nbehind);
+	memcpy(words->word + 1, groups + first, 7 * sizeof(uint16));
+	while (groups[last - 1] == 0)
+		last--;					/* the value is not zero */
+	words->n = 1 + last - first;
+}
+
+/* The quick way; false if the other one has to be gone. */
+static inline bool
+numeric_quick(const LdrConverter *c, const LdrField *f, NumericWords *words)
+{
+	const char *p = f->data;
+	size_t		len = f->len;
+	bool		negative = len > 0 && *p == '-';
+	uint64		value;
+	int			precision,
+				scale,
+				nfraction,
+				nbehind;
+
+	p += negative;
+	len -= negative;
+	if (len - 1 >= QUICK_MAX || !numeric_quick_parse(p, len, &value, &nfraction))
+		return false;
+	if (numeric_typmod(c, &precision, &scale))
+	{
+		int			free = precision - scale + nfraction;	/* digits there is room for */
+
+		if (nfraction > scale || scale > SHORT_SCALE_MAX ||
+			(free < QUICK_MAX && (free < 0 || value >= power_of_ten[free])))
+			return false;
+	}
+	else
+		scale = nfraction;
+	if (value == 0)
+	{
+		words->word[0] = numeric_short_header(false, scale, 0);
+		words->n = 1;
+		return true;
+	}
+	nbehind = (nfraction + GROUP - 1) / GROUP;
+	numeric_quick_groups(value * ten[nbehind * GROUP - nfraction], nbehind, negative, scale, words);
+	return true;
+}
+
 static Datum
 numeric_convert(LdrConverter *c, const LdrField *f)
 {
-	bool		has_typmod = c->typmod >= (int32) VARHDRSZ;
-	int			precision = 0;
-	NumericText t;
+	NumericWords words;
 	NumericValue v;
+	bool		is_short;
+	size_t		size;
+	struct varlena *result;
 
-	if (unlikely(!numeric_split(f, &t)))
-		return ldr_convert_input(c, f);
-
-	v.scale = t.nfraction;
-	if (has_typmod)
+	if (likely(numeric_quick(c, f, &words)))
 	{
-		precision = ((c->typmod - VARHDRSZ) >> 16) & 0xffff;
-		v.scale = (c->typmod - VARHDRSZ) & 0x7ff;
-		if (v.scale & 0x400)	/* negative */
-			return ldr_convert_input(c, f);
+		size = words.n * sizeof(uint16);
+		result = palloc(VARHDRSZ + size);
+		memcpy(VARDATA(result), words.word, size);
 	}
-
-	numeric_build(&t, &v);
-	if (t.nfraction > v.scale && t.fraction[v.scale] >= '5')
-		numeric_carry(&v);
-	numeric_strip(&v);
-
-	if (has_typmod && v.ngroups > 0 && numeric_magnitude(&v) > precision - v.scale)
-		return ldr_convert_input(c, f);
-	return numeric_store(&v);
+	else
+	{
+		if (!numeric_read(c, f, &v))
+			return ldr_convert_input(c, f);
+		size = numeric_size(&v, &is_short);
+		result = palloc(VARHDRSZ + size);
+		numeric_write(&v, is_short, VARDATA(result));
+	}
+	SET_VARSIZE(result, VARHDRSZ + size);
+	return PointerGetDatum(result);
 }
 
-LdrConvertFn
-ldr_numeric_converter(Oid typid)
+static char *
+numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	return typid == NUMERICOID ? numeric_convert : NULL;
+	NumericWords words;
+	NumericValue v;
+	bool		is_short;
+	size_t		size;
+
+	if (likely(numeric_quick(c, f, &words)))
+	{
+		size = words.n * sizeof(uint16);
+		dst = ldr_put_varlena(dst, size);
+		memcpy(dst, words.word, sizeof(words.word));	/* there is room for all of them */
+		return dst + size;
+	}
+	if (!numeric_read(c, f, &v))
+		return NULL;
+	size = numeric_size(&v, &is_short);
+	dst = ldr_put_varlena(dst, size);
+	numeric_write(&v, is_short, dst);
+	return dst + size;
+}
+
+bool
+ldr_numeric_converter(LdrConverter *c)
+{
+	if (c->typid != NUMERICOID)
+		return false;
+	c->fn = numeric_convert;
+	c->put = numeric_put;
+	return true;
 }

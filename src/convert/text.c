@@ -1,5 +1,5 @@
 /*
- * convert/text.c: text and varchar: verified, brought to the server's encoding and copied once.
+ * convert/text.c: text, varchar and char(n): verified, brought to the server's encoding and copied once.
  */
 #include "postgres.h"
 
@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "convert/convert.h"
 #include "convert/encoding.h"
+#include "convert/put.h"
 
 /* The varlena of some text in the server's encoding; lets the text go. */
 static inline Datum
@@ -56,16 +57,80 @@ text_varchar(LdrConverter *c, const LdrField *f)
 	return text_datum(&text);
 }
 
-LdrConvertFn
-ldr_text_converter(Oid typid)
+/* char(n): ASCII of up to n bytes is filled up with spaces. Anything else is the input function's. */
+static Datum
+text_bpchar(LdrConverter *c, const LdrField *f)
 {
-	switch (typid)
+	size_t		n = c->typmod - VARHDRSZ;
+	struct varlena *result;
+
+	if (c->typmod < (int32) VARHDRSZ)
+		return text_convert(c, f);
+	if (f->len > n || !ldr_is_plain_ascii(f->data, f->len))
+		return ldr_convert_input(c, f);
+	result = palloc(n + VARHDRSZ);
+	SET_VARSIZE(result, n + VARHDRSZ);
+	memcpy(VARDATA(result), f->data, f->len);
+	memset(VARDATA(result) + f->len, ' ', n - f->len);
+	return PointerGetDatum(result);
+}
+
+/* The bytes are valid text of the server's encoding as they are. */
+static inline bool
+text_is_valid(const LdrConverter *c, const char *s, size_t len)
+{
+	return c->encoding == c->server_encoding &&
+		pg_encoding_verifymbstr(c->encoding, s, (int) len) == (int) len;
+}
+
+/* All texts but those that a conversion has to be made for, or that are too long for the column. */
+static char *
+text_put(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	if (unlikely(f->len > c->max_length))
+		return NULL;
+	dst = ldr_put_varlena(dst, f->len);
+	if (unlikely(!ldr_copy_plain_ascii(dst, f->data, f->len)) &&
+		!text_is_valid(c, f->data, f->len))
+		return NULL;
+	return dst + f->len;
+}
+
+static char *
+text_put_bpchar(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	if (unlikely(f->len > c->max_length))
+		return NULL;
+	dst = ldr_put_varlena(dst, c->max_length);
+	if (unlikely(!ldr_copy_plain_ascii(dst, f->data, f->len)))
+		return NULL;
+	memset(dst + f->len, ' ', c->max_length - f->len);
+	return dst + c->max_length;
+}
+
+bool
+ldr_text_converter(LdrConverter *c)
+{
+	bool		has_length = c->typid != TEXTOID && c->typmod >= (int32) VARHDRSZ;
+
+	c->max_length = has_length ? c->typmod - VARHDRSZ : SIZE_MAX;
+	switch (c->typid)
 	{
 		case TEXTOID:
-			return text_convert;
+			c->fn = text_convert;
+			c->put = text_put;
+			return true;
 		case VARCHAROID:
-			return text_varchar;
+			c->fn = text_varchar;
+			c->put = text_put;
+			return true;
+		case BPCHAROID:
+			c->fn = text_bpchar;
+			c->put = has_length ? text_put_bpchar : text_put;
+			if (has_length)
+				c->put_slack += c->max_length;
+			return true;
 		default:
-			return NULL;
+			return false;
 	}
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/heaptoast.h"
 #include "executor/executor.h"
 #include "utils/memutils.h"
 
@@ -62,6 +63,16 @@ ldr_block_sink_hand_over(LdrSink *sink)
 	sink->error_line = sink->line;
 }
 
+/* Values whose rows are in the pages can go. */
+static inline void
+block_forget(LdrSink *sink)
+{
+	if (sink->batch_bytes < BATCH_BYTES)
+		return;
+	MemoryContextReset(sink->batch_cxt);
+	sink->batch_bytes = 0;
+}
+
 static void
 block_put(LdrSink *sink)
 {
@@ -79,11 +90,23 @@ block_put(LdrSink *sink)
 	if (unlikely(result == LDR_PAGE_TOAST))
 		state->owner->large(state->owner->arg);
 	ldr_sink_clear_slot(slot);
-	if (sink->batch_bytes >= BATCH_BYTES)
+	block_forget(sink);
+}
+
+static void
+block_put_tuple(LdrSink *sink, HeapTuple tuple)
+{
+	BlockSinkState *state = sink->state;
+
+	if (unlikely(tuple->t_len > TOAST_TUPLE_THRESHOLD))
+		state->owner->large(state->owner->arg);
+	else if (unlikely(ldr_page_put_tuple(&state->run, tuple->t_data,
+										 tuple->t_len) == LDR_PAGE_RUN_FULL))
 	{
-		MemoryContextReset(sink->batch_cxt);
-		sink->batch_bytes = 0;
+		ldr_block_sink_hand_over(sink);
+		(void) ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len);
 	}
+	block_forget(sink);
 }
 
 static void
@@ -102,8 +125,10 @@ block_close(LdrSink *sink)
 
 const LdrSinkOps ldr_block_sink = {
 	.name = "block",
+	.copies = true,
 	.open = block_open,
 	.put = block_put,
+	.put_tuple = block_put_tuple,
 	.flush = block_flush,
 	.close = block_close
 };

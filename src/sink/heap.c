@@ -50,12 +50,33 @@ typedef struct HeapSinkState
 	int			nrows;			/* in the batch */
 	int			nslots;			/* made so far; slots are made when a batch first needs them */
 	TupleTableSlot *slots[LDR_BATCH_ROWS];
+	bool		formed[LDR_BATCH_ROWS]; /* holds a tuple that is not the slot's own */
 	int64		lines[LDR_BATCH_ROWS];
 	int64		rows[LDR_BATCH_ROWS];	/* their numbers */
 	int			piece;			/* rows to write at once, fewer after one was refused */
 } HeapSinkState;
 
 #define PIECE_GROWS 2			/* times, with each piece that goes well */
+
+/* Slots of the table's own kind: table_multi_insert would copy the row of a virtual slot twice. */
+static const TupleTableSlotOps *
+heap_slot_ops(LdrSink *sink)
+{
+	const TupleTableSlotOps *ops = table_slot_callbacks(sink->rel);
+
+	/* no row comes out of a buffer, and one that was formed before can be put into this kind */
+	return ops == &TTSOpsBufferHeapTuple ? &TTSOpsHeapTuple : ops;
+}
+
+/* A slot of the batch is to be filled again. */
+static void
+heap_clear_slot(HeapSinkState *state, int row)
+{
+	if (state->formed[row])
+		state->slots[row]->tts_flags &= ~TTS_FLAG_SHOULDFREE;
+	state->formed[row] = false;
+	ExecClearTuple(state->slots[row]);
+}
 
 /* The slot for the next row of the batch, empty. */
 static TupleTableSlot *
@@ -67,12 +88,8 @@ heap_next_slot(LdrSink *sink)
 	{
 		MemoryContext oldcxt = MemoryContextSwitchTo(state->cxt);
 
-		/*
-		 * A slot of the table's own kind: table_multi_insert would copy the row of a virtual slot
-		 * twice. With a descriptor of our own, as the relation's is counted per resource owner.
-		 */
-		state->slots[state->nslots++] =
-			MakeTupleTableSlot(state->check->desc, table_slot_callbacks(sink->rel));
+		/* With a descriptor of our own, as the relation's is counted per resource owner. */
+		state->slots[state->nslots++] = MakeTupleTableSlot(state->check->desc, heap_slot_ops(sink));
 		MemoryContextSwitchTo(oldcxt);
 	}
 	ldr_sink_clear_slot(state->slots[state->nrows]);
@@ -253,7 +270,7 @@ heap_write_guarded(LdrSink *sink)
 	}
 	sink->writing = false;
 	for (int i = 0; i < state->nrows; i++)
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	sink->written(sink->refuse_arg, state->rows[state->nrows - 1] + 1);
 	heap_end_batch(sink);
 }
@@ -276,7 +293,7 @@ heap_write(LdrSink *sink)
 	for (int i = 0; i < state->nrows; i++)
 	{
 		heap_insert_indexes(sink, i);
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	}
 	MemoryContextSwitchTo(oldcxt);
 	sink->inserted += state->nrows;
@@ -306,27 +323,50 @@ heap_flush(LdrSink *sink)
 	}
 }
 
+/* The row in sink->slot is complete: it joins the batch, which is written if it is full, or now. */
 static void
-heap_put(LdrSink *sink)
+heap_join_batch(LdrSink *sink, bool write_now)
 {
 	HeapSinkState *state = sink->state;
-	bool		write_now = ldr_row_complete(state->check, sink);
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
 	state->lines[state->nrows] = sink->line;
 	state->rows[state->nrows++] = sink->row;
 	sink->pending = state->nrows;
+	if (write_now || state->nrows == LDR_BATCH_ROWS || sink->batch_bytes >= LDR_BATCH_BYTES)
+		heap_flush(sink);
+	else
+		sink->slot = heap_next_slot(sink);
+}
+
+/*
+ * A row that is a tuple already. The slot is told that it owns it, or table_multi_insert would have
+ * it copied.
+ */
+static void
+heap_put_tuple(LdrSink *sink, HeapTuple tuple)
+{
+	HeapSinkState *state = sink->state;
+
+	ExecStoreHeapTuple(tuple, sink->slot, false);
+	sink->slot->tts_tableOid = RelationGetRelid(sink->rel);
+	sink->slot->tts_flags |= TTS_FLAG_SHOULDFREE;
+	state->formed[state->nrows] = true;
+	heap_join_batch(sink, false);
+}
+
+static void
+heap_put(LdrSink *sink)
+{
+	HeapSinkState *state = sink->state;
+	bool		write_now = ldr_row_complete(state->check, sink);
 
 	/*
 	 * As in COPY: a volatile default may look for the rows before its own in the table. It would
 	 * not find those of a swap heap.
 	 */
-	if ((write_now && sink->into == NULL) || state->nrows == LDR_BATCH_ROWS ||
-		sink->batch_bytes >= LDR_BATCH_BYTES)
-		heap_flush(sink);
-	else
-		sink->slot = heap_next_slot(sink);
+	heap_join_batch(sink, write_now && sink->into == NULL);
 }
 
 /*
@@ -366,7 +406,7 @@ heap_close(LdrSink *sink)
 	if (sink->into)
 		heap_trim(sink->into);
 	for (int i = 0; i < state->nslots; i++)
-		ExecClearTuple(state->slots[i]);
+		heap_clear_slot(state, i);
 	if (state->index_rri != state->rri)
 		ExecCloseIndices(state->index_rri);
 	ldr_row_check_close(state->check);
@@ -376,6 +416,7 @@ const LdrSinkOps ldr_heap_sink = {
 	.name = "heap",
 	.open = heap_open,
 	.put = heap_put,
+	.put_tuple = heap_put_tuple,
 	.flush = heap_flush,
 	.close = heap_close
 };
@@ -384,6 +425,7 @@ const LdrSinkOps ldr_swap_sink = {
 	.name = "swap heap",
 	.open = heap_open,
 	.put = heap_put,
+	.put_tuple = heap_put_tuple,
 	.flush = heap_flush,
 	.close = heap_close
 };

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/xact.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
@@ -400,6 +401,32 @@ ldr_sink_put(LdrSink *sink)
 			sink_refuse_privileges(sink->rel);
 	sink_check_domains(base);
 	sink->ops->put(sink);
+	sink->error_line = 0;
+}
+
+bool
+ldr_sink_takes_tuples(LdrSink *sink)
+{
+	TupleDesc	desc = RelationGetDescr(sink->rel);
+
+	if (sink->ops->put_tuple == NULL || ((SinkBase *) sink)->nrefused > 0 ||
+		(desc->constr != NULL && desc->constr->num_check > 0) ||
+		sink->rel->rd_tableam != GetHeapamTableAmRoutine() ||
+		(sink->into != NULL && sink->into->rd_tableam != GetHeapamTableAmRoutine()))
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attgenerated != '\0')
+			return false;
+	}
+	return true;
+}
+
+void
+ldr_sink_put_tuple(LdrSink *sink, HeapTuple tuple)
+{
+	sink->error_line = sink->line;
+	sink->ops->put_tuple(sink, tuple);
 	sink->error_line = 0;
 }
 

@@ -41,8 +41,11 @@ typedef void (*LdrWrittenFn) (void *arg, int64 row);
 typedef struct LdrSinkOps
 {
 	const char *name;			/* as loader.tables shows it */
+	bool		copies;			/* has no need of a row once it was put */
 	void		(*open) (LdrSink *sink);
 	void		(*put) (LdrSink *sink); /* the row in sink->slot, of line sink->line */
+	/* a row as it will lie in the table; NULL: this kind takes none */
+	void		(*put_tuple) (LdrSink *sink, HeapTuple tuple);
 	void		(*flush) (LdrSink *sink);
 	void		(*close) (LdrSink *sink);
 } LdrSinkOps;
@@ -122,6 +125,15 @@ extern void ldr_sink_check_expressions(Relation rel);
 
 /* Put the row in sink->slot; writes a batch when one is full. Raises constraint errors etc. */
 extern void ldr_sink_put(LdrSink *sink);
+
+/*
+ * Does the sink take tuples? Then the table asks for nothing but conversion, NOT NULL and defaults,
+ * which are the caller's business (convert/form.h).
+ */
+extern bool ldr_sink_takes_tuples(LdrSink *sink);
+
+/* Put a tuple, which lives as long as what is in batch_cxt; the sink fills its header. */
+extern void ldr_sink_put_tuple(LdrSink *sink, HeapTuple tuple);
 
 /* Put a row of another table: column from[i] of that goes into attnums[i]. */
 extern void ldr_sink_put_row(LdrSink *sink, TupleTableSlot *row, const AttrNumber *from);

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "convert/convert.h"
+#include "convert/form.h"
 #include "loader.h"
 #include "publish/swap.h"
 #include "sink/storage.h"
@@ -169,12 +170,19 @@ load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
 						format == LDR_CSV ? ldr_options_encoding(options) : PG_UTF8);
 }
 
+void
+ldr_load_form(Load *load)
+{
+	if (ldr_sink_takes_tuples(load->sink))
+		load->form = ldr_form_create(load->rel, load->converters, load->attnums,
+									 load->reader->ncolumns);
+}
+
 /* The row that the reader found becomes Datums in the sink's slot. */
 static void
 load_convert_row(Load *load)
 {
 	LdrSink    *sink = load->sink;
-	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
 
 	for (int i = 0; i < load->reader->ncolumns; i++)
 	{
@@ -187,11 +195,45 @@ load_convert_row(Load *load)
 			continue;
 		sink->slot->tts_values[att] = ldr_convert(&load->converters[i], f,
 												  &sink->slot->tts_isnull[att]);
-		sink->batch_bytes += f->len;
-		load->bytes_unseen += f->len;
 	}
 	load->field = -1;
+}
+
+static void
+load_count_bytes(Load *load)
+{
+	size_t		bytes = 0;
+
+	for (int i = 0; i < load->reader->ncolumns; i++)
+		bytes += load->row.fields[i].len;
+	load->sink->batch_bytes += bytes;
+	load->bytes_unseen += bytes;
+}
+
+/* Put the row that the reader found: as a tuple, if it needs nothing else, or else as Datums. */
+static inline void
+load_put_row(Load *load)
+{
+	LdrSink    *sink = load->sink;
+	HeapTuple	tuple = NULL;
+	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+
+	load_count_bytes(load);		/* also of a row that is refused */
+	if (load->form != NULL)
+	{
+		if (sink->pending == 0 || sink->ops->copies)
+			ldr_form_begin_batch(load->form);
+		tuple = ldr_form_row(load->form, load->row.fields, &load->field);
+	}
+	if (tuple == NULL)
+		load_convert_row(load);
 	MemoryContextSwitchTo(old);
+	sink->line = load->row.line;
+	sink->row = load->rows;
+	if (tuple != NULL)
+		ldr_sink_put_tuple(sink, tuple);
+	else
+		ldr_sink_put(sink);
 }
 
 void
@@ -293,10 +335,7 @@ load_put_guarded(Load *load)
 	ldr_pending_add(load->pending, load->rows, load->row.line, load->reader->raw,
 					load->reader->raw_len);
 	ldr_guard_begin(&sink->guard);
-	load_convert_row(load);
-	sink->line = load->row.line;
-	sink->row = load->rows;
-	ldr_sink_put(sink);
+	load_put_row(load);
 	load->in_row = false;
 }
 
@@ -406,9 +445,7 @@ load_rows_guarded(Load *load)
 void
 ldr_load_row(Load *load)
 {
-	load_convert_row(load);
-	load->sink->line = load->row.line;
-	ldr_sink_put(load->sink);
+	load_put_row(load);
 	load->rows++;
 }
 
@@ -463,6 +500,7 @@ load_open_sink(Load *load, LdrLoadResult *result)
 	result->sink = load->sink->ops->name;
 	result->unindexed = kind == LDR_SINK_STORAGE && load->into == NULL &&
 		load->rel->rd_rel->relhasindex;
+	ldr_load_form(load);
 	if (load->rejects == NULL)
 		return;
 	ldr_sink_check_expressions(load->rel);

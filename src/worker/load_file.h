@@ -5,7 +5,7 @@
 #ifndef LDR_LOAD_FILE_H
 #define LDR_LOAD_FILE_H
 
-#include "convert/convert.h"
+#include "convert/form.h"
 #include "reader/reader.h"
 #include "sink/sink.h"
 #include "worker/rejects.h"
@@ -19,6 +19,7 @@ typedef struct LdrLoad
 	LdrReader  *reader;
 	LdrSink    *sink;
 	LdrConverter *converters;	/* one per column of the file */
+	LdrForm    *form;			/* NULL: rows go into the sink's slot */
 	AttrNumber *attnums;
 	Relation	rel;
 	Relation	into;			/* NULL: rel */
@@ -48,6 +49,9 @@ extern void ldr_load_keep_reader(LdrReader *reader);
 
 /* Converters for the columns of the load's reader, which go into its attnums. */
 extern void ldr_load_converters(LdrLoad *load, LdrFormat format, int encoding);
+
+/* When the sink is open: have rows made into tuples, if it takes them. */
+extern void ldr_load_form(LdrLoad *load);
 
 /* Convert and put the row in hand; and all rows of the reader, raising what is wrong with it. */
 extern void ldr_load_row(LdrLoad *load);

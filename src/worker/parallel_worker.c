@@ -124,6 +124,7 @@ worker_begin(Worker *w, Relation rel)
 	ldr_load_converters(load, w->shared->format, w->shared->encoding);
 	load->sink = ldr_sink_open(rel, w->shared->into ? rel : NULL, LDR_SINK_BLOCK, load->attnums,
 							   load->reader->ncolumns);
+	ldr_load_form(load);
 }
 
 void

@@ -378,6 +378,37 @@ generate_bytea(Random *r, StringInfo buf)
 }
 
 static void
+generate_uuid(Random *r, StringInfo buf)
+{
+	static const char *const edges[] = {
+		"{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+		"a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "",
+		"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111",
+		"a0eebc999-c0b-4ef8-bb6d-6bb9bd380a11", "-a0eebc99-9c0b-4ef8-bb6d6bb9bd380a11",
+		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+		"FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+		"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1G", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1@"
+	};
+	bool		dashes = one_in(r, 4) ? false : true;
+	const char *digits = one_in(r, 2) ? "0123456789abcdef" : "0123456789ABCDEF";
+
+	if (one_in(r, 10))
+	{
+		appendStringInfoString(buf, PICK(r, edges));
+		return;
+	}
+	for (int i = 0; i < 32; i++)
+	{
+		if (dashes && (i == 8 || i == 12 || i == 16 || i == 20))
+			appendStringInfoChar(buf, '-');
+		appendStringInfoChar(buf, digits[random_below(r, 16)]);
+	}
+	/* any byte at any place */
+	if (one_in(r, 4))
+		buf->data[random_below(r, buf->len)] = random_below(r, 256);
+}
+
+static void
 generate_other(Random *r, StringInfo buf)
 {
 	static const char *const values[] = {
@@ -454,6 +485,9 @@ generate_value(Random *r, Oid typid, int32 typmod, StringInfo buf)
 		case VARCHAROID:
 		case BPCHAROID:
 			generate_text(r, typmod, buf);
+			break;
+		case UUIDOID:
+			generate_uuid(r, buf);
 			break;
 		case BYTEAOID:
 			generate_bytea(r, buf);

@@ -45,3 +45,13 @@ RETURNS bigint LANGUAGE C STRICT AS 'MODULE_PATHNAME';
 CREATE FUNCTION airbyte_time(property text, kind text, samples text[], n bigint,
 	type regtype DEFAULT 0)
 RETURNS float8 LANGUAGE C STRICT AS 'MODULE_PATHNAME';
+
+-- n rows of random values of the table's columns (but those named missing...), as one tuple: how many
+-- were formed, left to the other way, or raised an error, and how many of them differ from what the
+-- input functions and heap_form_tuple do. One field in nulls is NULL, one in longs is long; 0: none.
+CREATE FUNCTION convert_form(rel regclass, n bigint, seed int, nulls int DEFAULT 0,
+	longs int DEFAULT 0, reverse boolean DEFAULT false, jsonl boolean DEFAULT false,
+	encoding name DEFAULT 'UTF8',
+	OUT formed bigint, OUT others bigint, OUT errors bigint, OUT differences bigint,
+	OUT example text)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME';

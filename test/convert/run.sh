@@ -72,6 +72,10 @@ check convert_ascii random.sql -v encoding=UTF8
 check convert_ascii random_text.sql -v encoding=SQL_ASCII
 check convert_ascii random_text.sql -v encoding=SJIS
 check convert_utf8 random_settings.sql
+check convert_utf8 form.sql -v encoding=UTF8
+check convert_utf8 form.sql -v encoding=LATIN1
+check convert_latin1 form.sql -v encoding=UTF8
+check convert_ascii form.sql -v encoding=SQL_ASCII
 
 check convert_utf8 airbyte.sql
 PGOPTIONS='-c TimeZone=Pacific/Apia -c DateStyle=SQL,DMY -c IntervalStyle=iso_8601' \
