@@ -210,6 +210,9 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
 					  result.rows_read, result.rows_inserted, result.rows_rejected,
 					  run->job_started_at);
+	if (result.workers > 0)
+		ldr_event(run->package->package_id, "parallel", job->job_id, "%d parallel workers",
+				  result.workers);
 	if (result.rows_rejected > 0)
 	{
 		ldr_rejects_end(rejects, result.columns);

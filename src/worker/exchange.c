@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/shmem.h"
@@ -109,6 +110,18 @@ ldr_exchange_next(LdrExchange *x)
 	return exchange_state(x, x->written);
 }
 
+int
+ldr_exchange_worker(LdrExchange *x)
+{
+	int			worker = -1;
+
+	SpinLockAcquire(&x->mutex);
+	if (x->written < x->claimed)
+		worker = ldr_exchange_slot(x, x->written)->worker;
+	SpinLockRelease(&x->mutex);
+	return worker;
+}
+
 void
 ldr_exchange_written(LdrExchange *x)
 {
@@ -162,6 +175,7 @@ exchange_try_claim(LdrExchange *x, uint64 *n, bool *ended)
 	{
 		*n = x->claimed++;
 		ldr_exchange_slot(x, *n)->state = LDR_SLOT_BUSY;
+		ldr_exchange_slot(x, *n)->worker = ParallelWorkerNumber;
 	}
 	SpinLockRelease(&x->mutex);
 	return found;

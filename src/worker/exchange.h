@@ -3,8 +3,8 @@
  * reads the file and writes the table, and its workers, who make pages of rows in between.
  *
  * Blocks are numbered as they lie in the file. They are written in this order, whoever worked on
- * them, so a table has its rows in the order of the file, and of several errors the first one is
- * raised.
+ * them and when: so what becomes of a file is the same each time, and of several errors the first
+ * one is raised.
  */
 #ifndef LDR_EXCHANGE_H
 #define LDR_EXCHANGE_H
@@ -29,7 +29,9 @@ typedef enum LdrSlotState
 
 typedef struct LdrExchangeSlot
 {
-	LdrSlotState state;			/* under the exchange's mutex; the rest is for who has the slot */
+	/* under the exchange's mutex; the rest is for who has the slot */
+	LdrSlotState state;
+	int			worker;			/* number of the one that claimed it last */
 	LdrBlock	block;			/* the input */
 	int			npages;			/* that have rows, */
 	uint64		rows;			/* so many */
@@ -74,6 +76,9 @@ extern void ldr_exchange_end(LdrExchange *x);
 
 /* State of block number x->written, whose turn it is; not READY and not FAILED: wait. */
 extern LdrSlotState ldr_exchange_next(LdrExchange *x);
+
+/* The worker that has that block, -1 if nobody has claimed it yet. */
+extern int	ldr_exchange_worker(LdrExchange *x);
 
 /* That block's pages are written: its worker goes on with it, or it is free. */
 extern void ldr_exchange_written(LdrExchange *x);

@@ -610,6 +610,7 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 		else if (load->workers == 0 || !ldr_parallel_load(load))
 			ldr_load_rows(load);
 		ldr_load_look_up(load);
+		result->workers = load->workers;
 		result->rows_read = load->rows;
 		result->bytes = stamp->size;
 		load->sink->ops->flush(load->sink);

@@ -17,6 +17,7 @@ typedef struct LdrLoadResult
 	List	   *columns;		/* names of the file's, if rows of it were rejected; not of jsonl */
 	uint64		bytes;			/* of the file */
 	const char *sink;
+	int			workers;		/* parallel ones that took part */
 	bool		unindexed;		/* the table's indexes have no entries of the rows */
 	const char *reason;			/* why not the fastest; NULL */
 } LdrLoadResult;

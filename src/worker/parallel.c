@@ -85,22 +85,30 @@ leader_end(Leader *l)
 	ExitParallelMode();
 }
 
-/* A worker that has gone, or never came, takes its block with it. The server knows why. */
+static bool
+leader_has_ended(const Leader *l, int worker)
+{
+	BackgroundWorkerHandle *handle = l->pcxt->worker[worker].bgwhandle;
+	pid_t		pid;
+
+	return handle == NULL || GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+}
+
+/* Has the worker gone that has the next block, or should have it? The server knows why. */
 static void
 leader_check_workers(Leader *l)
 {
-	for (int i = 0; i < l->pcxt->nworkers_launched; i++)
-	{
-		pid_t		pid;
+	int			worker = ldr_exchange_worker(l->exchange);
 
-		if (l->pcxt->worker[i].bgwhandle == NULL ||
-			GetBackgroundWorkerPid(l->pcxt->worker[i].bgwhandle, &pid) != BGWH_STOPPED)
-			continue;
-		WaitForParallelWorkersToFinish(l->pcxt);	/* raises what it said */
-		ereport(ERROR,
-				(errcode(ERRCODE_ADMIN_SHUTDOWN),
-				 errmsg("a parallel worker of the load has gone")));
-	}
+	if (worker >= 0 && !leader_has_ended(l, worker))
+		return;
+	for (int i = 0; worker < 0 && i < l->launched; i++)
+		if (!leader_has_ended(l, i))
+			return;
+	WaitForParallelWorkersToFinish(l->pcxt);	/* raises what it said */
+	ereport(ERROR,
+			(errcode(ERRCODE_ADMIN_SHUTDOWN),
+			 errmsg("a parallel worker of the load has gone")));
 }
 
 static void
