@@ -71,6 +71,7 @@ for fmt in ("insert_values", "csv", "parquet"):
         base, delta = (lambda kw=kw: [res(keyed(0, 1_000_000), **kw)]), (lambda kw=kw: [res(keyed(950_000, 1_050_000), **kw)])
         PACKAGES[f"merge_{m}_{fmt}"] = (base, fmt, None)
         PACKAGES[f"merge_{m}_{fmt}_delta"] = (delta, fmt, None)   # 100k rows: 50k updates, 50k new
+PACKAGES["events_jsonl"] = (lambda: [res(events(), name="events", write_disposition="append")], "jsonl", None)
 for fmt in ("csv_plain", "jsonl", "jsonl_plain"):
     PACKAGES[f"append_{fmt}"] = (lambda: [res(lineitem(N), write_disposition="append")], fmt.removesuffix("_plain"), None)
 

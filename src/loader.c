@@ -26,6 +26,7 @@ static const struct config_enum_entry storage_sink_options[] = {
 
 int			ldr_workers = 2;
 int			ldr_max_workers = 4;
+int			ldr_min_parallel_file_size = 4096;
 char	   *ldr_package_directories = NULL;
 int			ldr_small_package = 4096;
 int			ldr_lock_timeout = 200;
@@ -115,6 +116,13 @@ _PG_init(void)
 							"They come out of max_worker_processes, which parallel query uses too. "
 							"A package that finds no place waits.",
 							&ldr_max_workers, 4, 1, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.min_parallel_file_size",
+							"Size of a job file from which on several processes load it.",
+							"Of the file as it is. Such a load takes up to loader.workers parallel "
+							"workers, which also count as loader.max_workers and "
+							"max_parallel_workers.",
+							&ldr_min_parallel_file_size, 4096, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("loader.package_directories",
 							   "Directories that every role may load packages from.",
 							   "A list of absolute paths with commas between them. Members of "

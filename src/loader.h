@@ -9,6 +9,7 @@
 /* Settings, see loader.c */
 extern int	ldr_workers;
 extern int	ldr_max_workers;
+extern int	ldr_min_parallel_file_size; /* kB */
 extern char *ldr_package_directories;
 extern int	ldr_small_package;	/* kB */
 extern int	ldr_lock_timeout;	/* ms */

@@ -162,6 +162,12 @@ ldr_options_is_reserved(const char *dataset)
 		strcmp(dataset, "loader") == 0 || strcmp(dataset, "loader_swap") == 0;
 }
 
+int
+ldr_options_workers(const LdrOptions *options)
+{
+	return options->workers > 0 ? options->workers : ldr_workers;
+}
+
 char *
 ldr_options_staging(const LdrOptions *options, const char *dataset)
 {

@@ -47,6 +47,9 @@ extern bool ldr_options_is_replace_strategy(const char *name);
 /* Is the schema of that name the server's or ours? A sweep would drop what is in loader_swap. */
 extern bool ldr_options_is_reserved(const char *dataset);
 
+/* Processes that load a package: the argument, or the setting. */
+extern int	ldr_options_workers(const LdrOptions *options);
+
 /* The name of a dataset's staging dataset. Raises 42602 or 42939 for one that cannot be used. */
 extern char *ldr_options_staging(const LdrOptions *options, const char *dataset);
 

@@ -135,8 +135,9 @@ ldr_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 							 GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	/* beside parallel workers only this way of a fresh snapshot is open: we are READ COMMITTED then */
 	if (fresh)
-		PushActiveSnapshot(GetLatestSnapshot());
+		PushActiveSnapshot(IsInParallelMode() ? GetTransactionSnapshot() : GetLatestSnapshot());
 	LDR_FAULT("statement on the catalog");
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, fresh, 0);
 	if (fresh)

@@ -11,6 +11,7 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 #include "convert/convert.h"
+#include "utils/rel.h"
 
 typedef struct LdrForm LdrForm;
 

@@ -17,6 +17,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -101,9 +103,9 @@ publish_undefined(const LdrRun *run, const LdrJob *job)
 					job->table_name)));
 }
 
-/* Bytes of the files of all jobs of a table, as they are. */
+/* Bytes of the files of all jobs of a table (NULL: of all tables), as they are. */
 static uint64
-publish_table_bytes(const LdrRun *run, const char *table_name)
+publish_bytes(const LdrRun *run, const char *table_name)
 {
 	uint64		bytes = 0;
 	ListCell   *lc;
@@ -112,10 +114,24 @@ publish_table_bytes(const LdrRun *run, const char *table_name)
 	{
 		const LdrJob *job = lfirst(lc);
 
-		if (strcmp(job->table_name, table_name) == 0)
+		if (table_name == NULL || strcmp(job->table_name, table_name) == 0)
 			bytes += job->stamp.size;
 	}
 	return bytes;
+}
+
+/*
+ * How many of the package's processes may load one file? While others are at work, as many as there
+ * is of the work in it: a table that is swapped is one piece of work, else each job is one.
+ */
+static int
+publish_share(const LdrRun *run, const LdrJob *job, uint64 table_bytes, bool swapped)
+{
+	uint64		total = run->alone ? 0 : publish_bytes(run, NULL);
+
+	if (total == 0)
+		return run->workers;
+	return (int) rint((double) run->workers * (swapped ? table_bytes : job->stamp.size) / total);
 }
 
 /* The job has filled a table without its indexes, which lasts until publish_index. */
@@ -152,6 +168,7 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 {
 	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
 	LdrTableStats *stats = ldr_run_stats(run, table);
+	uint64		table_bytes = publish_bytes(run, job->table_name);
 	LdrLoadResult result = {0};
 	LdrRejects *rejects = NULL;
 	LdrFormat	format;
@@ -173,8 +190,9 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
 	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap,
-				  publish_table_bytes(run, job->table_name), run->builds_indexes, run->options,
-				  rejects, &result);
+				  table_bytes, run->builds_indexes,
+				  publish_share(run, job, table_bytes, OidIsValid(into)), run->options, rejects,
+				  &result);
 	if (result.unindexed)
 		publish_unindexed(run, relid, job);
 	if (heap)
@@ -193,6 +211,9 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	ldr_job_completed(run->package->package_id, job->ordinal, OidIsValid(into) ? into : relid,
 					  result.rows_read, result.rows_inserted, result.rows_rejected,
 					  run->job_started_at);
+	if (result.workers > 0)
+		ldr_event(run->package->package_id, "parallel", job->job_id, "%d parallel workers",
+				  result.workers);
 	if (result.rows_rejected > 0)
 	{
 		ldr_rejects_end(rejects, result.columns);
@@ -232,7 +253,7 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 	ListCell   *lc;
 
 	ldr_progress_phase(LDR_PHASE_LOAD);
-	run->builds_indexes = true;
+	run->builds_indexes = run->alone = true;
 	foreach(lc, run->jobs)
 	{
 		LdrJob	   *job = lfirst(lc);
@@ -248,7 +269,7 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 			ldr_stage_job(run, job, stage);
 		filled = job->table_name;
 	}
-	run->builds_indexes = false;
+	run->builds_indexes = run->alone = false;
 	publish_index(run);
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)

@@ -31,6 +31,8 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
+	int			workers;		/* processes that may load for it at a time; 0 or 1: only this one */
+	bool		alone;			/* the others wait for this one */
 	bool		builds_indexes; /* after all jobs: of tables that are filled without entries */
 	List	   *unindexed;		/* these; of LdrUnindexed */
 } LdrRun;

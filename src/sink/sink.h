@@ -26,6 +26,8 @@ typedef enum LdrSinkKind
 	 * entries: see sink/storage.h
 	 */
 	LDR_SINK_STORAGE,
+	/* pages in memory, which somebody else writes: see sink/block.h */
+	LDR_SINK_BLOCK,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -44,6 +46,7 @@ typedef void (*LdrLookFn) (void *arg, int64 row, TupleTableSlot *slot);
 typedef struct LdrSinkOps
 {
 	const char *name;			/* as loader.tables shows it */
+	bool		copies;			/* has no need of a row once it was put */
 	void		(*open) (LdrSink *sink);
 	void		(*put) (LdrSink *sink); /* the row in sink->slot, of line sink->line */
 	/* a row as it will lie in the table; NULL: this kind takes none */
@@ -181,6 +184,7 @@ extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
 extern const LdrSinkOps ldr_look_sink;
 extern const LdrSinkOps ldr_storage_sink;
+extern const LdrSinkOps ldr_block_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

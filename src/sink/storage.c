@@ -14,6 +14,8 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heaptoast.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -129,22 +131,39 @@ storage_write(LdrSink *sink, bool last)
 	storage_start(state);
 }
 
-/* The row in the slot, for which there is no place without the toaster. */
-static void
-storage_put_toasted(LdrSink *sink)
+/* Put a row that is a tuple; one that goes into no page without the toaster is not this small. */
+static inline void
+storage_place(LdrSink *sink, HeapTuple tuple)
 {
 	StorageSinkState *state = sink->state;
-	TupleTableSlot *slot = sink->slot;
-	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->check->estate));
-	HeapTuple	tuple = ldr_storage_toast(state->storage, slot->tts_values, slot->tts_isnull,
-										  state->check->desc);
 
-	if (ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len) == LDR_PAGE_RUN_FULL)
-	{
-		storage_write(sink, false);
-		(void) ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len);
-	}
+	if (likely(ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len) == LDR_PAGE_PUT))
+		return;
+	storage_write(sink, false);
+	(void) ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len);
+}
+
+static void
+storage_put_toasted(LdrSink *sink, HeapTuple tuple)
+{
+	StorageSinkState *state = sink->state;
+	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->check->estate));
+
+	storage_place(sink, ldr_storage_toast(state->storage, tuple));
+	ResetPerTupleExprContext(state->check->estate);
 	MemoryContextSwitchTo(old);
+}
+
+/* A row was put, and what it was made of can go. */
+static inline void
+storage_count(LdrSink *sink)
+{
+	if (sink->pending++ == 0)
+		sink->first_line = sink->line;
+	if (sink->batch_bytes < BATCH_BYTES)
+		return;
+	MemoryContextReset(sink->batch_cxt);
+	sink->batch_bytes = 0;
 }
 
 static void
@@ -162,15 +181,25 @@ storage_put(LdrSink *sink)
 		result = ldr_page_put(&state->run, slot->tts_values, slot->tts_isnull);
 	}
 	if (unlikely(result == LDR_PAGE_TOAST))
-		storage_put_toasted(sink);
-	if (sink->pending++ == 0)
-		sink->first_line = sink->line;
-	ldr_sink_clear_slot(slot);
-	if (sink->batch_bytes >= BATCH_BYTES)
 	{
-		MemoryContextReset(sink->batch_cxt);
-		sink->batch_bytes = 0;
+		MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+
+		storage_put_toasted(sink, heap_form_tuple(state->check->desc, slot->tts_values,
+												  slot->tts_isnull));
+		MemoryContextSwitchTo(old);
 	}
+	ldr_sink_clear_slot(slot);
+	storage_count(sink);
+}
+
+static void
+storage_put_tuple(LdrSink *sink, HeapTuple tuple)
+{
+	if (unlikely(tuple->t_len > TOAST_TUPLE_THRESHOLD))
+		storage_put_toasted(sink, tuple);
+	else
+		storage_place(sink, tuple);
+	storage_count(sink);
 }
 
 static void
@@ -180,6 +209,32 @@ storage_flush(LdrSink *sink)
 		return;
 	storage_write(sink, true);
 	sink->error_line = 0;
+}
+
+LdrPageKind
+ldr_storage_sink_kind(const LdrSink *sink)
+{
+	return ldr_storage_kind(((StorageSinkState *) sink->state)->storage);
+}
+
+void
+ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows)
+{
+	StorageSinkState *state = sink->state;
+	LdrPageRun	run = state->run;
+
+	if (sink->pending > 0)
+	{
+		ldr_storage_write_part(state->storage, &state->run);
+		sink->inserted += state->run.rows;
+		sink->pending = 0;
+		storage_start(state);
+	}
+	run.pages = pages;
+	run.npages = run.used = used;
+	run.rows = rows;
+	ldr_storage_write_part(state->storage, &run);
+	sink->inserted += rows;
 }
 
 static void
@@ -194,8 +249,10 @@ storage_close(LdrSink *sink)
 
 const LdrSinkOps ldr_storage_sink = {
 	.name = "storage",
+	.copies = true,
 	.open = storage_open,
 	.put = storage_put,
+	.put_tuple = storage_put_tuple,
 	.flush = storage_flush,
 	.close = storage_close
 };

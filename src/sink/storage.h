@@ -4,6 +4,7 @@
 #ifndef LDR_STORAGE_H
 #define LDR_STORAGE_H
 
+#include "sink/page.h"
 #include "sink/sink.h"
 
 /* loader.storage_sink */
@@ -33,5 +34,12 @@ extern LdrSinkKind ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation i
  * inserted, but nobody knows its line. The progress of building has counters of its own command.
  */
 extern void ldr_storage_index(Oid relid);
+
+/*
+ * Of an open sink of this kind: what pages must be like that others fill for it (assigns the ids that
+ * are in rows); and pages that are to be written as if their rows had been put.
+ */
+extern LdrPageKind ldr_storage_sink_kind(const LdrSink *sink);
+extern void ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows);
 
 #endif							/* LDR_STORAGE_H */

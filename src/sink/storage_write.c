@@ -371,10 +371,8 @@ ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run)
 }
 
 HeapTuple
-ldr_storage_toast(LdrStorage *storage, Datum *values, bool *isnull, TupleDesc desc)
+ldr_storage_toast(LdrStorage *storage, HeapTuple tuple)
 {
-	HeapTuple	tuple = heap_form_tuple(desc, values, isnull);
-
 	/* what its chunks are to be like, they take from here */
 	tuple = heap_toast_insert_or_update(storage->heap, tuple, NULL, TABLE_INSERT_SKIP_FSM |
 										(storage->frozen ? TABLE_INSERT_FROZEN : 0));

@@ -53,8 +53,7 @@ extern void ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run);
  * Let the toaster see a row; the result is for ldr_page_put_tuple, and lives in the current
  * context. Raises 54000 if it is still too large for a page.
  */
-extern HeapTuple ldr_storage_toast(LdrStorage *storage, Datum *values, bool *isnull,
-								   TupleDesc desc);
+extern HeapTuple ldr_storage_toast(LdrStorage *storage, HeapTuple tuple);
 
 /*
  * Write what is kept, and make what belongs to the pages agree with them: the visibility map. Not

@@ -403,8 +403,7 @@ coordinator_share_jobs(LdrRun *run, bool staged_only, BackgroundWorkerHandle **h
 static void
 coordinator_run_jobs(LdrRun *run, bool staged_only)
 {
-	int			workers = run->options->workers > 0 ? run->options->workers : ldr_workers;
-	int			n = Min(workers, list_length(run->jobs)) - 1;
+	int			n = Min(run->workers, list_length(run->jobs)) - 1;
 	BackgroundWorkerHandle **helpers = palloc0(sizeof(BackgroundWorkerHandle *) * Max(n, 1));
 	LdrWorkerArg arg = {0};
 
@@ -530,6 +529,7 @@ coordinator_attempt(LdrRun *run)
 	MemoryContextSwitchTo(run->cxt);
 	run->options = ldr_options_from_json(run->package->options);
 	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
+	run->workers = ldr_options_workers(run->options);
 	run->jobs = ldr_job_list(run->package->package_id, false);
 	run->followups = ldr_job_list(run->package->package_id, true);
 	coordinator_check_files(run);

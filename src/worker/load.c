@@ -19,6 +19,8 @@
 #include "publish/swap.h"
 #include "sink/storage.h"
 #include "worker/load.h"
+#include "worker/load_file.h"
+#include "worker/parallel.h"
 #include "worker/worker.h"
 
 /* between two looks at progress and cancel */
@@ -26,32 +28,7 @@
 #define CHECK_BYTES (1024 * 1024)
 #define MAX_MESSAGE 1000		/* bytes of an error's message or detail */
 
-/* Where we are, for the detail of an error. */
-typedef struct Load
-{
-	MemoryContext cxt;
-	MemoryContext row_cxt;		/* what handling a row's error leaves */
-	const char *path;
-	LdrReader  *reader;
-	LdrSink    *sink;
-	LdrConverter *converters;	/* one per column of the file */
-	LdrForm    *form;			/* NULL: rows go into the sink's slot */
-	AttrNumber *attnums;
-	Relation	rel;
-	Relation	into;			/* NULL: rel */
-	LdrLoadLookFn look;			/* not NULL: rows are not loaded, but shown to it */
-	void	   *look_arg;
-	uint64		table_bytes;	/* of all files of the table */
-	bool		builds_indexes; /* somebody does, at the end */
-	LdrRow		row;
-	int			field;			/* being converted, -1: none */
-	bool		in_row;			/* where rejects are: an error now may be of the row */
-	LdrRejects *rejects;		/* NULL: a bad row ends the load */
-	LdrPending *pending;
-	uint64		rows;
-	uint64		rows_seen;		/* at the last look */
-	uint64		bytes_unseen;	/* converted since the last look */
-} Load;
+typedef LdrLoad Load;
 
 static void
 load_close_reader(void *reader)
@@ -112,26 +89,33 @@ load_schema_names(const LdrSchemaTable *table, Relation rel, AttrNumber *attnums
 	return names;
 }
 
+/* Have it closed when the current memory context goes. */
+void
+ldr_load_keep_reader(LdrReader *reader)
+{
+	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+
+	cb->func = load_close_reader;
+	cb->arg = reader;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
+}
+
 LdrReader *
 ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 				LdrFormat format,
 				const LdrColumnName *names, int n, const LdrOptions *options)
 {
-	LdrReaderOptions ro = {0};
+	LdrReaderOptions ro = {
+		.columns = names, .ncolumns = n,
+		.delimiter = options->csv_delimiter, .no_header = !options->csv_header
+	};
 	LdrError	err = {0};
-	LdrReader  *reader;
-	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
+	LdrReader  *reader = ldr_reader_open(format, ldr_package_job_source(dir, file_name, stamp),
+										 &ro, &err);
 
-	ro.columns = names;
-	ro.ncolumns = n;
-	ro.delimiter = options->csv_delimiter;
-	ro.no_header = !options->csv_header;
-	reader = ldr_reader_open(format, ldr_package_job_source(dir, file_name, stamp), &ro, &err);
 	if (reader == NULL)
 		ldr_raise(&err, file_name);
-	cb->func = load_close_reader;
-	cb->arg = reader;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, cb);
+	ldr_load_keep_reader(reader);
 	return reader;
 }
 
@@ -156,15 +140,18 @@ load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat f
 		? load_schema_names(table, load->rel, all, &n) : load_column_names(desc, all, &n);
 
 	load->reader = ldr_load_reader(dir, load->path, stamp, format, names, n, options);
+	load->names = names;
+	load->nnames = n;
 	load_init_attnums(load, all);
 }
 
-static void
-load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
+void
+ldr_load_converters(Load *load, LdrFormat format, int encoding)
 {
 	TupleDesc	desc = RelationGetDescr(load->rel);
-	int			encoding = format == LDR_CSV ? ldr_options_encoding(options) : PG_UTF8;
 
+	load->format = format;
+	load->encoding = encoding;
 	load->converters = palloc0(sizeof(LdrConverter) * Max(load->reader->ncolumns, 1));
 	for (int i = 0; i < load->reader->ncolumns; i++)
 	{
@@ -173,6 +160,22 @@ load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
 		ldr_converter_init(&load->converters[i], att->atttypid, att->atttypmod, !att->attnotnull,
 						   format, encoding);
 	}
+}
+
+static void
+load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
+{
+	load->delimiter = options->csv_delimiter;
+	ldr_load_converters(load, format,
+						format == LDR_CSV ? ldr_options_encoding(options) : PG_UTF8);
+}
+
+void
+ldr_load_form(Load *load)
+{
+	if (ldr_sink_takes_tuples(load->sink))
+		load->form = ldr_form_create(load->rel, load->converters, load->attnums,
+									 load->reader->ncolumns);
 }
 
 /* The row that the reader found becomes Datums in the sink's slot. */
@@ -218,7 +221,7 @@ load_put_row(Load *load)
 	load_count_bytes(load);		/* also of a row that is refused */
 	if (load->form != NULL)
 	{
-		if (sink->pending == 0)
+		if (sink->pending == 0 || sink->ops->copies)
 			ldr_form_begin_batch(load->form);
 		tuple = ldr_form_row(load->form, load->row.fields, &load->field);
 	}
@@ -233,8 +236,8 @@ load_put_row(Load *load)
 		ldr_sink_put(sink);
 }
 
-static void
-load_look_up(Load *load)
+void
+ldr_load_look_up(Load *load)
 {
 	load->bytes_unseen = 0;
 	load->rows_seen = load->rows;
@@ -394,7 +397,7 @@ load_settle(Load *load)
 	MemoryContextReset(load->row_cxt);
 	load->rejects->store(load->rejects);
 	if (load->rows - load->rows_seen >= CHECK_ROWS || load->bytes_unseen > CHECK_BYTES)
-		load_look_up(load);
+		ldr_load_look_up(load);
 }
 
 /* Load rows until one of them is bad, or there is no other that can be read. */
@@ -454,8 +457,22 @@ load_rows_guarded(Load *load)
 
 /* ---------------------------------------------------------------------------------------------- */
 
-static void
-load_rows(Load *load)
+void
+ldr_load_row(Load *load)
+{
+	load_put_row(load);
+	load->rows++;
+}
+
+void
+ldr_load_raise(Load *load, const LdrError *err)
+{
+	load->row.line = 0;			/* the reader knows better */
+	ldr_raise(err, load->path);
+}
+
+void
+ldr_load_rows(Load *load)
 {
 	LdrError	err = {0};
 	LdrStatus	status;
@@ -463,15 +480,12 @@ load_rows(Load *load)
 	while ((status = ldr_reader_next(load->reader, &load->row, &err)) == LDR_OK)
 	{
 		CHECK_FOR_INTERRUPTS();
-		load_put_row(load);
-		if (++load->rows % CHECK_ROWS == 0 || load->bytes_unseen > CHECK_BYTES)
-			load_look_up(load);
+		ldr_load_row(load);
+		if (load->rows % CHECK_ROWS == 0 || load->bytes_unseen > CHECK_BYTES)
+			ldr_load_look_up(load);
 	}
 	if (status != LDR_END)
-	{
-		load->row.line = 0;		/* the reader knows better */
-		ldr_raise(&err, load->path);
-	}
+		ldr_load_raise(load, &err);
 }
 
 /* Names of the file's columns, for whoever reads its rejected rows again. */
@@ -502,9 +516,7 @@ load_open_sink(Load *load, LdrLoadResult *result)
 	result->sink = load->sink->ops->name;
 	result->unindexed = kind == LDR_SINK_STORAGE && load->into == NULL &&
 		load->rel->rd_rel->relhasindex;
-	if (ldr_sink_takes_tuples(load->sink))
-		load->form = ldr_form_create(load->rel, load->converters, load->attnums,
-									 load->reader->ncolumns);
+	ldr_load_form(load);
 	if (load->rejects == NULL)
 		return;
 	ldr_sink_check_expressions(load->rel);
@@ -521,8 +533,8 @@ load_open_sink(Load *load, LdrLoadResult *result)
  * Say in the detail of an error where in the file it came from, before what it said itself. The
  * reader's own errors have said so already.
  */
-static void
-load_locate_error(Load *load, ErrorData *edata)
+void
+ldr_load_locate_error(Load *load, ErrorData *edata)
 {
 	StringInfoData detail;
 	int64		line = load->row.line;
@@ -559,8 +571,8 @@ load_locate_error(Load *load, ErrorData *edata)
 }
 
 /* A load in a context of its own, into the table, or into the new one that stands for it. */
-static Load *
-load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects)
+Load *
+ldr_load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -587,7 +599,7 @@ load_fail(Load *load)
 	FlushErrorState();
 	if (load->sink)
 		ldr_guard_abort(&load->sink->guard);
-	load_locate_error(load, edata);
+	ldr_load_locate_error(load, edata);
 	ReThrowError(edata);
 }
 
@@ -601,11 +613,13 @@ load_whole(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat 
 		load_open(load, dir, stamp, format, table, options);
 		load_init_converters(load, format, options);
 		load_open_sink(load, result);
+		load->workers = ldr_parallel_workers(load, stamp->size);
 		if (load->rejects)
 			load_rows_guarded(load);
-		else
-			load_rows(load);
-		load_look_up(load);
+		else if (load->workers == 0 || !ldr_parallel_load(load))
+			ldr_load_rows(load);
+		ldr_load_look_up(load);
+		result->workers = load->workers;
 		result->rows_read = load->rows;
 		result->bytes = stamp->size;
 		load->sink->ops->flush(load->sink);
@@ -623,15 +637,16 @@ void
 ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 			  LdrFormat format,
 			  const LdrSchemaTable *table, Relation rel, Relation into, uint64 table_bytes,
-			  bool builds_indexes, const LdrOptions *options, LdrRejects *rejects,
+			  bool builds_indexes, int share, const LdrOptions *options, LdrRejects *rejects,
 			  LdrLoadResult *result)
 {
-	Load	   *load = load_make(file_name, rel, into, rejects);
+	Load	   *load = ldr_load_make(file_name, rel, into, rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 
 	load->table_bytes = table_bytes;
 	load->builds_indexes = builds_indexes;
+	load->share = share;
 	load_whole(load, dir, stamp, format, table, options, result);
 	MemoryContextSwitchTo(old);
 	if (rejects)
@@ -663,7 +678,7 @@ ldr_load_look(LdrPackageDir *dir, const LdrJob *job, LdrFormat format, const Ldr
 			  Relation rel, const LdrOptions *options, LdrLoadLookFn look, void *arg)
 {
 	LdrRejects	rejects = {.add = look_pass_over, .store = look_store};
-	Load	   *load = load_make(job->file_name, rel, NULL, &rejects);
+	Load	   *load = ldr_load_make(job->file_name, rel, NULL, &rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	LdrLoadResult result = {0};
@@ -838,7 +853,7 @@ ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns, Relat
 				 const LdrOptions *options, const List *rows, LdrRejects *rejects,
 				 LdrLoadResult *result)
 {
-	Load	   *load = load_make(job->file_name, rel, NULL, rejects);
+	Load	   *load = ldr_load_make(job->file_name, rel, NULL, rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));

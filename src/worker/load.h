@@ -18,6 +18,7 @@ typedef struct LdrLoadResult
 	List	   *columns;		/* names of the file's, if rows of it were rejected; not of jsonl */
 	uint64		bytes;			/* of the file */
 	const char *sink;
+	int			workers;		/* parallel ones that took part */
 	bool		unindexed;		/* the table's indexes have no entries of the rows */
 	const char *reason;			/* why not the fastest; NULL */
 } LdrLoadResult;
@@ -28,13 +29,14 @@ typedef struct LdrLoadResult
  * ldr_sink_open). Caller holds RowExclusiveLock on rel; for a swap heap, AccessShareLock will do.
  * table_bytes are those of all files of the table. builds_indexes: if result->unindexed says so, the
  * caller builds the table's indexes when the last of them is in (see sink/storage.h).
+ * share is how many processes the load may take, this one not counted if they are others.
  * Raises the data's errors with file, line, column and the value's start as detail; what was put
  * into the table then has to be rolled back. With rejects (else NULL) a bad row goes there, and the
  * load goes on; the errors that are raised are those of the file or of the server.
  */
 extern void ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp,
 						  LdrFormat format, const LdrSchemaTable *table, Relation rel,
-						  Relation into, uint64 table_bytes, bool builds_indexes,
+						  Relation into, uint64 table_bytes, bool builds_indexes, int share,
 						  const LdrOptions *options, LdrRejects *rejects,
 						  LdrLoadResult *result);
 

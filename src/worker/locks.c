@@ -19,6 +19,8 @@
 #include "loader.h"
 #include "worker/worker.h"
 
+#define MAX_SLOTS	1024		/* of loader.max_workers */
+
 enum
 {
 	CLASS_SLOT = 0x4c01,		/* one of loader.max_workers, over all databases */
@@ -35,6 +37,7 @@ enum
 
 static List *streams_locked = NIL;	/* of uint64 *, in TopMemoryContext */
 static int	slot_held = -1;
+static int	slots_taken[MAX_SLOTS]; /* for parallel workers */
 static int64 package_held = 0;	/* for the session */
 static TransactionId package_locked_in = InvalidTransactionId;
 
@@ -59,6 +62,38 @@ ldr_slot_acquire(void)
 			slot_held = i;
 	}
 	return slot_held >= 0;
+}
+
+/*
+ * Take up to n slots more, for parallel workers, until the end of the transaction; returns how many
+ * there were. What is taken is not what this process has: that lock is counted.
+ */
+int
+ldr_slots_take(int n)
+{
+	int			taken = 0;
+
+	for (int i = 0; i < ldr_max_workers && taken < n; i++)
+	{
+		LOCKTAG		tag = lock_tag(InvalidOid, i, CLASS_SLOT);
+
+		if (i != slot_held && LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_OK)
+			slots_taken[taken++] = i;
+	}
+	return taken;
+}
+
+/* Let them go, the last n that were taken. */
+void
+ldr_slots_give(int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG		tag = lock_tag(InvalidOid, slots_taken[i], CLASS_SLOT);
+
+		if (ldr_lock_is_held(&tag, ExclusiveLock))
+			LockRelease(&tag, ExclusiveLock, false);
+	}
 }
 
 void

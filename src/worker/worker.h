@@ -51,6 +51,8 @@ extern bool ldr_package_begin(LdrPackage *package, bool slots);
 /* locks.c: what dies with the process */
 extern bool ldr_slot_acquire(void);
 extern void ldr_slot_release(void);
+extern int	ldr_slots_take(int n);
+extern void ldr_slots_give(int n);
 extern bool ldr_package_lock(int64 package_id, bool session, bool wait);
 extern void ldr_package_unlock(int64 package_id);
 extern void ldr_package_lock_keep(void);

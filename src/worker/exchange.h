@@ -1,0 +1,103 @@
+/*
+ * worker/exchange.h: a ring of slots in shared memory, each for a block of a file, between the leader of a parallel load, who
+ * reads the file and writes the table, and its workers, who make pages of rows in between.
+ *
+ * Blocks are numbered as they lie in the file. They are written in this order, whoever worked on
+ * them and when: so what becomes of a file is the same each time, and of several errors the first
+ * one is raised.
+ */
+#ifndef LDR_EXCHANGE_H
+#define LDR_EXCHANGE_H
+
+#include "reader/split.h"
+#include "storage/condition_variable.h"
+#include "storage/s_lock.h"
+
+#define LDR_SLOT_INPUT	(256 * 1024)	/* bytes of the file in one block, at most */
+#define LDR_SLOT_PAGES	64		/* pages that a slot has room for at once ... */
+#define LDR_SLOT_LARGE	256		/* ... and rows that go into none */
+
+typedef enum LdrSlotState
+{
+	LDR_SLOT_FREE,
+	LDR_SLOT_FILLED,			/* nobody works on it yet */
+	LDR_SLOT_BUSY,
+	LDR_SLOT_READY,			/* its pages can be written */
+	LDR_SLOT_FAILED,			/* its worker has an error, and waits for its turn */
+	LDR_SLOT_TURN				/* ... which has come: the error is to be raised */
+} LdrSlotState;
+
+typedef struct LdrExchangeSlot
+{
+	/* under the exchange's mutex; the rest is for who has the slot */
+	LdrSlotState state;
+	int			worker;			/* number of the one that claimed it last */
+	LdrBlock	block;			/* the input */
+	int			npages;			/* that have rows, */
+	uint64		rows;			/* so many */
+	/* rows that need the TOAST table, which are left to the leader: as they are counted in the block */
+	int			nlarge;
+	uint32		large[LDR_SLOT_LARGE];
+	bool		more;			/* this is not all of the block: there was no more room */
+} LdrExchangeSlot;
+
+typedef struct LdrExchange
+{
+	slock_t		mutex;
+	ConditionVariable filled_cv;	/* there is a block to work on, or there will be none */
+	ConditionVariable written_cv;	/* pages were written, or it is an error's turn */
+	ConditionVariable ready_cv; /* for the leader: a block is ready, or has failed */
+	int			nslots;			/* of the ring */
+	uint64		filled;			/* blocks up to here were filled, */
+	uint64		claimed;		/* ... somebody works or has worked on them, */
+	uint64		written;		/* ... and all of them is in the table */
+	bool		ended;			/* no more will be filled */
+} LdrExchange;
+
+/* Bytes that an exchange of n slots takes, and how to set one up there, at a MAXALIGNed place. */
+extern Size ldr_exchange_size(int nslots);
+extern LdrExchange *ldr_exchange_init(void *place, int nslots);
+
+/* What there is for block number n: its slot, what was read, what became of it. */
+extern LdrExchangeSlot *ldr_exchange_slot(LdrExchange *x, uint64 n);
+extern char *ldr_exchange_input(LdrExchange *x, uint64 n);
+extern char *ldr_exchange_pages(LdrExchange *x, uint64 n);
+
+/* --- the leader ------------------------------------------------------------------------------ */
+
+/* Is there a block to be filled? Its number is x->filled, which nobody else changes. */
+extern bool ldr_exchange_has_room(LdrExchange *x);
+
+/* Block number x->filled is filled. */
+extern void ldr_exchange_fill(LdrExchange *x);
+
+/* No block will be filled any more: workers that have none go home. */
+extern void ldr_exchange_end(LdrExchange *x);
+
+/* State of block number x->written, whose turn it is; not READY and not FAILED: wait. */
+extern LdrSlotState ldr_exchange_next(LdrExchange *x);
+
+/* The worker that has that block, -1 if nobody has claimed it yet. */
+extern int	ldr_exchange_worker(LdrExchange *x);
+
+/* That block's pages are written: its worker goes on with it, or it is free. */
+extern void ldr_exchange_written(LdrExchange *x);
+
+/* The error of that block's worker is to be raised. */
+extern void ldr_exchange_turn(LdrExchange *x);
+
+/* Wait until the state of that block has changed; false after timeout ms. Serves interrupts. */
+extern bool ldr_exchange_wait(LdrExchange *x, long timeout);
+
+/* --- a worker --------------------------------------------------------------------------------- */
+
+/* Wait for the next block to work on, *n its number. False if there are no more. */
+extern bool ldr_exchange_claim(LdrExchange *x, uint64 *n);
+
+/* The pages of a block are ready. With more, wait until they are written. */
+extern void ldr_exchange_deliver(LdrExchange *x, uint64 n, bool more);
+
+/* An error: wait for its turn. (If another one is raised before, this process is terminated.) */
+extern void ldr_exchange_fail(LdrExchange *x, uint64 n);
+
+#endif							/* LDR_EXCHANGE_H */

@@ -1,0 +1,288 @@
+/*
+ * worker/parallel.c: the leader of a parallel load.
+ *
+ * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
+ * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
+ * no command, so its transaction and command ids are assigned before. It alone writes to the
+ * table and to the TOAST table.
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+
+#include "fault.h"
+#include "loader.h"
+#include "sink/storage.h"
+#include "worker/parallel.h"
+#include "worker/parallel_load.h"
+#include "worker/worker.h"
+
+#define SLOTS_PER_WORKER	4
+#define LOOK_MS				1000	/* between two looks whether the workers are alive */
+
+typedef struct Leader
+{
+	LdrLoad    *load;
+	LdrReader  *file;			/* load->reader, but while a large row is read */
+	LdrReader  *blocks;			/* for large rows */
+	LdrReaderOptions options;	/* of that */
+	ParallelContext *pcxt;
+	LdrParallelLoad *shared;
+	LdrExchange *exchange;
+	int			launched;		/* workers */
+} Leader;
+
+int
+ldr_parallel_workers(const LdrLoad *load, uint64 size)
+{
+	if (load->share < 2 || size < (uint64) ldr_min_parallel_file_size * 1024 ||
+		load->rejects != NULL || load->sink->kind != LDR_SINK_STORAGE ||
+		IsInParallelMode() || IsolationUsesXactSnapshot() ||
+		!ldr_parallel_safe(load->rel, load->attnums, load->reader->ncolumns,
+						   load->format == LDR_JSONL))
+		return 0;
+	return load->share;
+}
+
+/* --- workers ---------------------------------------------------------------------------------- */
+
+/* Start workers; returns how many there are. */
+static int
+leader_begin(Leader *l, int workers)
+{
+	LdrLoad    *load = l->load;
+	int			nslots = (workers + 1) * SLOTS_PER_WORKER;
+	Size		size = ldr_parallel_load_size(load);
+	/* assigns the ids */
+	LdrPageKind kind = ldr_storage_sink_kind(load->sink);
+
+	EnterParallelMode();
+	l->pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
+	shm_toc_estimate_chunk(&l->pcxt->estimator, ldr_exchange_size(nslots));
+	shm_toc_estimate_chunk(&l->pcxt->estimator, size);
+	shm_toc_estimate_keys(&l->pcxt->estimator, 2);
+	InitializeParallelDSM(l->pcxt);
+	l->exchange = ldr_exchange_init(shm_toc_allocate(l->pcxt->toc, ldr_exchange_size(nslots)),
+									nslots);
+	l->shared = shm_toc_allocate(l->pcxt->toc, size);
+	ldr_parallel_load_fill(l->shared, load, &kind);
+	shm_toc_insert(l->pcxt->toc, LDR_PARALLEL_EXCHANGE, l->exchange);
+	shm_toc_insert(l->pcxt->toc, LDR_PARALLEL_LOAD, l->shared);
+	LDR_FAULT("parallel: workers to be started");
+	LaunchParallelWorkers(l->pcxt);
+	l->launched = l->pcxt->nworkers_launched;
+	return l->launched;
+}
+
+static void
+leader_end(Leader *l)
+{
+	WaitForParallelWorkersToFinish(l->pcxt);
+	DestroyParallelContext(l->pcxt);
+	ExitParallelMode();
+}
+
+static bool
+leader_has_ended(const Leader *l, int worker)
+{
+	BackgroundWorkerHandle *handle = l->pcxt->worker[worker].bgwhandle;
+	pid_t		pid;
+
+	return handle == NULL || GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+}
+
+/* Has the worker gone that has the next block, or should have it? The server knows why. */
+static void
+leader_check_workers(Leader *l)
+{
+	int			worker = ldr_exchange_worker(l->exchange);
+
+	if (worker >= 0 && !leader_has_ended(l, worker))
+		return;
+	for (int i = 0; worker < 0 && i < l->launched; i++)
+		if (!leader_has_ended(l, i))
+			return;
+	WaitForParallelWorkersToFinish(l->pcxt);	/* raises what it said */
+	ereport(ERROR,
+			(errcode(ERRCODE_ADMIN_SHUTDOWN),
+			 errmsg("a parallel worker of the load has gone")));
+}
+
+static void
+leader_wait(Leader *l)
+{
+	if (!ldr_exchange_wait(l->exchange, LOOK_MS))
+		leader_check_workers(l);
+	ldr_load_look_up(l->load);
+}
+
+/* --- what comes back -------------------------------------------------------------------------- */
+
+/* Rows of the block that workers have left to us: it is read again, and all others passed over. */
+static void
+leader_write_large(Leader *l, LdrExchangeSlot *slot)
+{
+	LdrLoad    *load = l->load;
+	char	   *input = ldr_exchange_input(l->exchange, l->exchange->written);
+	LdrError	err = {0};
+	uint32		row = 0;
+
+	load->reader = l->blocks;
+	ldr_block_reader_begin(l->blocks, input, &slot->block);
+	for (int i = 0; i < slot->nlarge; row++)
+	{
+		if (ldr_reader_next(l->blocks, &load->row, &err) != LDR_OK)
+			elog(ERROR, "row %u of a block is not there", slot->large[i]);
+		if (row != slot->large[i])
+			continue;
+		ldr_load_row(load);
+		i++;
+	}
+	load->reader = l->file;
+}
+
+static void
+leader_write(Leader *l)
+{
+	LdrLoad    *load = l->load;
+	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->written);
+
+	LDR_FAULT("parallel: pages to be written");
+	load->row.line = 0;
+	ldr_storage_sink_take(load->sink, ldr_exchange_pages(l->exchange, l->exchange->written),
+						  slot->npages, slot->rows);
+	load->rows += slot->rows;
+	if (slot->nlarge > 0)
+		leader_write_large(l, slot);
+	ldr_exchange_written(l->exchange);
+	ldr_load_look_up(load);
+}
+
+/* It is the turn of a worker's error: wait until it comes. */
+static void
+leader_raise(Leader *l)
+{
+	ldr_exchange_turn(l->exchange);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		leader_check_workers(l);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/* Write what is ready. False if the next block is not. */
+static bool
+leader_write_next(Leader *l)
+{
+	switch (ldr_exchange_next(l->exchange))
+	{
+		case LDR_SLOT_READY:
+			leader_write(l);
+			return true;
+		case LDR_SLOT_FAILED:
+			leader_raise(l);
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+leader_is_idle(const Leader *l)
+{
+	return l->exchange->written == l->exchange->filled;
+}
+
+/* --- what goes out ------------------------------------------------------------------------------ */
+
+/* The next row fits into no slot, or there is an error in it: first all rows before it. */
+static LdrStatus
+leader_put_row(Leader *l, LdrError *err)
+{
+	LdrStatus	status;
+
+	while (!leader_is_idle(l))
+		if (!leader_write_next(l))
+			leader_wait(l);
+	status = ldr_reader_next(l->file, &l->load->row, err);
+	if (status != LDR_OK)
+		return status;
+	ldr_load_row(l->load);
+	return LDR_OK;
+}
+
+/* Fill a slot. LDR_END at the end of the file. */
+static LdrStatus
+leader_fill(Leader *l, LdrError *err)
+{
+	LdrExchange *x = l->exchange;
+	LdrExchangeSlot *slot = ldr_exchange_slot(x, x->filled);
+	LdrStatus	status = ldr_reader_split(l->file, ldr_exchange_input(x, x->filled),
+										  LDR_SLOT_INPUT, &slot->block, err);
+
+	if (status == LDR_TOO_LONG)
+		return leader_put_row(l, err);
+	if (status == LDR_OK)
+		ldr_exchange_fill(x);
+	return status;
+}
+
+/* Blocks go out and come back until there are no more. */
+static void
+leader_run(Leader *l)
+{
+	LdrError	err = {0};
+	LdrStatus	status = LDR_OK;
+
+	while (status == LDR_OK || !leader_is_idle(l))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (leader_write_next(l))
+			continue;
+		if (status == LDR_OK && ldr_exchange_has_room(l->exchange))
+		{
+			status = leader_fill(l, &err);
+			if (status != LDR_OK)
+				ldr_exchange_end(l->exchange);
+		}
+		else
+			leader_wait(l);
+	}
+	if (status != LDR_END)
+		ldr_load_raise(l->load, &err);
+}
+
+/* Blocks go through workers, if there are any. */
+static bool
+leader_try(Leader *l, int workers)
+{
+	bool		started = leader_begin(l, workers) > 0;
+
+	if (started)
+	{
+		ldr_parallel_options(l->shared, &l->options);
+		l->blocks = ldr_parallel_block_reader(l->shared, &l->options);
+		ldr_load_keep_reader(l->blocks);
+		leader_run(l);
+	}
+	leader_end(l);
+	return started;
+}
+
+bool
+ldr_parallel_load(LdrLoad *load)
+{
+	Leader		l = {.load = load, .file = load->reader};
+	int			workers = ldr_slots_take(load->workers);
+	bool		started = workers > 0 && leader_try(&l, workers);
+
+	ldr_slots_give(workers);
+	load->workers = started ? l.launched : 0;
+	return started;
+}
