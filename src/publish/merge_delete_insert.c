@@ -150,7 +150,8 @@ di_delete_scope(LdrChain *chain)
  * sort column, if there is one.
  */
 static char *
-di_winners(const LdrChain *chain, const LdrChainTable *table, List *keys, const LdrChainColumn *sort, const char *alias)
+di_winners(const LdrChain *chain, const LdrChainTable *table, List *keys,
+		   const LdrChainColumn *sort, const char *alias)
 {
 	const char *by = ldr_sql_columns(keys, "s");
 	const char *order = "";
@@ -189,7 +190,8 @@ di_insert_root(LdrChain *chain)
 		from = ldr_sql_source(chain, "s");
 	else if (chain->filter)
 		from = psprintf("(SELECT * FROM %s WHERE %s) s",
-						di_winners(chain, root, primary, sort, quote_identifier(root->schema->name)),
+						di_winners(chain, root, primary, sort,
+								   quote_identifier(root->schema->name)),
 						chain->filter);
 	else
 		from = di_winners(chain, root, primary, sort, "s");

@@ -43,7 +43,7 @@ typedef struct LdrChain
 	int			ntables;
 	const char *filter;			/* the hints' conditions in parentheses; NULL: none */
 	const char *scope;
-	const char *all;			/* all columns of a staging table, for a subselect: a sieve needs ctid */
+	const char *all;			/* columns of a staging table for a subselect; with a sieve, ctid */
 } LdrChain;
 
 /* What a column can be for a merge. */

@@ -118,8 +118,8 @@ upsert_duplicates(Upsert *u)
 {
 	return ldr_pieces_choose(u->chain, u->table,
 							 psprintf("FROM (SELECT s.ctid, pg_catalog.row_number() OVER "
-									  "(PARTITION BY d.tableoid, d.ctid ORDER BY s.ctid) AS n %s) s "
-									  "WHERE s.n OPERATOR(pg_catalog.>) 1", upsert_acting(u)));
+									  "(PARTITION BY d.tableoid, d.ctid ORDER BY s.ctid) AS n "
+									  "%s) s WHERE s.n OPERATOR(pg_catalog.>) 1", upsert_acting(u)));
 }
 
 static void
@@ -428,7 +428,8 @@ upsert_nested_source(const LdrChain *chain, const LdrChainTable *table)
 		return pstrdup(table->staging);
 	root_key = ldr_chain_root_key(chain, table);
 	return psprintf("(SELECT %s FROM %s n WHERE EXISTS (SELECT 1 FROM %s WHERE %s))",
-					chain->merge->sieve ? "n.ctid, n.*" : "n.*", table->staging, ldr_sql_source(chain, "r"),
+					chain->merge->sieve ? "n.ctid, n.*" : "n.*", table->staging,
+					ldr_sql_source(chain, "r"),
 					ldr_sql_equal(ldr_staged(row_key, "r"), ldr_staged(root_key, "n")));
 }
 

@@ -4,14 +4,14 @@
  *
  * Which rows a target refuses depends on the strategy, on what the target holds, on triggers and
  * policies; only the statements themselves can tell. So they are run as a whole, in a
- * subtransaction, and if that fails, by pieces down to single rows (merge_pieces.c), which finds all
- * rows that are to blame. All of that is undone, for a row that is refused must not have had any
- * effect: the row that it would have replaced stays. Then the rows are taken out of the staging
- * tables, and the statements are run as a whole again. They may fail again, since rows stay now that
- * would have gone; each round takes at least one row away, and there is a bound.
+ * subtransaction, and if that fails, by pieces down to single rows (merge_pieces.c), which finds
+ * all rows that are to blame. All of that is undone, for a row that is refused must not have had
+ * any effect: the row that it would have replaced stays. Then the rows are taken out of the
+ * staging tables, and the statements are run as a whole again. They may fail again, since rows
+ * stay now that would have gone; each round takes at least one row away, and there is a bound.
  *
- * A nested row whose parent was refused cannot be merged without it: in a target where the parent is
- * there in an older form it would mix with the rows of that. So it is refused, too.
+ * A nested row whose parent was refused cannot be merged without it: in a target where the parent
+ * is there in an older form it would mix with the rows of that. So it is refused, too.
  */
 #include "postgres.h"
 

@@ -24,8 +24,9 @@ struct LdrSift
 };
 
 /*
- * Apply in a subtransaction, after staged rows whose parent is missing were refused. If a row is the
- * reason why it fails, all such rows are looked for and refused, and it is done again without them.
+ * Apply in a subtransaction, after staged rows whose parent is missing were refused. If a row is
+ * the reason why it fails, all such rows are looked for and refused, and it is done again without
+ * them.
  * Raises what is no row's fault, and what it cannot find a row for.
  */
 extern void ldr_sift(LdrSift *sift);

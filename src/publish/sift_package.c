@@ -260,7 +260,7 @@ sift_record(LdrRun *run, const LdrSchemaTable *table, const LdrJob *job, List *r
 			  list_length(rejects), table->name);
 }
 
-/* What is wrong with a row, where its file cannot tell which row that was, is the package's error. */
+/* If the files do not show which row it was, its error is the package's. */
 static void
 sift_package_refuse(LdrSift *sift, int n, List *refused)
 {

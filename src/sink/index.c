@@ -224,7 +224,7 @@ run_make(LdrIndexFeed *feed, LdrIndexRun *run, int64 *error_line)
 	ldr_index_sort(run);
 	for (int i = 0; i < run->nentries;)
 	{
-		LdrPageResult result = LDR_PAGE_OTHER;
+		LdrLeafResult result = LDR_LEAF_OTHER;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(feed->tmp_cxt);
@@ -233,14 +233,14 @@ run_make(LdrIndexFeed *feed, LdrIndexRun *run, int64 *error_line)
 		{
 			result = ldr_index_page(run, &i);
 			skipped = 0;
-			if (result == LDR_PAGE_LONE)
+			if (result == LDR_LEAF_LONE)
 				skip = Min(skip * 2 + 1, MAX_SKIPPED);
-			else if (result == LDR_PAGE_DONE)
+			else if (result == LDR_LEAF_DONE)
 				skip = 0;
 		}
 		else
 			skipped++;
-		if (result != LDR_PAGE_DONE)
+		if (result != LDR_LEAF_DONE)
 			run_insert(run, &run->entries[i++]);
 	}
 	run->nentries = 0;

@@ -74,17 +74,17 @@ extern struct LdrIndexOrder *ldr_index_order(Relation index);
 /* Sort the entries, those that are equal in the order they came in. Resets the current context. */
 extern void ldr_index_sort(LdrIndexRun *run);
 
-typedef enum LdrPageResult
+typedef enum LdrLeafResult
 {
-	LDR_PAGE_DONE,				/* some entries are made */
-	LDR_PAGE_LONE,				/* none: the next entry belongs to another page */
-	LDR_PAGE_OTHER				/* none: no room on the page, an equal key, ... */
-} LdrPageResult;
+	LDR_LEAF_DONE,				/* some entries are made */
+	LDR_LEAF_LONE,				/* none: the next entry belongs to another page */
+	LDR_LEAF_OTHER				/* none: no room on the page, an equal key, ... */
+} LdrLeafResult;
 
 /*
  * Put as many entries as belong there, from *next on and at least two, on one leaf page. What is
  * not plain is left to the server.
  */
-extern LdrPageResult ldr_index_page(LdrIndexRun *run, int *next);
+extern LdrLeafResult ldr_index_page(LdrIndexRun *run, int *next);
 
 #endif							/* LDR_INDEX_H */

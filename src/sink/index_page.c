@@ -201,11 +201,11 @@ page_fill(LdrIndexRun *run, Buffer buffer, PagePlace *place, int next)
 	return n;
 }
 
-LdrPageResult
+LdrLeafResult
 ldr_index_page(LdrIndexRun *run, int *next)
 {
 	IndexTuple	tuple = ldr_index_tuple(run, &run->entries[*next]);
-	LdrPageResult result = LDR_PAGE_OTHER;
+	LdrLeafResult result = LDR_LEAF_OTHER;
 	BTPageOpaque opaque;
 	PagePlace	place = {0};
 	Buffer		buffer;
@@ -213,17 +213,17 @@ ldr_index_page(LdrIndexRun *run, int *next)
 
 	/* an index of before 12 has other rules; pg_upgrade leaves them as they are */
 	if (!run->key->heapkeyspace)
-		return LDR_PAGE_OTHER;
+		return LDR_LEAF_OTHER;
 	page_set_key(run, tuple);
 	buffer = page_lock(run);
 	if (!BufferIsValid(buffer))
-		return LDR_PAGE_OTHER;
+		return LDR_LEAF_OTHER;
 	place.page = BufferGetPage(buffer);
 	opaque = (BTPageOpaque) PageGetSpecialPointer(place.page);
 	place.first = P_FIRSTDATAKEY(opaque);
 	place.rightmost = P_RIGHTMOST(opaque);
 	if (!page_has_second(run, &place, *next))
-		result = LDR_PAGE_LONE;
+		result = LDR_LEAF_LONE;
 	else if (PageGetFreeSpace(place.page) >= MAXALIGN(IndexTupleSize(tuple)))
 	{
 		/* as the server does before it changes a page */
@@ -233,7 +233,7 @@ ldr_index_page(LdrIndexRun *run, int *next)
 		{
 			run->last_filled = n;
 			*next += n;
-			result = LDR_PAGE_DONE;
+			result = LDR_LEAF_DONE;
 		}
 	}
 	_bt_relbuf(run->index, buffer);

@@ -1,17 +1,17 @@
 /*
  * worker/replay_merge.c: rejected rows of a chain of tables that is merged.
  *
- * They take the way of a package that has only these rows: into staging tables, temporary ones, and
- * from there by the chain's strategy into the targets, all in the caller's transaction. The columns
- * of a staging table have the types of its target, which may have been mended since. What a strategy
- * would do to rows that are not staged, since a package has all of them, must not be done here:
- * ldr_merge_refuses_part says where that cannot be told apart.
+ * They take the way of a package that has only these rows: into staging tables, temporary ones,
+ * and from there by the chain's strategy into the targets, all in the caller's transaction. The
+ * columns of a staging table have the types of its target, which may have been mended since. What
+ * a strategy would do to rows that are not staged, since a package has all of them, must not be
+ * done here: ldr_merge_refuses_part says where that cannot be told apart.
  *
- * The schema is the one that was stored in the dataset with the load. So what it says is not more to
- * be trusted than the tables there: its conditions are not run.
+ * The schema is the one that was stored in the dataset with the load. So what it says is not more
+ * to be trusted than the tables there: its conditions are not run.
  *
- * Packages for the same tables queue; this is in no queue, so it locks the targets against all who
- * write there.
+ * Packages for the same tables queue; this is in no queue, so it locks the targets against all
+ * who write there.
  */
 #include "postgres.h"
 
