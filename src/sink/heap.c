@@ -24,37 +24,29 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/hio.h"
-#include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/storage.h"
 #include "executor/executor.h"
-#include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
-#include "parser/parse_node.h"
-#include "parser/parse_relation.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "fault.h"
-#include "sink/sink.h"
+#include "sink/row.h"
 
 typedef struct HeapSinkState
 {
 	MemoryContext cxt;			/* the sink's */
 	Relation	into;			/* what the rows are written into */
-	EState	   *estate;
-	ResultRelInfo *rri;			/* of the table that checks them */
+	LdrRowCheck *check;
+	EState	   *estate;			/* the check's */
+	ResultRelInfo *rri;			/* likewise: of the table that checks them */
 	ResultRelInfo *index_rri;	/* of the table whose indexes they go into; may be the same */
 	BulkInsertState bistate;
 	int			options;		/* TABLE_INSERT_* */
-	LdrDefaults *defaults;
-	int			nmissing;		/* columns that no row of the file brings ... */
-	AttrNumber *missing;		/* ... and which */
-	TupleDesc	desc;			/* the table's row type, as the slots see it */
 	int			nrows;			/* in the batch */
 	int			nslots;			/* made so far; slots are made when a batch first needs them */
 	TupleTableSlot *slots[LDR_BATCH_ROWS];
@@ -64,48 +56,6 @@ typedef struct HeapSinkState
 } HeapSinkState;
 
 #define PIECE_GROWS 2			/* times, with each piece that goes well */
-
-/* Make an EState whose range table holds the table, with the columns that the file fills. */
-static EState *
-heap_make_estate(LdrSink *sink)
-{
-	EState	   *estate = CreateExecutorState();
-	MemoryContext oldcxt = MemoryContextSwitchTo(estate->es_query_cxt);
-	ParseState *pstate = make_parsestate(NULL);
-	LOCKMODE	held = sink->into ? AccessShareLock : RowExclusiveLock;
-	ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, sink->rel, held, NULL, false,
-															 false);
-
-	/*
-	 * Errors show a role without SELECT the values of these columns only. The privileges
-	 * themselves were checked when the sink was opened.
-	 */
-	ldr_nsitem_perms(item)->requiredPerms = ACL_INSERT;
-	for (int i = 0; i < sink->nattrs; i++)
-		ldr_nsitem_perms(item)->insertedCols =
-			bms_add_member(ldr_nsitem_perms(item)->insertedCols,
-						   sink->attnums[i] - FirstLowInvalidHeapAttributeNumber);
-	ldr_init_range_table(estate, pstate);
-	MemoryContextSwitchTo(oldcxt);
-	return estate;
-}
-
-/* Note the live columns that are not in attnums. */
-static void
-heap_find_missing(LdrSink *sink, HeapSinkState *state)
-{
-	bool	   *filled = palloc0(sizeof(bool) * (state->desc->natts + 1));
-
-	state->missing = palloc(sizeof(AttrNumber) * (state->desc->natts + 1));
-	for (int i = 0; i < sink->nattrs; i++)
-		filled[sink->attnums[i] - 1] = true;
-	for (int i = 0; i < state->desc->natts; i++)
-	{
-		if (!filled[i] && !TupleDescAttr(state->desc, i)->attisdropped)
-			state->missing[state->nmissing++] = i + 1;
-	}
-	pfree(filled);
-}
 
 /* The slot for the next row of the batch, empty. */
 static TupleTableSlot *
@@ -122,7 +72,7 @@ heap_next_slot(LdrSink *sink)
 		 * twice. With a descriptor of our own, as the relation's is counted per resource owner.
 		 */
 		state->slots[state->nslots++] =
-			MakeTupleTableSlot(state->desc, table_slot_callbacks(sink->rel));
+			MakeTupleTableSlot(state->check->desc, table_slot_callbacks(sink->rel));
 		MemoryContextSwitchTo(oldcxt);
 	}
 	ldr_sink_clear_slot(state->slots[state->nrows]);
@@ -153,10 +103,9 @@ heap_open(LdrSink *sink)
 
 	sink->state = state;
 	state->cxt = CurrentMemoryContext;
-	state->desc = CreateTupleDescCopy(RelationGetDescr(sink->rel));
-	state->estate = heap_make_estate(sink);
-	state->rri = makeNode(ResultRelInfo);
-	ExecInitResultRelation(state->estate, state->rri, 1);
+	state->check = ldr_row_check_open(sink);
+	state->estate = state->check->estate;
+	state->rri = state->check->rri;
 	heap_open_indexes(sink);
 	if (sink->kind == LDR_SINK_SWAP)
 		state->options |= TABLE_INSERT_FROZEN;
@@ -166,44 +115,7 @@ heap_open(LdrSink *sink)
 	/* A table that this transaction made has no free space worth a look. */
 	if (ldr_relation_is_new(state->into))
 		state->options |= TABLE_INSERT_SKIP_FSM;
-	state->defaults = ldr_defaults_create(sink->rel, state->estate);
-	heap_find_missing(sink, state);
 	sink->slot = heap_next_slot(sink);
-}
-
-static bool
-heap_is_generated(LdrSink *sink, AttrNumber attnum)
-{
-	/* The slots' descriptor does not say so. */
-	return TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attgenerated != '\0';
-}
-
-/* A generated column cannot be filled by a row, as INSERT has it. */
-static void
-heap_refuse_generated(LdrSink *sink, AttrNumber attnum)
-{
-	const char *name = NameStr(TupleDescAttr(RelationGetDescr(sink->rel), attnum - 1)->attname);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_GENERATED_ALWAYS),
-			 errmsg("cannot insert a non-DEFAULT value into column \"%s\"", name),
-			 errdetail("Column \"%s\" is a generated column.", name)));
-}
-
-/* Give a column its default. Returns whether a volatile expression was evaluated. */
-static bool
-heap_set_default(LdrSink *sink, AttrNumber attnum)
-{
-	HeapSinkState *state = sink->state;
-	TupleTableSlot *slot = sink->slot;
-	bool		is_volatile = false;
-
-	slot->tts_isnull[attnum - 1] = true;
-	if (heap_is_generated(sink, attnum))
-		return false;			/* computed when the others are there, if it is stored */
-	slot->tts_values[attnum - 1] = ldr_default_value(state->defaults, attnum, sink->batch_cxt,
-													 &slot->tts_isnull[attnum - 1], &is_volatile);
-	return is_volatile;
 }
 
 /* Index entries of a row that is in the table. An error is of its line. */
@@ -398,26 +310,7 @@ static void
 heap_put(LdrSink *sink)
 {
 	HeapSinkState *state = sink->state;
-	TupleTableSlot *slot = sink->slot;
-	TupleConstr *constr = RelationGetDescr(sink->rel)->constr;
-	bool		write_now = false;
-
-	ResetPerTupleExprContext(state->estate);
-	for (int i = 0; i < state->nmissing; i++)
-		write_now |= heap_set_default(sink, state->missing[i]);
-	for (int i = 0; i < sink->nattrs; i++)
-	{
-		if (sink->absent[sink->attnums[i] - 1])
-			write_now |= heap_set_default(sink, sink->attnums[i]);
-		else if (heap_is_generated(sink, sink->attnums[i]))
-			heap_refuse_generated(sink, sink->attnums[i]);
-	}
-	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = RelationGetRelid(sink->rel);
-	if (constr != NULL && constr->has_generated_stored)
-		ExecComputeStoredGenerated(state->rri, state->estate, slot, CMD_INSERT);
-	if (constr != NULL)
-		ExecConstraints(state->rri, slot, state->estate);
+	bool		write_now = ldr_row_complete(state->check, sink);
 
 	if (state->nrows == 0)
 		sink->first_line = sink->line;
@@ -476,9 +369,7 @@ heap_close(LdrSink *sink)
 		ExecClearTuple(state->slots[i]);
 	if (state->index_rri != state->rri)
 		ExecCloseIndices(state->index_rri);
-	ExecCloseResultRelations(state->estate);
-	ExecCloseRangeTableRelations(state->estate);
-	FreeExecutorState(state->estate);
+	ldr_row_check_close(state->check);
 }
 
 const LdrSinkOps ldr_heap_sink = {
