@@ -1,4 +1,4 @@
-# test/t/065_parallel.pl: files that several processes load: the same rows and the same errors as from one
+# test/t/067_parallel.pl: files that several processes load: the same rows and the same errors as from one
 # process, whatever happens to the workers.
 use strict;
 use warnings;

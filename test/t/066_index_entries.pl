@@ -1,4 +1,4 @@
-# test/t/065_index_entries.pl: index entries that are put on their pages many at a time: replayed after a
+# test/t/066_index_entries.pl: index entries that are put on their pages many at a time: replayed after a
 # crash and by a standby, byte for byte, and where a crash comes between a row and its entries.
 use strict;
 use warnings;
