@@ -8,6 +8,8 @@
  */
 #include "reader/reader.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fault.h"
@@ -448,7 +450,13 @@ csv_skip(LdrReader *pub, LdrRow *out, LdrError *err)
 		if ((status = ldr_reader_more(b, err)) != LDR_OK)
 			return status;
 	if (status != LDR_OK)
+	{
+		/* else what it failed on may be a consequence only, lines behind the quote */
+		if (err->status != LDR_UNTERMINATED_QUOTE)
+			snprintf(err->hint, sizeof(err->hint), "A quote in the row that begins on line %" PRId64
+					 " has no end, so nobody knows where the next row begins.", b->line);
 		return err->status;
+	}
 	end = row.p;
 	if (row.p < b->w.end)
 		row.p += (row.p[0] == '\r' && row.p[1] == '\n') ? 2 : 1;
