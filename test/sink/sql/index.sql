@@ -2,7 +2,7 @@
 -- own check says; whom a duplicate blames; who looks into the table meanwhile.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
-CREATE EXTENSION loader_sink_test;
+CREATE EXTENSION IF NOT EXISTS loader_sink_test;
 CREATE EXTENSION amcheck;
 CREATE SCHEMA sink_index;
 SET search_path = sink_index, public;
