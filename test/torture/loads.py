@@ -213,6 +213,7 @@ class Package(Track):
         how = how or self.variant["start"]
         c.execute(f"SET loader.small_package = {0 if self.variant.get('staged') else 4096}")
         c.execute(f"SET loader.storage_sink = {'on' if self.variant.get('pages') else 'off'}")
+        c.execute(f"SET loader.min_parallel_file_size = {0 if self.variant.get('parallel') else 4096}")
         source = self.source(c)
         options = {"dataset": self.dataset, **self.options}
         if how == "scan":
@@ -469,4 +470,6 @@ def new_track(env, rng):
         variant["extra"] = rng.choice(["trigger", "publication", "reference"])
     if rng.random() < 0.6:
         variant["pages"] = True
+        if rng.random() < 0.6:
+            variant["parallel"] = True
     return Package(env, scenario, variant)
