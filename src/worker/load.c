@@ -13,22 +13,13 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "convert/convert.h"
-#include "convert/form.h"
 #include "loader.h"
-#include "publish/swap.h"
 #include "sink/storage.h"
-#include "worker/load.h"
 #include "worker/load_file.h"
 #include "worker/parallel.h"
 #include "worker/worker.h"
 
-/* between two looks at progress and cancel */
-#define CHECK_ROWS	128
-#define CHECK_BYTES (1024 * 1024)
 #define MAX_MESSAGE 1000		/* bytes of an error's message or detail */
-
-typedef LdrLoad Load;
 
 static void
 load_close_reader(void *reader)
@@ -37,8 +28,8 @@ load_close_reader(void *reader)
 }
 
 /* The names that a file may have columns of: those of the live table, by attribute number. */
-static LdrColumnName *
-load_column_names(TupleDesc desc, AttrNumber *attnums, int *n)
+LdrColumnName *
+ldr_load_column_names(TupleDesc desc, AttrNumber *attnums, int *n)
 {
 	LdrColumnName *names = palloc(sizeof(LdrColumnName) * Max(desc->natts, 1));
 
@@ -120,8 +111,8 @@ ldr_load_reader(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *s
 }
 
 /* Which attribute each field of a row is for; all: of the columns that the reader was given. */
-static void
-load_init_attnums(Load *load, const AttrNumber *all)
+void
+ldr_load_attnums(LdrLoad *load, const AttrNumber *all)
 {
 	load->attnums = palloc(sizeof(AttrNumber) * Max(load->reader->ncolumns, 1));
 	for (int i = 0; i < load->reader->ncolumns; i++)
@@ -130,23 +121,23 @@ load_init_attnums(Load *load, const AttrNumber *all)
 
 /* A reader for the columns of the live table, and which attribute each field of a row is for. */
 static void
-load_open(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
+load_open(LdrLoad *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
 		  const LdrSchemaTable *table, const LdrOptions *options)
 {
 	TupleDesc	desc = RelationGetDescr(load->rel);
 	AttrNumber *all = palloc(sizeof(AttrNumber) * Max(Max(desc->natts, table->ncolumns), 1));
 	int			n;
 	LdrColumnName *names = format == LDR_CSV && !options->csv_header
-		? load_schema_names(table, load->rel, all, &n) : load_column_names(desc, all, &n);
+		? load_schema_names(table, load->rel, all, &n) : ldr_load_column_names(desc, all, &n);
 
 	load->reader = ldr_load_reader(dir, load->path, stamp, format, names, n, options);
 	load->names = names;
 	load->nnames = n;
-	load_init_attnums(load, all);
+	ldr_load_attnums(load, all);
 }
 
 void
-ldr_load_converters(Load *load, LdrFormat format, int encoding)
+ldr_load_converters(LdrLoad *load, LdrFormat format, int encoding)
 {
 	TupleDesc	desc = RelationGetDescr(load->rel);
 
@@ -162,8 +153,8 @@ ldr_load_converters(Load *load, LdrFormat format, int encoding)
 	}
 }
 
-static void
-load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
+void
+ldr_load_file_converters(LdrLoad *load, LdrFormat format, const LdrOptions *options)
 {
 	load->delimiter = options->csv_delimiter;
 	ldr_load_converters(load, format,
@@ -171,7 +162,7 @@ load_init_converters(Load *load, LdrFormat format, const LdrOptions *options)
 }
 
 void
-ldr_load_form(Load *load)
+ldr_load_form(LdrLoad *load)
 {
 	if (ldr_sink_takes_tuples(load->sink))
 		load->form = ldr_form_create(load->rel, load->converters, load->attnums,
@@ -180,7 +171,7 @@ ldr_load_form(Load *load)
 
 /* The row that the reader found becomes Datums in the sink's slot. */
 static void
-load_convert_row(Load *load)
+load_convert_row(LdrLoad *load)
 {
 	LdrSink    *sink = load->sink;
 
@@ -200,7 +191,7 @@ load_convert_row(Load *load)
 }
 
 static void
-load_count_bytes(Load *load)
+load_count_bytes(LdrLoad *load)
 {
 	size_t		bytes = 0;
 
@@ -211,8 +202,8 @@ load_count_bytes(Load *load)
 }
 
 /* Put the row that the reader found: as a tuple, if it needs nothing else, or else as Datums. */
-static inline void
-load_put_row(Load *load)
+void
+ldr_load_put_row(LdrLoad *load)
 {
 	LdrSink    *sink = load->sink;
 	HeapTuple	tuple = NULL;
@@ -237,7 +228,7 @@ load_put_row(Load *load)
 }
 
 void
-ldr_load_look_up(Load *load)
+ldr_load_look_up(LdrLoad *load)
 {
 	load->bytes_unseen = 0;
 	load->rows_seen = load->rows;
@@ -265,214 +256,22 @@ ldr_load_explain(LdrReject *reject, ErrorData *edata)
 	reject->column = edata->column_name;
 }
 
-/* --- on_error => 'reject' --------------------------------------------------------------------- */
-
-/* Set a row aside. What is raised here is not about the row in hand. */
-static void
-load_reject(Load *load, LdrReject *reject)
-{
-	int64		line = load->row.line;
-	int			field = load->field;
-
-	load->row.line = 0;
-	load->field = -1;
-	load->rejects->add(load->rejects, reject);
-	load->row.line = line;
-	load->field = field;
-}
-
-/* LdrRefuseFn: a row that has been read, this one or one of the batch. */
-static void
-load_refuse(void *arg, int64 row, ErrorData *edata)
-{
-	Load	   *load = arg;
-	LdrReject	reject = {0};
-
-	if (load->into && load->sink->indexes)
-		ldr_swap_rename(load->rel, load->into, edata);
-	ldr_pending_fill(load->pending, row, &reject);
-	reject.row = row;
-	ldr_load_explain(&reject, edata);
-	if (load->field >= 0)
-		reject.column = NameStr(TupleDescAttr(RelationGetDescr(load->rel),
-											  load->attnums[load->field] - 1)->attname);
-	load_reject(load, &reject);
-}
-
-static void
-load_written(void *arg, int64 row)
-{
-	Load	   *load = arg;
-
-	ldr_pending_drop(load->pending, row);
-}
-
-/* LdrLookFn */
-static void
-load_show(void *arg, int64 row, TupleTableSlot *slot)
-{
-	Load	   *load = arg;
-	LdrReject	where = {0};
-
-	ldr_pending_fill(load->pending, row, &where);
-	load->look(load->look_arg, slot, &where);
-}
-
-/*
- * An error was raised. Undo what the row in hand began, and set it aside, if that was of the row;
- * else raise it.
- */
-static void
-load_catch_row(Load *load)
-{
-	LdrSink    *sink = load->sink;
-	ErrorData  *edata;
-
-	MemoryContextSwitchTo(load->row_cxt);
-	edata = CopyErrorData();
-	FlushErrorState();
-	ldr_guard_abort(&sink->guard);
-	if (!load->in_row || sink->writing || !ldr_guard_is_of_row(edata, load->field >= 0))
-		ReThrowError(edata);
-	load->in_row = false;
-	load_refuse(load, load->rows, edata);
-	load->field = -1;
-	ldr_sink_withdraw(sink);
-}
-
-/* Convert and put a row under the guard, which stays open until its batch is written. */
-static inline void
-load_put_guarded(Load *load)
-{
-	LdrSink    *sink = load->sink;
-
-	load->in_row = true;
-	ldr_pending_add(load->pending, load->rows, load->row.line, load->reader->raw,
-					load->reader->raw_len);
-	ldr_guard_begin(&sink->guard);
-	load_put_row(load);
-	load->in_row = false;
-}
-
-/* A row that the reader has failed on. */
-static void
-load_reject_unread(Load *load, LdrReject *reject, const LdrError *err)
-{
-	reject->row = load->rows;
-	ldr_pending_add(load->pending, load->rows, reject->line, "", 0);	/* they are counted */
-	reject->sqlstate = pstrdup(unpack_sql_state(ldr_error_sqlstate(err)));
-	reject->message = ldr_printable(err->message);
-	if (err->value[0] != '\0')
-		reject->detail = psprintf("Near \"%s\".", ldr_printable(err->value));
-	if (err->column[0] != '\0')
-		reject->column = ldr_printable(err->column);
-	load_reject(load, reject);
-}
-
-/* The reader has failed on a row: set that aside, if it is known where the next one begins. */
-static void
-load_skip_row(Load *load, LdrError *err)
-{
-	LdrReject	reject = {0};
-
-	load->row.line = 0;			/* the reader knows better */
-	if (ldr_reader_skip(load->reader, &load->row, err) != LDR_OK)
-		ldr_raise(err, load->path);
-	reject.line = load->row.line;
-	reject.raw = load->reader->raw;
-	reject.raw_size = load->reader->raw_len;
-	reject.raw_len = Min(reject.raw_size, LDR_REJECT_RAW_MAX);
-	load_reject_unread(load, &reject, err);
-	MemSet(err, 0, sizeof(LdrError));
-}
-
-/* Between two rows, outside the guard: what is done inside is undone with the next bad row. */
-static void
-load_settle(Load *load)
-{
-	if (unlikely(ldr_pending_is_full(load->pending)))
-		load->sink->ops->flush(load->sink);
-	if (load->sink->pending == 0)
-		ldr_pending_drop(load->pending, load->rows);
-	MemoryContextReset(load->row_cxt);
-	load->rejects->store(load->rejects);
-	if (load->rows - load->rows_seen >= CHECK_ROWS || load->bytes_unseen > CHECK_BYTES)
-		ldr_load_look_up(load);
-}
-
-/* Load rows until one of them is bad, or there is no other that can be read. */
-static LdrStatus
-load_run_guarded(Load *load, LdrError *err)
-{
-	volatile LdrStatus status = LDR_OK;
-
-	PG_TRY();
-	{
-		while ((status = ldr_reader_next(load->reader, &load->row, err)) == LDR_OK)
-		{
-			CHECK_FOR_INTERRUPTS();
-			load_put_guarded(load);
-			load->rows++;
-			if (unlikely(ldr_pending_is_full(load->pending)))
-				load->sink->ops->flush(load->sink);
-			if (!load->sink->guard.open)
-				load_settle(load);
-		}
-	}
-	PG_CATCH();
-	{
-		load_catch_row(load);
-		load->rows++;
-		status = LDR_OK;
-	}
-	PG_END_TRY();
-	return status;
-}
-
-static void
-load_rows_guarded(Load *load)
-{
-	LdrError	err = {0};
-	LdrStatus	status;
-
-	load->row_cxt = AllocSetContextCreate(load->cxt, "loader row", ALLOCSET_SMALL_SIZES);
-	load->reader->forget = ldr_pending_save;
-	load->reader->forget_arg = load->pending;
-	MemoryContextSwitchTo(load->row_cxt);
-	while ((status = load_run_guarded(load, &err)) != LDR_END)
-	{
-		if (status != LDR_OK)
-		{
-			load_skip_row(load, &err);
-			load->rows++;
-		}
-		if (!load->sink->guard.open)
-			load_settle(load);
-	}
-	load->sink->ops->flush(load->sink);
-	ldr_guard_commit(&load->sink->guard);
-	load_settle(load);
-	MemoryContextSwitchTo(load->cxt);
-}
-
-/* ---------------------------------------------------------------------------------------------- */
-
 void
-ldr_load_row(Load *load)
+ldr_load_row(LdrLoad *load)
 {
-	load_put_row(load);
+	ldr_load_put_row(load);
 	load->rows++;
 }
 
 void
-ldr_load_raise(Load *load, const LdrError *err)
+ldr_load_raise(LdrLoad *load, const LdrError *err)
 {
 	load->row.line = 0;			/* the reader knows better */
 	ldr_raise(err, load->path);
 }
 
 void
-ldr_load_rows(Load *load)
+ldr_load_rows(LdrLoad *load)
 {
 	LdrError	err = {0};
 	LdrStatus	status;
@@ -481,7 +280,7 @@ ldr_load_rows(Load *load)
 	{
 		CHECK_FOR_INTERRUPTS();
 		ldr_load_row(load);
-		if (load->rows % CHECK_ROWS == 0 || load->bytes_unseen > CHECK_BYTES)
+		if (ldr_load_is_to_look(load))
 			ldr_load_look_up(load);
 	}
 	if (status != LDR_END)
@@ -490,7 +289,7 @@ ldr_load_rows(Load *load)
 
 /* Names of the file's columns, for whoever reads its rejected rows again. */
 static List *
-load_file_columns(const Load *load)
+load_file_columns(const LdrLoad *load)
 {
 	List	   *names = NIL;
 
@@ -501,8 +300,8 @@ load_file_columns(const Load *load)
 }
 
 /* A sink for the columns of the file, into the table or into the new one that stands for it. */
-static void
-load_open_sink(Load *load, LdrLoadResult *result)
+void
+ldr_load_open_sink(LdrLoad *load, LdrLoadResult *result)
 {
 	LdrSinkKind kind = load->look ? LDR_SINK_LOOK
 		: load->into == NULL ? ldr_sink_choose(load->rel, &result->reason)
@@ -517,16 +316,8 @@ load_open_sink(Load *load, LdrLoadResult *result)
 	result->unindexed = kind == LDR_SINK_STORAGE && load->into == NULL &&
 		load->rel->rd_rel->relhasindex;
 	ldr_load_form(load);
-	if (load->rejects == NULL)
-		return;
-	ldr_sink_check_expressions(load->rel);
-	if (kind == LDR_SINK_TRIAL)
-		ldr_swap_set_exclusion(load->rel, load->into, load->sink->indexes);
-	load->pending = ldr_pending_create();
-	load->sink->refuse = load_refuse;
-	load->sink->written = load_written;
-	load->sink->look = load_show;
-	load->sink->refuse_arg = load;
+	if (load->rejects)
+		ldr_load_guard_sink(load);
 }
 
 /*
@@ -534,7 +325,7 @@ load_open_sink(Load *load, LdrLoadResult *result)
  * reader's own errors have said so already.
  */
 void
-ldr_load_locate_error(Load *load, ErrorData *edata)
+ldr_load_locate_error(LdrLoad *load, ErrorData *edata)
 {
 	StringInfoData detail;
 	int64		line = load->row.line;
@@ -571,12 +362,12 @@ ldr_load_locate_error(Load *load, ErrorData *edata)
 }
 
 /* A load in a context of its own, into the table, or into the new one that stands for it. */
-Load *
+LdrLoad *
 ldr_load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader job",
 											  ALLOCSET_DEFAULT_SIZES);
-	Load	   *load = MemoryContextAllocZero(cxt, sizeof(Load));
+	LdrLoad	   *load = MemoryContextAllocZero(cxt, sizeof(LdrLoad));
 
 	load->cxt = cxt;
 	load->path = path;
@@ -588,9 +379,8 @@ ldr_load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects
 }
 
 /* An error was raised, and ends the load: raise it again, with where in the file it was. */
-static void
-__attribute__((noreturn))
-load_fail(Load *load)
+void
+ldr_load_fail(LdrLoad *load)
 {
 	ErrorData  *edata;
 
@@ -605,17 +395,17 @@ load_fail(Load *load)
 
 /* All of a file, in the context of the load. */
 static void
-load_whole(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
+load_whole(LdrLoad *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
 		   const LdrSchemaTable *table, const LdrOptions *options, LdrLoadResult *result)
 {
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
-		load_init_converters(load, format, options);
-		load_open_sink(load, result);
+		ldr_load_file_converters(load, format, options);
+		ldr_load_open_sink(load, result);
 		load->workers = ldr_parallel_workers(load, stamp->size);
 		if (load->rejects)
-			load_rows_guarded(load);
+			ldr_load_rows_guarded(load);
 		else if (load->workers == 0 || !ldr_parallel_load(load))
 			ldr_load_rows(load);
 		ldr_load_look_up(load);
@@ -628,7 +418,7 @@ load_whole(Load *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat 
 	}
 	PG_CATCH();
 	{
-		load_fail(load);
+		ldr_load_fail(load);
 	}
 	PG_END_TRY();
 }
@@ -640,7 +430,7 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 			  bool builds_indexes, int share, const LdrOptions *options, LdrRejects *rejects,
 			  LdrLoadResult *result)
 {
-	Load	   *load = ldr_load_make(file_name, rel, into, rejects);
+	LdrLoad	   *load = ldr_load_make(file_name, rel, into, rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 
@@ -678,7 +468,7 @@ ldr_load_look(LdrPackageDir *dir, const LdrJob *job, LdrFormat format, const Ldr
 			  Relation rel, const LdrOptions *options, LdrLoadLookFn look, void *arg)
 {
 	LdrRejects	rejects = {.add = look_pass_over, .store = look_store};
-	Load	   *load = ldr_load_make(job->file_name, rel, NULL, &rejects);
+	LdrLoad	   *load = ldr_load_make(job->file_name, rel, NULL, &rejects);
 	MemoryContext cxt = load->cxt;
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	LdrLoadResult result = {0};
@@ -692,195 +482,4 @@ ldr_load_look(LdrPackageDir *dir, const LdrJob *job, LdrFormat format, const Ldr
 		columns = load_file_columns(load);
 	MemoryContextDelete(cxt);
 	return columns;
-}
-
-/* --- rows that were set aside, once more ------------------------------------------------------ */
-
-/* What must stand before a row, and behind it, to make a file of it. */
-typedef struct Again
-{
-	LdrFormat	format;
-	LdrReaderOptions reader;
-	AttrNumber *attnums;		/* of reader.columns */
-	char	   *head;
-	const char *tail;
-	StringInfoData file;
-} Again;
-
-/* The names between quotes, with a separator between them. */
-static void
-again_put_names(StringInfo head, const List *columns, char separator)
-{
-	const ListCell *lc;
-
-	foreach(lc, columns)
-	{
-		const char *name = lfirst(lc);
-
-		if (lc != list_head(columns))
-			appendStringInfoChar(head, separator);
-		appendStringInfoChar(head, '"');
-		for (const char *p = pg_server_to_any(name, strlen(name), PG_UTF8); *p != '\0'; p++)
-		{
-			if (*p == '"')
-				appendStringInfoChar(head, '"');
-			appendStringInfoChar(head, *p);
-		}
-		appendStringInfoChar(head, '"');
-	}
-}
-
-static void
-again_init(Again *again, Relation rel, LdrFormat format, const List *columns,
-		   const LdrOptions *options)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	StringInfoData head;
-
-	MemSet(again, 0, sizeof(Again));
-	initStringInfo(&head);
-	initStringInfo(&again->file);
-	again->format = format;
-	again->attnums = palloc(sizeof(AttrNumber) * Max(desc->natts, 1));
-	again->reader.columns = load_column_names(desc, again->attnums, &again->reader.ncolumns);
-	again->reader.delimiter = options->csv_delimiter;
-	again->tail = "\n";
-	if (format == LDR_CSV)
-	{
-		again_put_names(&head, columns, options->csv_delimiter);
-		appendStringInfoChar(&head, '\n');
-	}
-	else if (format == LDR_INSERT_VALUES)
-	{
-		appendStringInfoString(&head, "INSERT INTO {}(");
-		again_put_names(&head, columns, ',');
-		appendStringInfoString(&head, ") VALUES\n");
-		again->tail = ";\n";
-	}
-	again->head = head.data;
-}
-
-/* A reader of one row. */
-static LdrReader *
-again_open(const Load *load, Again *again, const LdrReject *row)
-{
-	LdrError	err = {0};
-	LdrReader  *reader;
-
-	resetStringInfo(&again->file);
-	appendStringInfoString(&again->file, again->head);
-	if (row)
-		appendBinaryStringInfo(&again->file, row->raw, (int) row->raw_len);
-	appendStringInfoString(&again->file, again->tail);
-	reader = ldr_reader_open(again->format,
-							 ldr_memory_source(again->file.data, (size_t) again->file.len),
-							 &again->reader, &err);
-	if (reader == NULL)
-		ldr_raise(&err, load->path);
-	return reader;
-}
-
-/* Only the start of the row is there. */
-static void
-again_reject_cut(Load *load, const LdrReject *row)
-{
-	LdrReject	reject = *row;
-
-	reject.row = load->rows;
-	ldr_pending_add(load->pending, load->rows, reject.line, "", 0);
-	reject.sqlstate = pstrdup(unpack_sql_state(ERRCODE_PROGRAM_LIMIT_EXCEEDED));
-	reject.message = psprintf("row of %zu bytes was not kept whole", row->raw_size);
-	load_reject(load, &reject);
-}
-
-static void
-again_load(Load *load, Again *again, const LdrReject *row)
-{
-	LdrError	err = {0};
-	LdrReject	reject = *row;
-
-	if (row->raw_len < row->raw_size)
-	{
-		again_reject_cut(load, row);
-		return;
-	}
-	ldr_pending_save(load->pending);
-	ldr_reader_close(load->reader);
-	load->reader = NULL;
-	load->reader = again_open(load, again, row);
-	if (ldr_reader_next(load->reader, &load->row, &err) != LDR_OK)
-	{
-		load_reject_unread(load, &reject, &err);
-		return;
-	}
-	load->row.line = row->line;
-	PG_TRY();
-	{
-		load_put_guarded(load);
-	}
-	PG_CATCH();
-	{
-		load_catch_row(load);
-	}
-	PG_END_TRY();
-}
-
-static void
-again_close_reader(void *load)
-{
-	ldr_reader_close(((Load *) load)->reader);
-}
-
-static void
-again_load_all(Load *load, Again *again, const List *rows)
-{
-	const ListCell *lc;
-
-	foreach(lc, rows)
-	{
-		CHECK_FOR_INTERRUPTS();
-		again_load(load, again, lfirst(lc));
-		load->rows++;
-		if (!load->sink->guard.open)
-			load_settle(load);
-	}
-	load->sink->ops->flush(load->sink);
-	ldr_guard_commit(&load->sink->guard);
-}
-
-void
-ldr_load_rejects(const LdrJob *job, LdrFormat format, const List *columns, Relation rel,
-				 const LdrOptions *options, const List *rows, LdrRejects *rejects,
-				 LdrLoadResult *result)
-{
-	Load	   *load = ldr_load_make(job->file_name, rel, NULL, rejects);
-	MemoryContext cxt = load->cxt;
-	MemoryContext old = MemoryContextSwitchTo(cxt);
-	MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
-	Again		again;
-
-	load->row_cxt = AllocSetContextCreate(cxt, "loader row", ALLOCSET_SMALL_SIZES);
-	cb->func = again_close_reader;
-	cb->arg = load;
-	MemoryContextRegisterResetCallback(cxt, cb);
-	PG_TRY();
-	{
-		again_init(&again, rel, format, columns, options);
-		load->reader = again_open(load, &again, NULL);
-		load_init_attnums(load, again.attnums);
-		load_init_converters(load, format, options);
-		load_open_sink(load, result);
-		MemoryContextSwitchTo(load->row_cxt);
-		again_load_all(load, &again, rows);
-		MemoryContextSwitchTo(cxt);
-		result->rows_inserted = load->sink->inserted;
-		ldr_sink_close(load->sink);
-	}
-	PG_CATCH();
-	{
-		load_fail(load);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(cxt);
 }

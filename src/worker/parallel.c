@@ -165,6 +165,7 @@ leader_write(Leader *l)
 static void
 leader_raise(Leader *l)
 {
+	l->load->row.line = 0;		/* the worker has said where it was */
 	ldr_exchange_turn(l->exchange);
 	for (;;)
 	{
