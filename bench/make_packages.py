@@ -74,6 +74,7 @@ for fmt in ("insert_values", "csv", "parquet"):
 PACKAGES["events_jsonl"] = (lambda: [res(events(), name="events", write_disposition="append")], "jsonl", None)
 for fmt in ("csv_plain", "jsonl", "jsonl_plain"):
     PACKAGES[f"append_{fmt}"] = (lambda: [res(lineitem(N), write_disposition="append")], fmt.removesuffix("_plain"), None)
+PACKAGES["replace_csv_plain"] = (lambda: [res(lineitem(N), write_disposition="replace")], "csv", None)
 
 
 def allow_jsonl():

@@ -4,6 +4,7 @@
 #
 #	N=2000000	rows; RUNS=3 times each
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
+#	GROUP=targets	what loads are to be as fast as: COPY, dlt, an index, many jobs
 #	GROUP=reject	what on_error => 'reject' costs where no row is bad; or
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
@@ -21,6 +22,7 @@ keep=${LOADER_BENCH:-/tmp/loader-bench}
 only=${ONLY:-.}
 case $group in
 	swap) packages=(replace_csv_split) ;;
+	targets) packages=(append_{insert_values,csv_plain,csv_split,jsonl} replace_csv_plain events_jsonl) ;;
 	merge) packages=(merge_{delete_insert,upsert,scd2}_{csv,insert_values_delta}) ;;
 	*) packages=(append_insert_values append_csv append_csv_plain append_jsonl append_jsonl_plain) ;;
 esac
@@ -78,6 +80,8 @@ if [ ! -s "$data/li_$rows.parquet" ]; then
 		"$top/bench/make_data.sh" "$data" "$rows" >"$work/data.log" 2>&1 ||
 		{ cat "$work/data.log"; exit 1; }
 fi
+[ "$group" != targets ] || [ -s "$data/events.jsonl" ] ||
+	"$PYTHON" "$top/bench/make_events.py" "$data" 200000 1 || exit 1
 for name in "${packages[@]}"; do
 	[ ! -d "$made/$name" ] || continue
 	N=$rows "$PYTHON" "$top/bench/make_packages.py" "$data" "$work/made" "$name" \
@@ -95,6 +99,7 @@ case $group in
 	swap)
 		script swap && say "" && say "ten times as many rows:" && say "" && script swap --times 10
 		;;
+	targets) script targets --data "$data" --n "$rows" --tmp "$work" ;;
 	merge)
 		script merge --tmp "$work" && say "" && say "into an analyzed table:" && say "" &&
 			script merge --tmp "$work" --analyze && say "" &&
