@@ -171,6 +171,8 @@ class Package(Track):
         self.options = dict(step["options"])
         if not self.variant.get("atomic", True):
             self.options["atomic"] = False
+        if self.refuses():
+            self.options["on_error"] = "reject"
         if self.step == 1 and self.variant.get("extra"):
             self.env.extra(self.variant["extra"], self.dataset)
 
@@ -235,11 +237,30 @@ class Package(Track):
                 with self.connect() as c:
                     package_id = self.begin(c)
                 if package_id and self.see_through(package_id, gate, self.stopped):
+                    if self.refuses():
+                        self.replay(package_id)
                     return
             except psycopg.Error as error:
                 self.env.note(error)
                 gate.after(error)
         raise Hang(f"{self} does not come in")
+
+    def refuses(self):
+        """The tables refuse rows of this step, which are set aside."""
+        return self.variant.get("extra") == "check" and self.step == 1
+
+    def replay(self, package_id):
+        """The tables take all rows again, and what was set aside is loaded, where that can be done."""
+        with self.connect() as c, c.transaction():
+            tables = c.execute("SELECT conrelid::regclass::text FROM pg_constraint WHERE conname = 'extra' AND connamespace = to_regnamespace(quote_ident(%s))",
+                               [self.dataset]).fetchall()
+            for (table,) in tables:
+                c.execute(f"ALTER TABLE {table} DROP CONSTRAINT extra")
+            try:
+                with c.transaction():
+                    c.execute("SELECT loader_replay(%s)", [package_id])
+            except psycopg.errors.FeatureNotSupported:
+                pass
 
     def go_on(self, c, package_id):
         """A package that was registered while one of its files was spoilt has to be registered anew, which a scan does not."""
@@ -460,13 +481,18 @@ def new_track(env, rng):
         name = rng.choice(["append_nested", "several_files", "merge_primary_key", "upsert_nested", "scd2_nested"])
         return Jobs(env, env.scenario(name), {"mode": "job", "stops": rng.random() < 0.3})
     scenario = env.scenario(rng.choice(env.names + [n for n in env.names if n.startswith("replace_")] * 2))
+    refusing = rng.random() < 0.12
+    if refusing:
+        scenario = env.scenario(rng.choice(["append_nested", "several_files", "merge_primary_key", "upsert_nested", "insert_only", "replace_truncate"]))
     variant = {"start": rng.choice(["start", "start", "start", "start", "run", "run", "scan", "register", "upload", "upload", "archive"]),
                "waits": rng.random() < 0.8}
     if rng.random() < 0.45:
         variant["staged"] = True
     if rng.random() < 0.3:
         variant["atomic"] = False
-    if scenario["name"].startswith("replace_") and rng.random() < 0.6:
+    if refusing:
+        variant["extra"] = "check"
+    elif scenario["name"].startswith("replace_") and rng.random() < 0.6:
         variant["extra"] = rng.choice(["trigger", "publication", "reference"])
     if rng.random() < 0.6:
         variant["pages"] = True

@@ -70,7 +70,7 @@ class Env:
         return f"{dataset}_{suffix}"
 
     def extra(self, what, dataset):
-        """Something about the tables for which they cannot be swapped."""
+        """Something about the tables for which they cannot be swapped, or refuse rows."""
         with self.server.connect() as c:
             tables = [r[0] for r in c.execute(
                 "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind = 'r' "
@@ -86,6 +86,8 @@ class Env:
             name = sql.Identifier(dataset, table)
             if what == "trigger":
                 c.execute(sql.SQL("CREATE TRIGGER extra AFTER INSERT OR DELETE ON {} EXECUTE FUNCTION torture.on_change()").format(name))
+            elif what == "check":
+                c.execute(sql.SQL("ALTER TABLE {} ADD CONSTRAINT extra CHECK (hashtext(_dlt_id) % 3 <> 0) NOT VALID").format(name))
             elif what == "reference":
                 c.execute(sql.SQL("CREATE TABLE {} (id varchar REFERENCES {} (_dlt_id))").format(
                     sql.Identifier(f"{dataset}_extra", f"r{n}"), name))
