@@ -13,9 +13,15 @@
 #include "storage/condition_variable.h"
 #include "storage/s_lock.h"
 
+#ifndef LDR_FAULTS
 #define LDR_SLOT_INPUT	(256 * 1024)	/* bytes of the file in one block, at most */
 #define LDR_SLOT_PAGES	64		/* pages that a slot has room for at once ... */
 #define LDR_SLOT_LARGE	256		/* ... and rows that go into none */
+#else							/* the torture test's files are small */
+#define LDR_SLOT_INPUT	4096
+#define LDR_SLOT_PAGES	1
+#define LDR_SLOT_LARGE	2
+#endif
 
 typedef enum LdrSlotState
 {
