@@ -27,6 +27,18 @@ SELECT detail FROM loader_plan(test.path('1.2'), 'pages') WHERE action = 'load';
 CALL test.load('1.2', 'pages');
 SELECT * FROM test.sinks();
 
+-- A trigger of another table finds the rows of a new one by its index.
+CREATE SCHEMA looks;
+CREATE TABLE looks.later (id bigint, found bigint);
+CREATE FUNCTION looks.find() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$ BEGIN SELECT i.id INTO NEW.found FROM looks.items i WHERE i.key = 'k' || NEW.id; RETURN NEW; END $$;
+CREATE TRIGGER find BEFORE INSERT ON looks.later FOR EACH ROW EXECUTE FUNCTION looks.find();
+CALL test.package('1.3', test.schema('a', :items, 'later: id bigint; write_disposition="append"'), 'items.a.0.csv', test.rows(1, 3000), 'items.b.0.csv', test.rows(3001, 3010),
+	'later.a.0.csv', E'id\n1\n3000\n3010\n');
+CALL test.load('1.3', 'looks');
+SELECT * FROM test.sinks();
+SELECT * FROM looks.later ORDER BY 1;
+
 -- A key that is twice, in one file or in two; nothing of it stays.
 CALL test.package('2.1', test.schema('a', :items), 'items.a.0.csv', test.rows(1, 500), 'items.b.0.csv', test.rows(500, 600), 'items.c.0.csv', test.rows(601, 602));
 CALL test.load('2.1', 'twice');
@@ -80,4 +92,4 @@ SELECT object, regexp_replace(detail, '.*, append', 'append') FROM loader_plan(t
 
 DROP FUNCTION test.last, test.sinks, test.rows;
 DROP PROCEDURE test.new_items;
-SELECT test.forget('pages', 'd4_1', 'd4_2', 'd4_3', 'd4_4', 'd4_5', 'd4_6', 'd4_7');
+SELECT test.forget('pages', 'looks', 'd4_1', 'd4_2', 'd4_3', 'd4_4', 'd4_5', 'd4_6', 'd4_7');

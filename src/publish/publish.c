@@ -263,6 +263,9 @@ publish_jobs(LdrRun *run, const LdrPlan *plan)
 		/* completed: staged, or by itself, before the package was registered anew as atomic */
 		if (strcmp(job->state, "completed") == 0)
 			continue;
+		/* code of this table, of a trigger say, may look by an index into the one before */
+		if (strcmp(filled, job->table_name) != 0)
+			publish_index(run);
 		if (stage == NULL)
 			ldr_run_job(run, job, t->relid, InvalidOid, false);
 		else if (t->way != LDR_WAY_SWAP || strcmp(filled, job->table_name) != 0)

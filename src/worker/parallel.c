@@ -121,6 +121,14 @@ leader_wait(Leader *l)
 
 /* --- what comes back -------------------------------------------------------------------------- */
 
+/* A row that goes through no worker is read. What is raised after it, by a worker say, is not of it. */
+static void
+leader_put_own(LdrLoad *load)
+{
+	ldr_load_row(load);
+	load->row.line = 0;
+}
+
 /* Rows of the block that workers have left to us: it is read again, and all others passed over. */
 static void
 leader_write_large(Leader *l, LdrExchangeSlot *slot)
@@ -138,7 +146,7 @@ leader_write_large(Leader *l, LdrExchangeSlot *slot)
 			elog(ERROR, "row %u of a block is not there", slot->large[i]);
 		if (row != slot->large[i])
 			continue;
-		ldr_load_row(load);
+		leader_put_own(load);
 		i++;
 	}
 	load->reader = l->file;
@@ -214,7 +222,7 @@ leader_put_row(Leader *l, LdrError *err)
 	status = ldr_reader_next(l->file, &l->load->row, err);
 	if (status != LDR_OK)
 		return status;
-	ldr_load_row(l->load);
+	leader_put_own(l->load);
 	return LDR_OK;
 }
 

@@ -125,6 +125,24 @@ for my $format (qw(csv jsonl))
 	}
 }
 
+# What a worker says of a row is not mixed with the place of one that the leader has put by itself: of a row
+# that is put apart, or that is longer than a block.
+for ([4000, join('', map { chr(97 + ($_ * 7919 + $_ * $_) % 26) } 1 .. 9000)], [1000, 'abc' x 400_000])
+{
+	my ($bad, $doc) = @$_;
+	my @with = map { [@$_] } @rows[0 .. 9_999];
+
+	$with[10][5] = $doc;
+	$with[$bad][3] = 'no time';
+	my $path = package_of('csv', \@with);
+	my $alone = error_of($node, "SET loader.workers = 1; CALL loader_run('$path', dataset => 'bad')");
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+	my $e = error_of($node, "CALL loader_run('$path', dataset => 'bad')");
+
+	is($e->{detail}, $alone->{detail}, 'a bad row in the block behind a large one of ' . length($doc) . ' bytes');
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+}
+
 # A file that ends in the middle: rows before it are read, and their errors come first.
 {
 	my $path = package_of('insert_values', \@rows);
