@@ -161,7 +161,10 @@ class Mishap:
             with self.server.connect() as c:
                 c.execute("SET statement_timeout = '300ms'; SELECT loader_cancel(package_id) FROM loader.package WHERE state IN ('new', 'loading')")
         elif self.kind.startswith("file"):
-            self.spoil(self.rng.choice(self.spoilable()))
+            path = self.rng.choice(self.spoilable())
+            self.happened = self.is_registered(path)
+            if self.happened:
+                self.spoil(path)
             self.faults.release(0)
             self.until(lambda: False, idle, 1)
         elif self.kind == "lock held":
@@ -174,6 +177,13 @@ class Mishap:
             self.fill(self.server.small if self.kind == "tablespace full" else self.server.wal)
             self.faults.release(0)
             self.until(lambda: not self.server.alive(), idle, 0.3 + self.detail * 0.5)
+
+    def is_registered(self, path):
+        """A file of messages that is spoilt before that is another one than the one that is loaded in the end, and so another package."""
+        if "messages.jsonl" not in path:
+            return True
+        with self.server.connect() as c:
+            return c.execute("SELECT EXISTS (SELECT FROM loader.package WHERE source = %s AND state IN ('new', 'loading'))", [path]).fetchone()[0]
 
     def spoil(self, path):
         """And have it as it was, times included, when it is over."""
