@@ -18,7 +18,7 @@
 #define LDR_SLOT_PAGES	64		/* pages that a slot has room for at once ... */
 #define LDR_SLOT_LARGE	256		/* ... and rows that go into none */
 #else							/* the torture test's files are small */
-#define LDR_SLOT_INPUT	4096
+#define LDR_SLOT_INPUT	(16 * 1024)
 #define LDR_SLOT_PAGES	1
 #define LDR_SLOT_LARGE	2
 #endif
