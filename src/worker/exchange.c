@@ -14,20 +14,29 @@
 
 #include "worker/exchange.h"
 
-#define PAGES_OFFSET	(MAXALIGN(sizeof(LdrExchangeSlot)) + \
-						 MAXALIGN(LDR_SLOT_INPUT + LDR_BLOCK_SLACK))
+/* Pages lie where files like to be written from: from 16 on a server may insist on it. */
+#define FILE_ALIGN		4096
+#define SLOTS_OFFSET	TYPEALIGN(FILE_ALIGN, sizeof(LdrExchange))
+#define PAGES_OFFSET	TYPEALIGN(FILE_ALIGN, MAXALIGN(sizeof(LdrExchangeSlot)) + \
+								  LDR_SLOT_INPUT + LDR_BLOCK_SLACK)
 #define STRIDE			(PAGES_OFFSET + (Size) LDR_SLOT_PAGES * BLCKSZ)
 
 Size
 ldr_exchange_size(int nslots)
 {
-	return add_size(MAXALIGN(sizeof(LdrExchange)), mul_size(STRIDE, nslots));
+	return add_size(FILE_ALIGN + SLOTS_OFFSET, mul_size(STRIDE, nslots));
+}
+
+LdrExchange *
+ldr_exchange_at(void *place)
+{
+	return (LdrExchange *) TYPEALIGN(FILE_ALIGN, place);
 }
 
 LdrExchange *
 ldr_exchange_init(void *place, int nslots)
 {
-	LdrExchange *x = place;
+	LdrExchange *x = ldr_exchange_at(place);
 
 	memset(x, 0, sizeof(LdrExchange));
 	SpinLockInit(&x->mutex);
@@ -43,7 +52,7 @@ ldr_exchange_init(void *place, int nslots)
 LdrExchangeSlot *
 ldr_exchange_slot(LdrExchange *x, uint64 n)
 {
-	return (LdrExchangeSlot *) ((char *) x + MAXALIGN(sizeof(LdrExchange)) + STRIDE * (n % x->nslots));
+	return (LdrExchangeSlot *) ((char *) x + SLOTS_OFFSET + STRIDE * (n % x->nslots));
 }
 
 char *

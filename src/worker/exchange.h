@@ -60,9 +60,13 @@ typedef struct LdrExchange
 	bool		ended;			/* no more will be filled */
 } LdrExchange;
 
-/* Bytes that an exchange of n slots takes, and how to set one up there, at a MAXALIGNed place. */
+/*
+ * Bytes that an exchange of n slots takes, how to set one up there, and where the others find it: a
+ * segment of shared memory is at the start of a page in each process, or at the same place in all.
+ */
 extern Size ldr_exchange_size(int nslots);
 extern LdrExchange *ldr_exchange_init(void *place, int nslots);
+extern LdrExchange *ldr_exchange_at(void *place);
 
 /* What there is for block number n: its slot, what was read, what became of it. */
 extern LdrExchangeSlot *ldr_exchange_slot(LdrExchange *x, uint64 n);

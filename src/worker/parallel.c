@@ -12,6 +12,9 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/dsm.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "fault.h"
 #include "loader.h"
@@ -31,6 +34,7 @@ typedef struct Leader
 	LdrReaderOptions options;	/* of that */
 	ParallelContext *pcxt;
 	LdrParallelLoad *shared;
+	dsm_segment *segment;		/* has the exchange */
 	LdrExchange *exchange;
 	int			launched;		/* workers */
 } Leader;
@@ -49,27 +53,77 @@ ldr_parallel_workers(const LdrLoad *load, uint64 size)
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
+/* A segment of shared memory was not to be had. Somebody who wants us to stop is not to be missed. */
+static void
+leader_note_failure(ErrorData *edata)
+{
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(edata);
+	edata->elevel = LOG;
+	ThrowErrorData(edata);
+	FreeErrorData(edata);
+}
+
+/*
+ * Shared memory for the exchange. It is large, and there may be too little (/dev/shm of a container):
+ * that is no reason to fail for what one process can do. Hence a segment of its own, of this
+ * transaction, that is asked for in a subtransaction.
+ */
+static bool
+leader_make_exchange(Leader *l, int nslots)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		l->segment = dsm_create(ldr_exchange_size(nslots), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		if (l->segment)
+			dsm_pin_mapping(l->segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		l->segment = NULL;
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		leader_note_failure(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	if (l->segment == NULL)
+		return false;
+	dsm_unpin_mapping(l->segment);
+	l->exchange = ldr_exchange_init(dsm_segment_address(l->segment), nslots);
+	return true;
+}
+
 /* Start workers; returns how many there are. */
 static int
 leader_begin(Leader *l, int workers)
 {
 	LdrLoad    *load = l->load;
-	int			nslots = (workers + 1) * SLOTS_PER_WORKER;
 	Size		size = ldr_parallel_load_size(load);
 	/* assigns the ids */
 	LdrPageKind kind = ldr_storage_sink_kind(load->sink);
 
 	EnterParallelMode();
 	l->pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
-	shm_toc_estimate_chunk(&l->pcxt->estimator, ldr_exchange_size(nslots));
 	shm_toc_estimate_chunk(&l->pcxt->estimator, size);
-	shm_toc_estimate_keys(&l->pcxt->estimator, 2);
+	shm_toc_estimate_keys(&l->pcxt->estimator, 1);
 	InitializeParallelDSM(l->pcxt);
-	l->exchange = ldr_exchange_init(shm_toc_allocate(l->pcxt->toc, ldr_exchange_size(nslots)),
-									nslots);
 	l->shared = shm_toc_allocate(l->pcxt->toc, size);
 	ldr_parallel_load_fill(l->shared, load, &kind);
-	shm_toc_insert(l->pcxt->toc, LDR_PARALLEL_EXCHANGE, l->exchange);
+	l->shared->exchange = dsm_segment_handle(l->segment);
 	shm_toc_insert(l->pcxt->toc, LDR_PARALLEL_LOAD, l->shared);
 	LDR_FAULT("parallel: workers to be started");
 	LaunchParallelWorkers(l->pcxt);
@@ -83,6 +137,7 @@ leader_end(Leader *l)
 	WaitForParallelWorkersToFinish(l->pcxt);
 	DestroyParallelContext(l->pcxt);
 	ExitParallelMode();
+	dsm_detach(l->segment);
 }
 
 static bool
@@ -271,8 +326,11 @@ leader_run(Leader *l)
 static bool
 leader_try(Leader *l, int workers)
 {
-	bool		started = leader_begin(l, workers) > 0;
+	bool		started;
 
+	if (!leader_make_exchange(l, (workers + 1) * SLOTS_PER_WORKER))
+		return false;
+	started = leader_begin(l, workers) > 0;
 	if (started)
 	{
 		ldr_parallel_options(l->shared, &l->options);

@@ -8,16 +8,17 @@
 #include "access/attnum.h"
 #include "reader/reader.h"
 #include "sink/page.h"
+#include "storage/dsm.h"
 #include "storage/shm_toc.h"
 #include "worker/exchange.h"
 #include "worker/load_file.h"
 
-#define LDR_PARALLEL_EXCHANGE	UINT64CONST(1)
-#define LDR_PARALLEL_LOAD		UINT64CONST(2)
+#define LDR_PARALLEL_LOAD		UINT64CONST(1)
 
 /* Without pointers, as it lies elsewhere in each process. */
 typedef struct LdrParallelLoad
 {
+	dsm_handle	exchange;		/* the segment that has it */
 	Oid			relid;			/* says what a row must be */
 	bool		into;			/* the rows go into another table */
 	LdrPageKind pages;

@@ -131,10 +131,16 @@ void
 loader_parallel_main(dsm_segment *seg, shm_toc *toc)
 {
 	Worker		w = {0};
+	dsm_segment *segment;
 	Relation	rel;
 
 	w.shared = shm_toc_lookup(toc, LDR_PARALLEL_LOAD, false);
-	w.exchange = shm_toc_lookup(toc, LDR_PARALLEL_EXCHANGE, false);
+	segment = dsm_attach(w.shared->exchange);
+	if (segment == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the leader of the load has gone")));
+	w.exchange = ldr_exchange_at(dsm_segment_address(segment));
 	LDR_FAULT("parallel: worker begins");
 	rel = table_open(w.shared->relid, w.shared->into ? AccessShareLock : RowExclusiveLock);
 	worker_begin(&w, rel);
@@ -146,4 +152,5 @@ loader_parallel_main(dsm_segment *seg, shm_toc *toc)
 	LDR_FAULT("parallel: worker ends");
 	ldr_sink_close(w.load->sink);
 	table_close(rel, NoLock);
+	dsm_detach(segment);
 }

@@ -278,4 +278,20 @@ $id = held(sub { one($node, "SELECT pg_terminate_backend(pid) FROM loader.runnin
 is(wait_package($node, one($node, "SELECT loader_start($id)")), 'loaded', 'the leader is terminated: its workers go with it, and the package goes on');
 is(contents('held', 'id'), $held, '... all rows are there, once');
 
+# Shared memory for the blocks is not to be had.
+{
+	my $place = $node->data_dir . '/pg_dynshmem';
+
+	$node->append_conf('postgresql.conf', 'dynamic_shared_memory_type = mmap');
+	$node->restart;
+	is(load($node, package_of('csv', \@rows), 'mapped'), 'loaded', 'shared memory of another kind');
+	like(workers(), qr/parallel/, '... with workers');
+	chmod(0500, $place) or die "$place: $!";
+	is(load($node, package_of('csv', \@rows), 'no_memory'), 'loaded', 'no more shared memory');
+	chmod(0700, $place) or die "$place: $!";
+	is(workers(), '', '... so one process does it');
+	is(contents('no_memory', 'id'), contents('mapped', 'id'), '... and all rows are there');
+	like(slurp($node->logfile), qr/LOG:  could not open shared memory segment/, '... and the log says so');
+}
+
 done_testing();
