@@ -244,7 +244,8 @@ for my $what ('longer', 'shorter')
 	my $path = items_package(1, 1, format => 'csv', file => qq{"id","name","_dlt_id"\n$rows});
 	my ($file) = glob("$path/new_jobs/*");
 	my $holder = hold($dataset, 300);
-	my $id = start_package($node, $path, $dataset);
+	# else all of the file is read before an index is asked
+	my $id = start_package($node, $path, $dataset, settings => {'loader.index_memory' => 0});
 
 	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND wait_event_type = 'Lock'", 1);
 	if ($what eq 'longer')

@@ -143,6 +143,7 @@ for my $format (sort keys %line)
 	note(one($node, "SELECT sqlstate, message, detail FROM loader.packages WHERE package_id = $id"));
 	like(one($node, "SELECT detail FROM loader.packages WHERE package_id = $id"), qr/\.csv", line(?: 3|s 2 to 3)/, 'and says which');
 	is(one($node, "SELECT sqlstate FROM loader.packages WHERE package_id = $id"), '54000', 'as beyond a limit');
+	one($node, "SELECT loader_forget($id)");
 }
 
 # Rows that were rejected are loaded again a few at a time, however long they are.

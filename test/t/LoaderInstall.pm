@@ -74,7 +74,7 @@ sub build
 
 	make_path($tree);
 	# with their times: what is built already is not built again
-	command('cp', '-a', (map { "$source/$_" } qw(Makefile loader.control src sql)), $tree);
+	command('cp', '-a', (map { "$source/$_" } qw(Makefile loader.control src sql tools)), $tree);
 	($header = slurp("$tree/src/version.h")) =~ s/(#define LDR_VERSION )"(.*)"/$1"$version"/ or die 'no version';
 	my $from = $2;
 	spew("$tree/src/version.h", $header);
