@@ -39,6 +39,14 @@ CALL test.load('1.3', 'looks');
 SELECT * FROM test.sinks();
 SELECT * FROM looks.later ORDER BY 1;
 
+-- A domain finds the rows before its own by the index.
+CREATE FUNCTION looks.seen(text) RETURNS boolean LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$ BEGIN RETURN $1 <> 'k3000' OR EXISTS (SELECT FROM looks.domains d WHERE d.key = 'k1'); END $$;
+CREATE DOMAIN looks.key AS text CHECK (looks.seen(VALUE));
+CREATE TABLE looks.domains (id bigint, name text, key looks.key PRIMARY KEY);
+CALL test.package('1.4', test.schema('a', 'domains: id bigint, name text, key text; write_disposition="append"'), 'domains.a.0.csv', test.rows(1, 3000));
+CALL test.load('1.4', 'looks');
+
 -- A key that is twice, in one file or in two; nothing of it stays.
 CALL test.package('2.1', test.schema('a', :items), 'items.a.0.csv', test.rows(1, 500), 'items.b.0.csv', test.rows(500, 600), 'items.c.0.csv', test.rows(601, 602));
 CALL test.load('2.1', 'twice');

@@ -327,7 +327,7 @@ heap_decide_feed(LdrSink *sink)
 	HeapSinkState *state = sink->state;
 	const TupleConstr *constr = RelationGetDescr(sink->rel)->constr;
 	MemoryContext oldcxt = MemoryContextSwitchTo(state->cxt);
-	bool		looks = false;
+	bool		looks = ldr_row_domains_look(sink->rel);
 
 	state->feed_decided = true;
 	for (int i = 0; constr && i < constr->num_check; i++)

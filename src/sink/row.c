@@ -8,9 +8,11 @@
 #include "catalog/pg_attribute.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
 #include "utils/rel.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "sink/row.h"
@@ -129,6 +131,31 @@ ldr_row_complete(LdrRowCheck *check, LdrSink *sink)
 	if (constr != NULL)
 		ExecConstraints(check->rri, slot, check->estate);
 	return is_volatile;
+}
+
+bool
+ldr_row_domains_look(Relation rel)
+{
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+		DomainConstraintRef *ref;
+		ListCell   *lc;
+
+		if (att->attisdropped || !DomainHasConstraints(att->atttypid))
+			continue;
+		/* the context knows of it until it goes */
+		ref = palloc(sizeof(DomainConstraintRef));
+		InitDomainConstraintRef(att->atttypid, ref, CurrentMemoryContext, false);
+		foreach(lc, ref->constraints)
+		{
+			const DomainConstraintState *constraint = lfirst(lc);
+
+			if (contain_volatile_functions((Node *) constraint->check_expr))
+				return true;
+		}
+	}
+	return false;
 }
 
 void

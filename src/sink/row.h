@@ -26,6 +26,12 @@ extern LdrRowCheck *ldr_row_check_open(LdrSink *sink);
  */
 extern bool ldr_row_complete(LdrRowCheck *check, LdrSink *sink);
 
+/*
+ * Has a column a domain with a constraint that may look for other rows? Values are asked while they
+ * are converted.
+ */
+extern bool ldr_row_domains_look(Relation rel);
+
 /* Indexes that were opened through rri are closed, too. */
 extern void ldr_row_check_close(LdrRowCheck *check);
 

@@ -75,7 +75,7 @@ storage_looks_back(Relation rel)
 		if (node && contain_volatile_functions_not_nextval(node))
 			return true;
 	}
-	return false;
+	return ldr_row_domains_look(rel);
 }
 
 LdrSinkKind
