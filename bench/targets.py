@@ -20,6 +20,7 @@ made = 0
 
 
 def reset():
+    db.execute("SELECT loader_cancel(package_id) FROM loader.packages WHERE state = 'failed'")
     db.execute("DROP SCHEMA IF EXISTS bench CASCADE; CREATE SCHEMA bench; DROP SCHEMA IF EXISTS dlt_bench CASCADE; DROP SCHEMA IF EXISTS dlt_bench_staging CASCADE")
 
 
@@ -53,6 +54,8 @@ def package(name):
         except OSError:
             shutil.copy(src, dst)
     shutil.copytree(source, target, copy_function=link)
+    for state in glob.glob(f"{target}/new_jobs/_dlt_pipeline_state.*"):
+        os.unlink(state)    # its row has an id that can come only once
     return target
 
 
