@@ -220,6 +220,9 @@ ldr_inflate(LdrInflate *x, LdrInflateStep *step)
 	x->isal.next_out = (uint8_t *) step->out;
 	x->isal.avail_out = (uint32_t) out_len;
 	code = isal_inflate(&x->isal);
+	/* of some damaged streams it says that it has taken more than there was */
+	if (x->isal.avail_in > in_len || x->isal.avail_out > out_len)
+		return inflate_damaged(step, "data error");
 	step->in += in_len - x->isal.avail_in;
 	step->in_len -= in_len - x->isal.avail_in;
 	step->out += out_len - x->isal.avail_out;
