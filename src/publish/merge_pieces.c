@@ -152,10 +152,7 @@ pieces_try(const LdrPieces *pieces, const char *some, int expect, int64 from, in
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		ldr_guard_abort(&guard);
+		edata = ldr_guard_catch(&guard, cxt);
 		if (!ldr_guard_is_of_row(edata, false))
 			ReThrowError(edata);
 	}

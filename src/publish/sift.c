@@ -81,10 +81,7 @@ sift_try(LdrSift *sift, bool keep)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		ldr_guard_abort(&guard);
+		edata = ldr_guard_catch(&guard, cxt);
 		if (!ldr_guard_is_of_row(edata, false))
 			ReThrowError(edata);
 	}

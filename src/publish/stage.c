@@ -526,12 +526,8 @@ stage_try_heap(LdrRun *run, const char *table_name, Relation target)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData  *edata = ldr_guard_catch(&guard, cxt);
 
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		ldr_guard_abort(&guard);
 		if (!stage_is_of_row(edata))
 			ReThrowError(edata);
 		*stats = before;

@@ -49,6 +49,18 @@ ldr_guard_abort(LdrGuard *guard)
 	guard_end(guard, false);
 }
 
+ErrorData *
+ldr_guard_catch(LdrGuard *guard, MemoryContext cxt)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(cxt);
+	edata = CopyErrorData();
+	FlushErrorState();
+	ldr_guard_abort(guard);
+	return edata;
+}
+
 /*
  * Row-level security has the code of a missing privilege, but refuses a row. Which of the two it
  * is, only the place tells that raised it.

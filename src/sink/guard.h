@@ -28,6 +28,12 @@ extern void ldr_guard_commit(LdrGuard *guard);
 extern void ldr_guard_abort(LdrGuard *guard);
 
 /*
+ * In PG_CATCH: undo what was done under the guard. Returns a copy of the error in cxt, which is
+ * current then.
+ */
+extern ErrorData *ldr_guard_catch(LdrGuard *guard, MemoryContext cxt);
+
+/*
  * Is the error one of the row in hand: bad data, a constraint, what a trigger says? Not a cancel, a
  * deadlock, a full disk, a missing privilege or a missing function, which would hit any row. An
  * input function (converting) may say of a value that it is no such name or has no such syntax.

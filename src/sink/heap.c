@@ -32,7 +32,6 @@
 #include "miscadmin.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/memutils.h"
@@ -235,10 +234,7 @@ heap_try_piece(LdrSink *sink, int from, int n)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(state->cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		ldr_guard_abort(&sink->guard);
+		edata = ldr_guard_catch(&sink->guard, state->cxt);
 		heap_forget_pins(state);
 		MemoryContextSwitchTo(oldcxt);
 		if (!ldr_guard_is_of_row(edata, false))
@@ -308,15 +304,6 @@ heap_feed_indexes(LdrSink *sink)
 		ldr_index_feed_run(state->feed, &sink->error_line);
 }
 
-/* Has the column a default that may look into the table? */
-static bool
-heap_default_looks(LdrSink *sink, AttrNumber attnum)
-{
-	Node	   *node = build_column_default(sink->rel, attnum);
-
-	return node != NULL && contain_volatile_functions_not_nextval(node);
-}
-
 /*
  * Can index entries wait? Not if something that each row is asked may look into the table by an
  * index. Rows that bring some columns only are asked where they do not, see heap_put.
@@ -333,12 +320,12 @@ heap_decide_feed(LdrSink *sink)
 	for (int i = 0; constr && i < constr->num_check; i++)
 		looks |= contain_volatile_functions(stringToNode(constr->check[i].ccbin));
 	for (int i = 0; i < state->check->nmissing; i++)
-		looks |= heap_default_looks(sink, state->check->missing[i]);
+		looks |= ldr_row_default_looks(sink->rel, state->check->missing[i]);
 	if (!looks)
 		state->feed = ldr_index_feed_create(state->index_rri, state->estate);
 	state->looking = palloc(sizeof(AttrNumber) * (sink->nattrs + 1));
 	for (int i = 0; state->feed && i < sink->nattrs; i++)
-		if (heap_default_looks(sink, sink->attnums[i]))
+		if (ldr_row_default_looks(sink->rel, sink->attnums[i]))
 			state->looking[state->nlooking++] = sink->attnums[i];
 	MemoryContextSwitchTo(oldcxt);
 }

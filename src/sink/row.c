@@ -11,6 +11,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
@@ -131,6 +132,14 @@ ldr_row_complete(LdrRowCheck *check, LdrSink *sink)
 	if (constr != NULL)
 		ExecConstraints(check->rri, slot, check->estate);
 	return is_volatile;
+}
+
+bool
+ldr_row_default_looks(Relation rel, AttrNumber attnum)
+{
+	Node	   *node = build_column_default(rel, attnum);
+
+	return node != NULL && contain_volatile_functions_not_nextval(node);
 }
 
 bool

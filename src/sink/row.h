@@ -26,6 +26,9 @@ extern LdrRowCheck *ldr_row_check_open(LdrSink *sink);
  */
 extern bool ldr_row_complete(LdrRowCheck *check, LdrSink *sink);
 
+/* Has the column a default that may look for other rows? */
+extern bool ldr_row_default_looks(Relation rel, AttrNumber attnum);
+
 /*
  * Has a column a domain with a constraint that may look for other rows? Values are asked while they
  * are converted.

@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -24,28 +23,22 @@
 #include "miscadmin.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 
 #include "compat.h"
 #include "fault.h"
-#include "sink/page.h"
-#include "sink/row.h"
+#include "sink/fill.h"
 #include "sink/storage.h"
 #include "sink/storage_write.h"
 
-/* of values whose rows are in pages: little, so that it stays in the cache */
-#define BATCH_BYTES	(64 * 1024)
 #define PAYS_BYTES	(64 * 1024)
 #define PAYS_INDEXES (256 * 1024)
 
 typedef struct StorageSinkState
 {
-	LdrRowCheck *check;
+	LdrFill		fill;			/* first: see fill.h */
 	LdrStorage *storage;
-	LdrPageRun	run;
-	char	   *memory;
+	char	   *memory;			/* of the run */
 } StorageSinkState;
 
 int			ldr_storage_use = LDR_STORAGE_AUTO;
@@ -68,13 +61,9 @@ storage_looks_back(Relation rel)
 		if (contain_mutable_functions(stringToNode(constr->check[i].ccbin)))
 			return true;
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
-	{
-		Node	   *node = TupleDescAttr(RelationGetDescr(rel), i)->attisdropped ? NULL
-			: build_column_default(rel, i + 1);
-
-		if (node && contain_volatile_functions_not_nextval(node))
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped &&
+			ldr_row_default_looks(rel, i + 1))
 			return true;
-	}
 	return ldr_row_domains_look(rel);
 }
 
@@ -95,8 +84,43 @@ ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation into, uint64 bytes,
 static void
 storage_start(StorageSinkState *state)
 {
-	state->run.kind = ldr_storage_kind(state->storage);
-	ldr_page_start(&state->run, state->memory, LDR_STORAGE_RUN);
+	state->fill.run.kind = ldr_storage_kind(state->storage);
+	ldr_page_start(&state->fill.run, state->memory, LDR_STORAGE_RUN);
+}
+
+/* Write the run, in one of the writer's ways. An error here is of no row. */
+static void
+storage_write(LdrSink *sink, void (*write) (LdrStorage *storage, const LdrPageRun *run))
+{
+	StorageSinkState *state = sink->state;
+
+	sink->error_line = 0;
+	write(state->storage, &state->fill.run);
+	sink->inserted += state->fill.run.rows;
+	sink->pending = 0;
+	sink->error_line = sink->line;
+	storage_start(state);
+}
+
+static void
+storage_full(LdrSink *sink)
+{
+	storage_write(sink, ldr_storage_write);
+}
+
+static void
+storage_large(LdrSink *sink, HeapTuple tuple)
+{
+	StorageSinkState *state = sink->state;
+	LdrRowCheck *check = state->fill.check;
+	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+
+	if (tuple == NULL)
+		tuple = heap_form_tuple(check->desc, sink->slot->tts_values, sink->slot->tts_isnull);
+	MemoryContextSwitchTo(GetPerTupleMemoryContext(check->estate));
+	ldr_fill_place(sink, ldr_storage_toast(state->storage, tuple));
+	ResetPerTupleExprContext(check->estate);
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -104,101 +128,32 @@ storage_open(LdrSink *sink)
 {
 	StorageSinkState *state = palloc0(sizeof(StorageSinkState));
 
-	sink->state = state;
-	state->check = ldr_row_check_open(sink);
+	state->fill.full = storage_full;
+	state->fill.large = storage_large;
+	ldr_fill_open(sink, &state->fill);
 	state->storage = ldr_storage_open(sink->into ? sink->into : sink->rel, sink->into != NULL);
 	state->memory = ldr_storage_memory(LDR_STORAGE_RUN);
-	state->run.desc = state->check->desc;
-	storage_start(state);
-	sink->slot = MakeSingleTupleTableSlot(state->check->desc, &TTSOpsVirtual);
-	ldr_sink_clear_slot(sink->slot);
-}
-
-/* Write the run; last: no row follows for now. An error here is of no row. */
-static void
-storage_write(LdrSink *sink, bool last)
-{
-	StorageSinkState *state = sink->state;
-
-	sink->error_line = 0;
-	if (last)
-		ldr_storage_write_last(state->storage, &state->run);
-	else
-		ldr_storage_write(state->storage, &state->run);
-	sink->inserted += state->run.rows;
-	sink->pending = 0;
-	sink->error_line = sink->line;
 	storage_start(state);
 }
 
-/* Put a row that is a tuple; one that goes into no page without the toaster is not this small. */
-static inline void
-storage_place(LdrSink *sink, HeapTuple tuple)
-{
-	StorageSinkState *state = sink->state;
-
-	if (likely(ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len) == LDR_PAGE_PUT))
-		return;
-	storage_write(sink, false);
-	(void) ldr_page_put_tuple(&state->run, tuple->t_data, tuple->t_len);
-}
-
-static void
-storage_put_toasted(LdrSink *sink, HeapTuple tuple)
-{
-	StorageSinkState *state = sink->state;
-	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(state->check->estate));
-
-	storage_place(sink, ldr_storage_toast(state->storage, tuple));
-	ResetPerTupleExprContext(state->check->estate);
-	MemoryContextSwitchTo(old);
-}
-
-/* A row was put, and what it was made of can go. */
 static inline void
 storage_count(LdrSink *sink)
 {
 	if (sink->pending++ == 0)
 		sink->first_line = sink->line;
-	if (sink->batch_bytes < BATCH_BYTES)
-		return;
-	MemoryContextReset(sink->batch_cxt);
-	sink->batch_bytes = 0;
 }
 
 static void
 storage_put(LdrSink *sink)
 {
-	StorageSinkState *state = sink->state;
-	TupleTableSlot *slot = sink->slot;
-	LdrPageResult result;
-
-	(void) ldr_row_complete(state->check, sink);
-	result = ldr_page_put(&state->run, slot->tts_values, slot->tts_isnull);
-	if (unlikely(result == LDR_PAGE_RUN_FULL))
-	{
-		storage_write(sink, false);
-		result = ldr_page_put(&state->run, slot->tts_values, slot->tts_isnull);
-	}
-	if (unlikely(result == LDR_PAGE_TOAST))
-	{
-		MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
-
-		storage_put_toasted(sink, heap_form_tuple(state->check->desc, slot->tts_values,
-												  slot->tts_isnull));
-		MemoryContextSwitchTo(old);
-	}
-	ldr_sink_clear_slot(slot);
+	ldr_fill_put(sink);
 	storage_count(sink);
 }
 
 static void
 storage_put_tuple(LdrSink *sink, HeapTuple tuple)
 {
-	if (unlikely(tuple->t_len > TOAST_TUPLE_THRESHOLD))
-		storage_put_toasted(sink, tuple);
-	else
-		storage_place(sink, tuple);
+	ldr_fill_put_tuple(sink, tuple);
 	storage_count(sink);
 }
 
@@ -207,7 +162,7 @@ storage_flush(LdrSink *sink)
 {
 	if (sink->pending == 0)
 		return;
-	storage_write(sink, true);
+	storage_write(sink, ldr_storage_write_last);
 	sink->error_line = 0;
 }
 
@@ -221,15 +176,10 @@ void
 ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows)
 {
 	StorageSinkState *state = sink->state;
-	LdrPageRun	run = state->run;
+	LdrPageRun	run = state->fill.run;
 
 	if (sink->pending > 0)
-	{
-		ldr_storage_write_part(state->storage, &state->run);
-		sink->inserted += state->run.rows;
-		sink->pending = 0;
-		storage_start(state);
-	}
+		storage_write(sink, ldr_storage_write_part);
 	run.pages = pages;
 	run.npages = run.used = used;
 	run.rows = rows;
@@ -243,8 +193,7 @@ storage_close(LdrSink *sink)
 	StorageSinkState *state = sink->state;
 
 	ldr_storage_close(state->storage);
-	ExecDropSingleTupleTableSlot(sink->slot);
-	ldr_row_check_close(state->check);
+	ldr_fill_close(sink);
 }
 
 const LdrSinkOps ldr_storage_sink = {

@@ -73,12 +73,8 @@ void
 ldr_load_catch_row(LdrLoad *load)
 {
 	LdrSink    *sink = load->sink;
-	ErrorData  *edata;
+	ErrorData  *edata = ldr_guard_catch(&sink->guard, load->row_cxt);
 
-	MemoryContextSwitchTo(load->row_cxt);
-	edata = CopyErrorData();
-	FlushErrorState();
-	ldr_guard_abort(&sink->guard);
 	if (!load->in_row || sink->writing || !ldr_guard_is_of_row(edata, load->field >= 0))
 		ReThrowError(edata);
 	load->in_row = false;

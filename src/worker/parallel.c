@@ -13,8 +13,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/dsm.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "fault.h"
 #include "loader.h"
@@ -73,33 +71,24 @@ static bool
 leader_make_exchange(Leader *l, int nslots)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	LdrGuard	guard = {0};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
+	ldr_guard_begin(&guard);
 	PG_TRY();
 	{
 		l->segment = dsm_create(ldr_exchange_size(nslots), DSM_CREATE_NULL_IF_MAXSEGMENTS);
 		if (l->segment)
 			dsm_pin_mapping(l->segment);
-		ReleaseCurrentSubTransaction();
+		ldr_guard_commit(&guard);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData  *edata = ldr_guard_catch(&guard, cxt);
 
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 		l->segment = NULL;
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
 		leader_note_failure(edata);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
 	if (l->segment == NULL)
 		return false;
 	dsm_unpin_mapping(l->segment);
@@ -214,7 +203,6 @@ leader_write(Leader *l)
 	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->written);
 
 	LDR_FAULT("parallel: pages to be written");
-	load->row.line = 0;
 	ldr_storage_sink_take(load->sink, ldr_exchange_pages(l->exchange, l->exchange->written),
 						  slot->npages, slot->rows);
 	load->rows += slot->rows;
@@ -228,7 +216,6 @@ leader_write(Leader *l)
 static void
 leader_raise(Leader *l)
 {
-	l->load->row.line = 0;		/* the worker has said where it was */
 	ldr_exchange_turn(l->exchange);
 	for (;;)
 	{
