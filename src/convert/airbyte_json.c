@@ -9,6 +9,7 @@
 #include "utils/memutils.h"
 
 #include "convert/airbyte_value.h"
+#include "reader/json_escape.h"
 
 /* A number that is shorter and has no exponent is within the limits of numeric. */
 #define SHORT_NUMBER 16000
@@ -334,26 +335,6 @@ ldr_json_quote(const char *s, size_t len, LdrJsonText *out)
 	return LDR_NULLED_NOT;
 }
 
-static char
-json_escaped(char letter)
-{
-	switch (letter)
-	{
-		case 'b':
-			return '\b';
-		case 'f':
-			return '\f';
-		case 'n':
-			return '\n';
-		case 'r':
-			return '\r';
-		case 't':
-			return '\t';
-		default:
-			return letter;
-	}
-}
-
 LdrNulled
 ldr_json_unquote(const char *json, size_t len, LdrJsonText *out)
 {
@@ -368,7 +349,7 @@ ldr_json_unquote(const char *json, size_t len, LdrJsonText *out)
 			*dst++ = *p++;
 		else if (p[1] != 'u')
 		{
-			*dst++ = json_escaped(p[1]);
+			*dst++ = ldr_json_escape(p[1]);
 			p += 2;
 		}
 		else

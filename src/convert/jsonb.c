@@ -18,6 +18,7 @@
 #include "compat.h"
 #include "convert/convert.h"
 #include "convert/encoding.h"
+#include "reader/json_escape.h"
 
 #define MAX_TEXT	(256 * 1024)
 #define MAX_NODES	8192
@@ -97,31 +98,6 @@ json_node(JsonBuilder *b, NodeKind kind)
 	return b->nnodes++;
 }
 
-/* The character that an escape other than \u stands for; 0 if it is none. */
-static inline char
-json_escape(char c)
-{
-	switch (c)
-	{
-		case '"':
-		case '\\':
-		case '/':
-			return c;
-		case 'b':
-			return '\b';
-		case 'f':
-			return '\f';
-		case 'n':
-			return '\n';
-		case 'r':
-			return '\r';
-		case 't':
-			return '\t';
-		default:
-			return '\0';
-	}
-}
-
 /* The rest of a string that has an escape at b->p, and began at start. */
 static bool
 json_unescape(JsonBuilder *b, const char *start, const char **text, uint32 *len)
@@ -139,7 +115,7 @@ json_unescape(JsonBuilder *b, const char *start, const char **text, uint32 *len)
 			return false;
 		if (c == '\\')
 		{
-			c = b->p < b->end ? json_escape(*b->p++) : '\0';
+			c = b->p < b->end ? ldr_json_escape(*b->p++) : '\0';
 			if (c == '\0')
 				return false;
 		}

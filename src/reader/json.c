@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "reader/json_escape.h"
 #include "reader/scan.h"
 
 
@@ -156,31 +157,6 @@ json_unicode(LdrJson *j, const char *escape, char **out, bool *valid)
 	return LDR_OK;
 }
 
-/* What a backslash and c stand for, 0 if nothing. \u is not among them. */
-static char
-json_escape(char c)
-{
-	switch (c)
-	{
-		case '"':
-		case '\\':
-		case '/':
-			return c;
-		case 'b':
-			return '\b';
-		case 'f':
-			return '\f';
-		case 'n':
-			return '\n';
-		case 'r':
-			return '\r';
-		case 't':
-			return '\t';
-		default:
-			return '\0';
-	}
-}
-
 /* The string between its quotes is too long, or not text: an error, or a field of its own kind. */
 static LdrStatus
 json_invalid(LdrJson *j, const char *quote, LdrField *field)
@@ -201,7 +177,7 @@ static LdrStatus
 json_decode_escape(LdrJson *j, char **out, bool *valid)
 {
 	const char *escape = j->p;
-	char		c = json_escape(escape[1]);
+	char		c = ldr_json_escape(escape[1]);
 
 	j->p += 2;
 	if (c != '\0')
@@ -311,7 +287,7 @@ json_skip_string(LdrJson *j)
 			if (status != LDR_OK)
 				return status;
 		}
-		else if (json_escape(stop[1]) != '\0')
+		else if (ldr_json_escape(stop[1]) != '\0')
 			j->p += 2;
 		else if (stop + 1 == j->end)
 		{
