@@ -83,6 +83,7 @@ typedef struct LdrTableStats
 	int64		lock_wait_us;	/* -1: no strong lock was taken */
 	int64		lock_hold_us;
 	Oid			swapped;		/* the table, if it was swapped; not stored */
+	uint64		files;			/* bytes of all files of the table; not stored */
 } LdrTableStats;
 
 /* Where a job's rows wait for publish. */

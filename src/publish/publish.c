@@ -103,9 +103,8 @@ publish_undefined(const LdrRun *run, const LdrJob *job)
 					job->table_name)));
 }
 
-/* Bytes of the files of all jobs of a table (NULL: of all tables), as they are. */
-static uint64
-publish_bytes(const LdrRun *run, const char *table_name)
+uint64
+ldr_run_bytes(const LdrRun *run, const char *table_name)
 {
 	uint64		bytes = 0;
 	ListCell   *lc;
@@ -127,35 +126,10 @@ publish_bytes(const LdrRun *run, const char *table_name)
 static int
 publish_share(const LdrRun *run, const LdrJob *job, uint64 table_bytes, bool swapped)
 {
-	uint64		total = run->alone ? 0 : publish_bytes(run, NULL);
-
-	if (total == 0)
+	if (run->alone || run->bytes == 0)
 		return run->workers;
-	return (int) rint((double) run->workers * (swapped ? table_bytes : job->stamp.size) / total);
-}
-
-/* The job has filled a table without its indexes, which lasts until publish_index. */
-static void
-publish_unindexed(LdrRun *run, Oid relid, LdrJob *job)
-{
-	MemoryContext old = MemoryContextSwitchTo(run->cxt);
-	LdrUnindexed *table = NULL;
-	ListCell   *lc;
-
-	foreach(lc, run->unindexed)
-	{
-		table = lfirst(lc);
-		if (table->relid == relid)
-			break;
-	}
-	if (lc == NULL)
-	{
-		table = palloc(sizeof(LdrUnindexed));
-		table->relid = relid;
-		run->unindexed = lappend(run->unindexed, table);
-	}
-	table->job = job;
-	MemoryContextSwitchTo(old);
+	return (int) rint((double) run->workers * (swapped ? table_bytes : job->stamp.size) /
+					  run->bytes);
 }
 
 /*
@@ -168,7 +142,6 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 {
 	const LdrSchemaTable *table = ldr_schema_table(run->dir->schema, job->table_name);
 	LdrTableStats *stats = ldr_run_stats(run, table);
-	uint64		table_bytes = publish_bytes(run, job->table_name);
 	LdrLoadResult result = {0};
 	LdrRejects *rejects = NULL;
 	LdrFormat	format;
@@ -186,15 +159,20 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 		rejects = ldr_rejects_of_job(run->package->package_id, job, run->options);
 		rejects->trial = trial;
 	}
+	if (stats->files == 0)
+		stats->files = ldr_run_bytes(run, job->table_name);
 	rel = table_open(relid, NoLock);
 	if (OidIsValid(into))
 		heap = table_open(into, NoLock);
 	ldr_load_file(run->dir, job->file_name, &job->stamp, format, table, rel, heap,
-				  table_bytes, run->builds_indexes,
-				  publish_share(run, job, table_bytes, OidIsValid(into)), run->options, rejects,
+				  stats->files, run->builds_indexes,
+				  publish_share(run, job, stats->files, OidIsValid(into)), run->options, rejects,
 				  &result);
 	if (result.unindexed)
-		publish_unindexed(run, relid, job);
+	{
+		run->unindexed = relid;
+		run->unindexed_by = job;
+	}
 	if (heap)
 		table_close(heap, NoLock);
 	table_close(rel, NoLock);
@@ -226,23 +204,17 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	run->job = NULL;
 }
 
-/* Indexes of the tables whose rows have been put there without entries. */
+/* Indexes of the table whose rows have been put there without entries, if there is one. */
 static void
 publish_index(LdrRun *run)
 {
-	ListCell   *lc;
-
-	foreach(lc, run->unindexed)
-	{
-		LdrUnindexed *table = lfirst(lc);
-
-		run->job = table->job;	/* or one before: a key may be twice in two files */
-		ldr_storage_index(table->relid);
-	}
-	if (run->unindexed)
-		ldr_progress_show();
+	if (!OidIsValid(run->unindexed))
+		return;
+	run->job = run->unindexed_by;	/* or one before: a key may be twice in two files */
+	ldr_storage_index(run->unindexed);
+	ldr_progress_show();
 	run->job = NULL;
-	run->unindexed = NIL;
+	run->unindexed = InvalidOid;
 }
 
 /* Every job that is not completed, and an empty heap for each swapped table without jobs. */

@@ -10,13 +10,6 @@
 #include "source/package.h"
 #include "worker/load.h"
 
-/* A table whose indexes are to be built, and the last job that has put rows into it. */
-typedef struct LdrUnindexed
-{
-	Oid			relid;
-	LdrJob	   *job;
-} LdrUnindexed;
-
 /* A package that is being loaded, for the life of one attempt. */
 typedef struct LdrRun
 {
@@ -31,13 +24,18 @@ typedef struct LdrRun
 	TimestampTz job_started_at;
 	List	   *stats;			/* of LdrTableStats */
 	bool		staged;			/* by transactions before publish */
+	uint64		bytes;			/* of all files of jobs */
 	int			workers;		/* processes that may load for it at a time; 0 or 1: only this one */
 	bool		alone;			/* the others wait for this one */
 	bool		builds_indexes; /* after all jobs: of tables that are filled without entries */
-	List	   *unindexed;		/* these; of LdrUnindexed */
+	Oid			unindexed;		/* the one in work, Invalid: none; */
+	LdrJob	   *unindexed_by;	/* ... and the last job that has put rows into it */
 } LdrRun;
 
 /* publish.c: the transactions */
+
+/* Bytes of the files of all jobs of a table (NULL: of all tables), as they are. */
+extern uint64 ldr_run_bytes(const LdrRun *run, const char *table_name);
 
 /* The one transaction of an atomic package: everything, or nothing. */
 extern void ldr_publish(LdrRun *run);

@@ -517,9 +517,6 @@ coordinator_load_by_job(LdrRun *run)
 static void
 coordinator_attempt(LdrRun *run)
 {
-	uint64		bytes = 0;
-	ListCell   *lc;
-
 	if (run->package->catalog)
 	{
 		ldr_sync_run(run, coordinator_feed != 0);
@@ -536,9 +533,8 @@ coordinator_attempt(LdrRun *run)
 	LDR_FAULT("package opened");
 	ldr_xact_commit();
 	MemoryContextSwitchTo(run->cxt);
-	foreach(lc, run->jobs)
-		bytes += ((LdrJob *) lfirst(lc))->stamp.size;
-	ldr_progress_totals(list_length(run->jobs), bytes);
+	run->bytes = ldr_run_bytes(run, NULL);
+	ldr_progress_totals(list_length(run->jobs), run->bytes);
 
 	ldr_migrate(run);
 	LDR_FAULT("migrated");

@@ -108,6 +108,7 @@ ldr_job_worker_run(const LdrWorkerArg *arg)
 	run->options = ldr_options_from_json(run->package->options);
 	run->workers = ldr_options_workers(run->options);
 	run->jobs = ldr_job_list(run->package->package_id, false);
+	run->bytes = ldr_run_bytes(run, NULL);
 	run->dir = ldr_package_open(run->package->source, &run->package->stamps);
 	ldr_xact_commit();
 	LDR_FAULT("helper begins");

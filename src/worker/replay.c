@@ -78,6 +78,17 @@ replay_raise(const char *detail)
 			 errhint("Load the rows in a new package; loader_discard removes these.")));
 }
 
+void
+ldr_replay_check_insert(Oid relid)
+{
+	Oid			user = GetUserId();
+
+	if (pg_class_aclcheck(relid, user, ACL_INSERT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, user, ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+}
+
 /* The table, open and locked for rows. Asks for the right to write to it before it waits. */
 static Relation
 replay_open(const LdrPackage *package, const char *table_name)
@@ -89,9 +100,7 @@ replay_open(const LdrPackage *package, const char *table_name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist", package->dataset, table_name)));
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)), table_name);
+	ldr_replay_check_insert(relid);
 	return table_open(relid, RowExclusiveLock);
 }
 

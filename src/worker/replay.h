@@ -36,6 +36,9 @@ extern bool ldr_replay_batch(const LdrPackage *package, const LdrRejectJob *job,
 							 const LdrOptions *options, Relation rel, int64 *after,
 							 LdrReplayBatch *batch);
 
+/* Only who may change the rows may have the lock for it: ask before waiting. */
+extern void ldr_replay_check_insert(Oid relid);
+
 /* These rows (List of LdrReject) are loaded: they are rejects no longer. */
 extern void ldr_replay_forget(const List *loaded);
 

@@ -21,7 +21,6 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -132,7 +131,6 @@ replay_find_tables(ReplayChain *c, const char *root_name)
 	return NULL;
 }
 
-/* Only who may change the rows may have the lock for it: ask before waiting. */
 static void
 replay_lock(const ReplayChain *c)
 {
@@ -140,14 +138,8 @@ replay_lock(const ReplayChain *c)
 
 	for (int i = 0; i < c->merge.ntables; i++)
 	{
-		Oid			relid = c->tables[i].target;
-
-		if (pg_class_aclcheck(relid, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
-			pg_attribute_aclcheck_all(relid, GetUserId(), ACL_INSERT,
-									  ACLMASK_ANY) != ACLCHECK_OK)
-			aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
-						   get_rel_name(relid));
-		relids = lappend_oid(relids, relid);
+		ldr_replay_check_insert(c->tables[i].target);
+		relids = lappend_oid(relids, c->tables[i].target);
 	}
 	(void) ldr_lock_tables(relids, ShareRowExclusiveLock);
 }
