@@ -173,18 +173,35 @@ ldr_storage_sink_kind(const LdrSink *sink)
 }
 
 void
-ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows)
+ldr_storage_sink_share(LdrSink *sink)
 {
 	StorageSinkState *state = sink->state;
-	LdrPageRun	run = state->fill.run;
 
 	if (sink->pending > 0)
 		storage_write(sink, ldr_storage_write_part);
-	run.pages = pages;
-	run.npages = run.used = used;
-	run.rows = rows;
-	ldr_storage_write_part(state->storage, &run);
+	ldr_storage_share(state->storage);
+}
+
+void
+ldr_storage_sink_count(LdrSink *sink, uint64 rows)
+{
+	ldr_storage_count(((StorageSinkState *) sink->state)->storage, rows);
 	sink->inserted += rows;
+}
+
+void
+ldr_storage_sink_unshare(LdrSink *sink, char *pages, int n)
+{
+	StorageSinkState *state = sink->state;
+
+	ldr_storage_unshare(state->storage);
+	for (int i = 0; i < n; i++)
+	{
+		Page		page = (Page) (pages + (Size) i * BLCKSZ);
+
+		if (!PageIsNew(page))
+			ldr_storage_keep(state->storage, page);
+	}
 }
 
 static void

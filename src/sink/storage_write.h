@@ -1,6 +1,6 @@
 /*
  * sink/storage_write.h: full pages -> the end of a heap that this transaction made, around the
- * shared buffers. One writer for a heap at a time; who fills the pages does not matter.
+ * shared buffers. One writer for a heap at a time, but for those who share its end.
  */
 #ifndef LDR_STORAGE_WRITE_H
 #define LDR_STORAGE_WRITE_H
@@ -22,6 +22,16 @@ extern const char *ldr_storage_reason(Relation heap, bool frozen);
  */
 extern LdrStorage *ldr_storage_open(Relation heap, bool frozen);
 
+/*
+ * One more writer, in a parallel worker of the process that has opened one. It is for
+ * ldr_storage_write_pages and _try_write_pages only, and is not closed. In the current context.
+ */
+extern LdrStorage *ldr_storage_join(Relation heap);
+
+/* Such workers begin to write; and they have ended. No rows are flushed in between. */
+extern void ldr_storage_share(LdrStorage *storage);
+extern void ldr_storage_unshare(LdrStorage *storage);
+
 /* What the pages have to be like. Assigns a transaction id. */
 extern LdrPageKind ldr_storage_kind(const LdrStorage *storage);
 
@@ -33,6 +43,17 @@ extern char *ldr_storage_memory(int npages);
  * memory can be used again at once.
  */
 extern void ldr_storage_write(LdrStorage *storage, const LdrPageRun *run);
+
+/*
+ * Its two halves: pages that stand one after the other are written, and their rows are counted. One
+ * process writes at a time, others wait; or they do not: false if somebody else does write.
+ */
+extern void ldr_storage_write_pages(LdrStorage *storage, char *memory, int n);
+extern bool ldr_storage_try_write_pages(LdrStorage *storage, char *memory, int n);
+extern void ldr_storage_count(LdrStorage *storage, uint64 rows);
+
+/* Rows of a page, which need not be full, join those that are kept. The page is left without sense. */
+extern void ldr_storage_keep(LdrStorage *storage, Page page);
 
 /*
  * The same for a run whose last page has room left: its rows are kept until their page is full, or

@@ -3,8 +3,8 @@
  *
  * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
  * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
- * no command, so its transaction and command ids are assigned before. It alone writes to the
- * table and to the TOAST table.
+ * no command, so its transaction and command ids are assigned before. It reads the file; workers
+ * write to the table, but it alone writes to the TOAST table.
  */
 #include "postgres.h"
 
@@ -68,7 +68,7 @@ leader_note_failure(ErrorData *edata)
  * transaction, that is asked for in a subtransaction.
  */
 static bool
-leader_make_exchange(Leader *l, int nslots)
+leader_make_exchange(Leader *l, int nslots, int workers)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	LdrGuard	guard = {0};
@@ -76,7 +76,8 @@ leader_make_exchange(Leader *l, int nslots)
 	ldr_guard_begin(&guard);
 	PG_TRY();
 	{
-		l->segment = dsm_create(ldr_exchange_size(nslots), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		l->segment = dsm_create(ldr_exchange_size(nslots, workers),
+								DSM_CREATE_NULL_IF_MAXSEGMENTS);
 		if (l->segment)
 			dsm_pin_mapping(l->segment);
 		ldr_guard_commit(&guard);
@@ -92,7 +93,8 @@ leader_make_exchange(Leader *l, int nslots)
 	if (l->segment == NULL)
 		return false;
 	dsm_unpin_mapping(l->segment);
-	l->exchange = ldr_exchange_init(dsm_segment_address(l->segment), nslots);
+	l->exchange = dsm_segment_address(l->segment);
+	ldr_exchange_init(l->exchange, nslots, workers);
 	return true;
 }
 
@@ -105,6 +107,7 @@ leader_begin(Leader *l, int workers)
 	/* assigns the ids */
 	LdrPageKind kind = ldr_storage_sink_kind(load->sink);
 
+	ldr_storage_sink_share(load->sink);
 	EnterParallelMode();
 	l->pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
 	shm_toc_estimate_chunk(&l->pcxt->estimator, size);
@@ -126,6 +129,7 @@ leader_end(Leader *l)
 	WaitForParallelWorkersToFinish(l->pcxt);
 	DestroyParallelContext(l->pcxt);
 	ExitParallelMode();
+	ldr_storage_sink_unshare(l->load->sink, ldr_exchange_rest(l->exchange), l->launched);
 	dsm_detach(l->segment);
 }
 
@@ -175,10 +179,10 @@ leader_put_own(LdrLoad *load)
 
 /* Rows of the block that workers have left to us: it is read again, and all others passed over. */
 static void
-leader_write_large(Leader *l, LdrExchangeSlot *slot)
+leader_put_large(Leader *l, LdrExchangeSlot *slot)
 {
 	LdrLoad    *load = l->load;
-	char	   *input = ldr_exchange_input(l->exchange, l->exchange->written);
+	char	   *input = ldr_exchange_input(l->exchange, l->exchange->settled);
 	LdrError	err = {0};
 	uint32		row = 0;
 
@@ -197,18 +201,17 @@ leader_write_large(Leader *l, LdrExchangeSlot *slot)
 }
 
 static void
-leader_write(Leader *l)
+leader_settle(Leader *l)
 {
 	LdrLoad    *load = l->load;
-	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->written);
+	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->settled);
 
-	LDR_FAULT("parallel: pages to be written");
-	ldr_storage_sink_take(load->sink, ldr_exchange_pages(l->exchange, l->exchange->written),
-						  slot->npages, slot->rows);
+	LDR_FAULT("parallel: block to be settled");
+	ldr_storage_sink_count(load->sink, slot->rows);
 	load->rows += slot->rows;
 	if (slot->nlarge > 0)
-		leader_write_large(l, slot);
-	ldr_exchange_written(l->exchange);
+		leader_put_large(l, slot);
+	ldr_exchange_settle(l->exchange);
 	ldr_load_look_up(load);
 }
 
@@ -227,14 +230,14 @@ leader_raise(Leader *l)
 	}
 }
 
-/* Write what is ready. False if the next block is not. */
+/* Settle the next block. False if it is not ready. */
 static bool
-leader_write_next(Leader *l)
+leader_settle_next(Leader *l)
 {
 	switch (ldr_exchange_next(l->exchange))
 	{
 		case LDR_SLOT_READY:
-			leader_write(l);
+			leader_settle(l);
 			return true;
 		case LDR_SLOT_FAILED:
 			leader_raise(l);
@@ -247,7 +250,7 @@ leader_write_next(Leader *l)
 static bool
 leader_is_idle(const Leader *l)
 {
-	return l->exchange->written == l->exchange->filled;
+	return l->exchange->settled == l->exchange->filled;
 }
 
 /* --- what goes out ------------------------------------------------------------------------------ */
@@ -259,7 +262,7 @@ leader_put_row(Leader *l, LdrError *err)
 	LdrStatus	status;
 
 	while (!leader_is_idle(l))
-		if (!leader_write_next(l))
+		if (!leader_settle_next(l))
 			leader_wait(l);
 	status = ldr_reader_next(l->file, &l->load->row, err);
 	if (status != LDR_OK)
@@ -294,7 +297,7 @@ leader_run(Leader *l)
 	while (status == LDR_OK || !leader_is_idle(l))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (leader_write_next(l))
+		if (leader_settle_next(l))
 			continue;
 		if (status == LDR_OK && ldr_exchange_has_room(l->exchange))
 		{
@@ -315,7 +318,7 @@ leader_try(Leader *l, int workers)
 {
 	bool		started;
 
-	if (!leader_make_exchange(l, (workers + 1) * SLOTS_PER_WORKER))
+	if (!leader_make_exchange(l, (workers + 1) * SLOTS_PER_WORKER, workers))
 		return false;
 	started = leader_begin(l, workers) > 0;
 	if (started)

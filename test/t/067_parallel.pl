@@ -64,11 +64,10 @@ for my $format (qw(csv jsonl insert_values))
 	is(load($node, package_of($format, \@rows), "all_$format"), 'loaded', "$format, several");
 	like(workers(), qr/^[1-3] parallel workers$/, '... with workers');
 	is(contents("all_$format", 'id'), contents("one_$format", 'id'), '... the same rows');
-	my $order = contents("all_$format", 'ctid');
 	is(sound("all_$format"), 0, '... the heap is sound');
 
 	is(load($node, package_of($format, \@rows, disposition => 'replace'), "all_$format"), 'loaded', '... replaced');
-	is(contents("all_$format", 'ctid'), $order, '... the same, in the same places');
+	is(contents("all_$format", 'id'), contents("one_$format", 'id'), '... the same rows');
 	is(sound("all_$format"), 0, '... sound again');
 }
 
