@@ -305,13 +305,6 @@ ldr_storage_count(LdrStorage *storage, uint64 rows)
 }
 
 void
-ldr_storage_write(LdrStorage *storage, const LdrPageRun *run)
-{
-	ldr_storage_write_pages(storage, run->pages, run->used);
-	ldr_storage_count(storage, run->rows);
-}
-
-void
 ldr_storage_keep(LdrStorage *storage, Page page)
 {
 	OffsetNumber left = FirstOffsetNumber;
@@ -333,7 +326,6 @@ ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run)
 		return;
 	ldr_storage_write_pages(storage, run->pages, run->used - 1);
 	ldr_storage_keep(storage, ldr_page_of(run, run->used - 1));
-	ldr_storage_count(storage, run->rows);
 }
 
 /*
@@ -384,13 +376,6 @@ ldr_storage_flush(LdrStorage *storage)
 		storage->hole = RelationGetNumberOfBlocks(storage->heap) - 1;
 	}
 	storage_init_page(storage, storage->kept);
-}
-
-void
-ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run)
-{
-	ldr_storage_write_part(storage, run);
-	ldr_storage_flush(storage);
 }
 
 HeapTuple

@@ -39,36 +39,28 @@ extern LdrPageKind ldr_storage_kind(const LdrStorage *storage);
 extern char *ldr_storage_memory(int npages);
 
 /*
- * Write pages, of one run, that will get no more rows. They become the last ones of the heap; the
- * memory can be used again at once.
- */
-extern void ldr_storage_write(LdrStorage *storage, const LdrPageRun *run);
-
-/*
- * Its two halves: pages that stand one after the other are written, and their rows are counted. One
- * process writes at a time, others wait; or they do not: false if somebody else does write.
+ * Write pages that stand one after the other, and will get no more rows. They become the last ones
+ * of the heap; the memory can be used again at once. One process writes at a time, others wait; or
+ * they do not: false if somebody else does write.
  */
 extern void ldr_storage_write_pages(LdrStorage *storage, char *memory, int n);
 extern bool ldr_storage_try_write_pages(LdrStorage *storage, char *memory, int n);
-extern void ldr_storage_count(LdrStorage *storage, uint64 rows);
-
-/* Rows of a page, which need not be full, join those that are kept. The page is left without sense. */
-extern void ldr_storage_keep(LdrStorage *storage, Page page);
 
 /*
  * The same for a run whose last page has room left: its rows are kept until their page is full, or
- * until ldr_storage_flush.
+ * until ldr_storage_flush. Or for such a page alone, which is left without sense.
  */
 extern void ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run);
+extern void ldr_storage_keep(LdrStorage *storage, Page page);
+
+/* Rows were put. */
+extern void ldr_storage_count(LdrStorage *storage, uint64 rows);
 
 /*
  * Write what is kept, as rows of a page that the heap has, as far as there is room in the one that
  * the last flush, or another writer before, has left. So many small runs do not leave a page each.
  */
 extern void ldr_storage_flush(LdrStorage *storage);
-
-/* Both. */
-extern void ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run);
 
 /*
  * Let the toaster see a row; the result is for ldr_page_put_tuple, and lives in the current

@@ -158,7 +158,7 @@ ldr_exchange_wait(LdrExchange *x, long timeout)
 	return changed;
 }
 
-/* --- a worker --------------------------------------------------------------------------------- */
+/* --- who works on a block ---------------------------------------------------------------------- */
 
 /* One look for a block. */
 static bool
@@ -177,6 +177,14 @@ exchange_try_claim(LdrExchange *x, uint64 *n, bool *ended)
 	}
 	SpinLockRelease(&x->mutex);
 	return found;
+}
+
+bool
+ldr_exchange_try_claim(LdrExchange *x, uint64 *n)
+{
+	bool		ended;
+
+	return exchange_try_claim(x, n, &ended);
 }
 
 bool

@@ -34,7 +34,7 @@ typedef struct LdrExchangeSlot
 {
 	/* under the exchange's mutex; the rest is for who has the slot */
 	LdrSlotState state;
-	int			worker;			/* number of the one that claimed it last */
+	int			worker;			/* number of the one that claimed it last; -1: the leader */
 	LdrBlock	block;			/* the input */
 	uint64		rows;			/* that are in pages */
 	/* rows that need the TOAST table, which are left to the leader: as they are counted in the block */
@@ -81,7 +81,7 @@ extern void ldr_exchange_end(LdrExchange *x);
 /* State of block number x->settled, whose turn it is; not READY and not FAILED: wait. */
 extern LdrSlotState ldr_exchange_next(LdrExchange *x);
 
-/* The worker that has that block, -1 if nobody has claimed it yet. */
+/* The worker that has that block; -1 if nobody has claimed it yet, or the leader has. */
 extern int	ldr_exchange_worker(LdrExchange *x);
 
 /* That block is settled, as far as it was delivered: its worker goes on with it, or it is free. */
@@ -93,7 +93,10 @@ extern void ldr_exchange_turn(LdrExchange *x);
 /* Wait until the state of that block has changed; false after timeout ms. Serves interrupts. */
 extern bool ldr_exchange_wait(LdrExchange *x, long timeout);
 
-/* --- a worker --------------------------------------------------------------------------------- */
+/* --- who works on a block ---------------------------------------------------------------------- */
+
+/* The next block to work on, if there is one now; *n is its number. */
+extern bool ldr_exchange_try_claim(LdrExchange *x, uint64 *n);
 
 /* Wait for the next block to work on, *n its number. False if there are no more. */
 extern bool ldr_exchange_claim(LdrExchange *x, uint64 *n);

@@ -3,16 +3,20 @@
  *
  * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
  * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
- * no command, so its transaction and command ids are assigned before. It reads the file; workers
- * write to the table, but it alone writes to the TOAST table.
+ * no command, so its transaction and command ids are assigned before. It reads the file, and when
+ * workers have enough to do, it works on a block like them (parallel_leader_participation, as in a
+ * parallel query). It alone writes to the TOAST table.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "storage/dsm.h"
+#include "storage/lwlock.h"
 
 #include "fault.h"
 #include "loader.h"
@@ -27,8 +31,8 @@
 typedef struct Leader
 {
 	LdrLoad    *load;
-	LdrReader  *file;			/* load->reader, but while a large row is read */
-	LdrReader  *blocks;			/* for large rows */
+	LdrReader  *file;			/* load->reader, but while rows of a block are read */
+	LdrReader  *blocks;			/* for those */
 	LdrReaderOptions options;	/* of that */
 	ParallelContext *pcxt;
 	LdrParallelLoad *shared;
@@ -46,7 +50,7 @@ ldr_parallel_workers(const LdrLoad *load, uint64 size)
 		!ldr_parallel_safe(load->rel, load->attnums, load->reader->ncolumns,
 						   load->format == LDR_JSONL))
 		return 0;
-	return load->share;
+	return parallel_leader_participation ? load->share - 1 : load->share;
 }
 
 /* --- workers ---------------------------------------------------------------------------------- */
@@ -247,6 +251,97 @@ leader_settle_next(Leader *l)
 	}
 }
 
+/* --- a block of its own ------------------------------------------------------------------------- */
+
+/* An error in a block of ours: those in blocks before it come first. None is put any more. */
+static void
+leader_await_before(Leader *l, uint64 n)
+{
+	while (l->exchange->settled < n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		switch (ldr_exchange_next(l->exchange))
+		{
+			case LDR_SLOT_READY:
+				ldr_exchange_settle(l->exchange);
+				break;
+			case LDR_SLOT_FAILED:
+				leader_raise(l);
+				break;
+			default:
+				leader_wait(l);
+		}
+	}
+}
+
+static void
+leader_put_block(Leader *l, uint64 n)
+{
+	LdrLoad    *load = l->load;
+	LdrError	err = {0};
+	LdrStatus	status;
+
+	load->reader = l->blocks;
+	ldr_block_reader_begin(l->blocks, ldr_exchange_input(l->exchange, n),
+						   &ldr_exchange_slot(l->exchange, n)->block);
+	while ((status = ldr_reader_next(l->blocks, &load->row, &err)) == LDR_OK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ldr_load_row(load);
+	}
+	if (status != LDR_END)
+		ldr_load_raise(load, &err);
+	load->row.line = 0;
+	load->reader = l->file;
+}
+
+/* As a worker does it, see there; but the error is raised here, where it has been located. */
+static void
+leader_try_block(Leader *l, uint64 n)
+{
+	PG_TRY();
+	{
+		leader_put_block(l, n);
+	}
+	PG_CATCH();
+	{
+		LdrLoad    *load = l->load;
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(load->cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		UnlockBuffers();
+		ldr_load_locate_error(load, edata);
+		load->row.line = 0;
+		load->reader = l->file;
+		if (!load->sink->writing)
+			leader_await_before(l, n);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+}
+
+/* Work on the next block that nobody has claimed. False if there is none, or it is not for us. */
+static bool
+leader_help(Leader *l)
+{
+	LdrExchangeSlot *slot;
+	uint64		n;
+
+	if (!parallel_leader_participation || !ldr_exchange_try_claim(l->exchange, &n))
+		return false;
+	LDR_FAULT("parallel: block of the leader");
+	slot = ldr_exchange_slot(l->exchange, n);
+	leader_try_block(l, n);
+	/* the sink has counted them */
+	slot->rows = 0;
+	slot->nlarge = 0;
+	ldr_exchange_deliver(l->exchange, n, false);
+	return true;
+}
+
 static bool
 leader_is_idle(const Leader *l)
 {
@@ -305,7 +400,7 @@ leader_run(Leader *l)
 			if (status != LDR_OK)
 				ldr_exchange_end(l->exchange);
 		}
-		else
+		else if (!leader_help(l))
 			leader_wait(l);
 	}
 	if (status != LDR_END)
