@@ -233,6 +233,7 @@ ldr_load_look_up(LdrLoad *load)
 	load->bytes_unseen = 0;
 	load->rows_seen = load->rows;
 	ldr_progress_rows(load->rows, load->reader->source->consumed(load->reader->source));
+	ldr_rate_pace(&load->bytes_paced, load->reader->source->consumed(load->reader->source));
 	ldr_check_cancel();
 }
 
@@ -437,6 +438,7 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 	load->table_bytes = table_bytes;
 	load->builds_indexes = builds_indexes;
 	load->share = share;
+	ldr_rate_begin();
 	load_whole(load, dir, stamp, format, table, options, result);
 	MemoryContextSwitchTo(old);
 	if (rejects)
