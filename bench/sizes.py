@@ -1,6 +1,6 @@
 # What a row costs, by the number of rows: lineitem as csv with a header, by loader and by COPY into a table of the
-# same definition, in turn. Prints seconds and processor seconds (of all of the server) for a million rows, and what
-# they are of those of the smallest size.
+# same definition, in turn. Prints seconds and processor seconds (of all of the server), for a million rows, and for each
+# further million after the next smaller size, which is without what any load takes: linear is where that is the same.
 #   usage: sizes.py --dsn URL --tmp DIR --data FILE [--rows '200000 2000000 20000000'] [--runs 3] [--workers 1,2] [--only REGEX]
 # FILE: lineitem as csv with a header, of as many rows as the largest size or more. DIR has room for all sizes once
 # more; the tables need as much, and their log.
@@ -73,14 +73,22 @@ for _ in range(a.runs):
             got.setdefault((name, n), []).append([st.mean(t) for t in zip(*times)])
             print(f"{n} rows, {name}: %.2f s, %.2f s of processor" % tuple(got[name, n][-1]), file=sys.stderr, flush=True)
 
-print("| | rows | seconds | processor seconds | seconds for a million rows | processor seconds | against the smallest | of them, processor |\n|---|---|---|---|---|---|---|---|")
+print("| | rows | seconds | of processor | seconds a million | of processor | a further million, seconds | of processor |\n|---|---|---|---|---|---|---|---|")
+further = {}
 for name, _ in ways:
-    first = None
+    before = (0, 0, 0)
     for n in sizes:
         t, c = (st.median(x[i] for x in got[name, n]) for i in (0, 1))
-        per = t / n * 1e6, c / n * 1e6
-        first = first or per
-        share = [f"{x / y:.2f}" if y else "" for x, y in zip(per, first)]
-        print(f"| {name} | {n:,} | {t:.2f} | {c:.2f} | {per[0]:.3f} | {per[1]:.3f} | {share[0]} | {share[1]} |")
+        more = [(x - y) / (n - before[0]) * 1e6 for x, y in ((t, before[1]), (c, before[2]))]
+        text = [f"{x:.3f}" for x in more] if before[0] else ["", ""]
+        if before[0]:
+            further.setdefault(name, []).append(more)
+        print(f"| {name} | {n:,} | {t:.2f} | {c:.2f} | {t / n * 1e6:.3f} | {c / n * 1e6:.3f} | {text[0]} | {text[1]} |")
+        before = n, t, c
+if len(sizes) > 2:
+    print(f"\nA further million rows up to {sizes[-1]:,} takes, of what one up to {sizes[1]:,} takes:")
+    for name, _ in ways:
+        (t0, c0), (t1, c1) = further[name][0], further[name][-1]
+        print(f"- {name}: {t1 / t0:.2f} of the seconds, {c1 / c0:.2f} of the processor's")
 prepare()
 shutil.rmtree(folder)
