@@ -198,10 +198,12 @@ for rate in 0, a.rate:
             got[name].append(x)
             print(f"run {r + 1}, {'rate ' + str(rate) if rate else 'no limit'}, beside {name}: {x[0]:.0f} tps, {x[1]:.2f} ms", file=sys.stderr, flush=True)
     print(f"pgbench, {a.clients} clients, scale {a.scale}, {a.seconds} s, {'at ' + str(rate) + ' transactions a second' if rate else 'as fast as it can'}:\n")
-    print("| beside | transactions/s | ms, average | 95 % | 99 % | longest | rows/s of the load |\n|---|---|---|---|---|---|---|")
+    print("| beside | transactions/s | ms, average | 95 % | 99 % | longest | rows/s of the load | transactions less for a million rows |\n|---|---|---|---|---|---|---|---|")
+    most = st.median(x[0] for x in got["nothing"]) if got.get("nothing") and not rate else None
     for name, _ in LOADS:
         tps, avg, p95, p99, top, rows = medians(got[name])
-        print(f"| {name} | {tps:.0f} | {avg:.2f} | {p95:.2f} | {p99:.2f} | {top:.1f} | {f'{rows:,.0f}' if rows else ''} |", flush=True)
+        less = f"{(most - tps) / rows * 1e6:.0f}" if most and rows else ""
+        print(f"| {name} | {tps:.0f} | {avg:.2f} | {p95:.2f} | {p99:.2f} | {top:.1f} | {f'{rows:,.0f}' if rows else ''} | {less} |", flush=True)
     print()
 
 ALONE = [("COPY csv", copy),

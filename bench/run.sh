@@ -162,8 +162,8 @@ run_sizes()
 		all=$((all + n))
 		[ "$n" -le "$largest" ] || largest=$n
 	done
-	# 140 bytes a row of input, twice; as much again for a table, and twice for the log
-	has_room $((140 * (largest + all + 4 * largest))) && lineitem "$largest" || return 1
+	# 140 bytes a row of input; as much again for a table, and twice for the log
+	has_room $((140 * (all + 3 * largest))) && lineitem "$largest" || return 1
 	headline "lineitem csv, medians of $runs runs"
 	"$PYTHON" "$top/bench/sizes.py" --dsn "$dsn" --tmp "$work" --data "$input" --rows "$sizes" \
 		--runs "$runs" --only "$only"
