@@ -145,7 +145,7 @@ def fill():
 
 def held():
     """Buffers of others, as sets of relation and block; how many are of the load's tables."""
-    others = set(db.execute(f"""SELECT relfilenode, relforknumber, relblocknumber FROM pg_buffercache b WHERE relfilenode IS NOT NULL
+    others = set(db.execute("""SELECT relfilenode, relforknumber, relblocknumber FROM pg_buffercache b WHERE relfilenode IS NOT NULL
         AND reldatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND relfilenode IN (SELECT pg_relation_filenode(oid) FROM pg_class WHERE relname ~ '^(pgbench|filler)')""").fetchall())
     ours = q(f"""SELECT count(*) FROM pg_buffercache b WHERE reldatabase = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -151,6 +151,8 @@ def inputs():       # derived forms of the same rows: text, binary, halves, a st
         subprocess.run(["bash", "-c", f"head -{h} {data}/li_{a.n}.csv > {data}/li_{a.n}.a.csv; tail -n +{h + 1} {data}/li_{a.n}.csv > {data}/li_{a.n}.b.csv"], check=True)
 
 
+if not any(a.group in p[1].split() for p in PEERS) and not a.add:
+    sys.exit(f"there is no group {a.group}")
 peers = [p for p in PEERS if a.group in p[1].split() and re.search(a.only, p[0])]
 if not V["bulkload"] and any(p[0].startswith("pg_bulkload") for p in peers):
     print("pg_bulkload is not installed for this server: left out", file=sys.stderr)

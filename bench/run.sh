@@ -229,8 +229,11 @@ for group in "${groups[@]}"; do
 	rows=$(rows_of "$group")
 	[ ${#groups[@]} = 1 ] || printf '\n== %s\n' "$group"
 	case $group in
-		airbyte | neighbour) "run_$group" "$rows" ;;
-		queue | sizes | memory) "run_$group" ;;
+		airbyte) run_airbyte "$rows" ;;
+		queue) run_queue ;;
+		sizes) run_sizes ;;
+		memory) run_memory ;;
+		neighbour) run_neighbour "$rows" ;;
 		*) run_packages "$group" "$rows" ;;
 	esac || { bad=1; say "the group $group has failed"; }
 done

@@ -399,6 +399,7 @@ static void
 load_whole(LdrLoad *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
 		   const LdrSchemaTable *table, const LdrOptions *options, LdrLoadResult *result)
 {
+	ldr_rate_begin();
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);
@@ -438,7 +439,6 @@ ldr_load_file(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *sta
 	load->table_bytes = table_bytes;
 	load->builds_indexes = builds_indexes;
 	load->share = share;
-	ldr_rate_begin();
 	load_whole(load, dir, stamp, format, table, options, result);
 	MemoryContextSwitchTo(old);
 	if (rejects)
