@@ -2,10 +2,10 @@
  * worker/parallel.c: the leader of a parallel load.
  *
  * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
- * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
- * no command, so its transaction and command ids are assigned before. It reads the file, and when
- * workers have enough to do, it works on a block like them (parallel_leader_participation, as in a
- * parallel query). It alone writes to the TOAST table.
+ * locks, end with it, and report their errors to it. While they live it begins no subtransaction
+ * and no command, so its transaction and command ids are assigned before. It reads the file, and
+ * when workers have enough to do, it works on a block like them (parallel_leader_participation, as
+ * in a parallel query). It alone writes to the TOAST table.
  */
 #include "postgres.h"
 
@@ -285,7 +285,11 @@ leader_settle_next(Leader *l)
 
 /* --- a block of its own ------------------------------------------------------------------------- */
 
-/* An error in a block of ours: those in blocks before it come first. None is put any more. */
+/*
+ * An error in a block of ours: those in blocks before it come first. None is put any more, so a large
+ * row of theirs is not found too large. Nor is anything else done in a transaction that has failed,
+ * but to look whether somebody wants it to end.
+ */
 static void
 leader_await_before(Leader *l, uint64 n)
 {

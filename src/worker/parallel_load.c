@@ -1,6 +1,6 @@
 /*
- * worker/parallel_load.c: the description of a load in shared memory, in and out; and errors that may
- * have to wait.
+ * worker/parallel_load.c: the description of a load in shared memory, in and out; and errors that
+ * may have to wait.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * worker/parallel_load.h: what the leader of a parallel load tells its workers, once; and what those
- * who work on blocks do of an error. For src/worker/parallel*.c only.
+ * who work on blocks do with an error. For src/worker/parallel*.c only.
  */
 #ifndef LDR_PARALLEL_LOAD_H
 #define LDR_PARALLEL_LOAD_H

@@ -1,7 +1,7 @@
 /*
- * worker/parallel_safe.c: may rows of a table be made in parallel workers, and by their leader? Whatever
- * runs there of the table's own has to be marked PARALLEL SAFE, as for parallel queries. And it must
- * not begin commands: in those the leader, which writes rows, is not allowed to.
+ * worker/parallel_safe.c: may rows of a table be made in parallel workers, and by their leader?
+ * Whatever runs there of the table's own has to be marked PARALLEL SAFE, as for parallel queries.
+ * And it must not begin commands, which the leader is not allowed to, as it has begun to write.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ parallel_safe_type(Oid typid)
 	return func_parallel(input) == PROPARALLEL_SAFE;
 }
 
-/* A volatile function begins a new command for each query of its own. Those in C rarely have any. */
+/* A volatile function begins a command for each query of its own. Those in C rarely have any. */
 static bool
 begins_commands(Oid function, void *context)
 {
