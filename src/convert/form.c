@@ -26,7 +26,7 @@
 /* A column of the table that the file fills; in the order of the table. */
 typedef struct FormColumn
 {
-	LdrPutFn	put;			/* NULL: none that can be used */
+	LdrPutFn	put[2];			/* of any field, of ASCII; NULL: none that can be used */
 	LdrConverter *c;
 	Form_pg_attribute att;
 	size_t		slack;			/* bytes that put may need beyond the field's length */
@@ -77,7 +77,10 @@ form_init_column(LdrForm *form, FormColumn *column, Relation rel, LdrConverter *
 	column->empty_is_null = c->empty_is_null;
 	/* the routines write short headers, which a column without TOAST has not */
 	if (att->attlen != -1 || att->attstorage != TYPSTORAGE_PLAIN)
-		column->put = c->put;
+	{
+		column->put[false] = c->put;
+		column->put[true] = c->put_ascii;
+	}
 	if (att->attlen < 0)
 		column->infomask = HEAP_HASVARWIDTH;
 	column->null_ok = !TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull &&
@@ -267,8 +270,8 @@ form_put_other(LdrForm *form, const FormColumn *column, const LdrField *f, int *
 
 /* All fields from dst on; NULL if that cannot be done here. The row may have moved then. */
 static inline char *
-form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bool *has_nulls,
-				uint16 *infomask)
+form_put_fields(LdrForm *form, const LdrField *fields, bool ascii, int *field, char *dst,
+				bool *has_nulls, uint16 *infomask)
 {
 	const FormColumn *end = form->columns + form->ncolumns;
 	uint16		mask = 0;
@@ -300,7 +303,7 @@ form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bo
 				return NULL;
 		}
 		mask |= column->infomask;
-		next = column->put != NULL ? column->put(column->c, f, dst) : NULL;
+		next = column->put[ascii] != NULL ? column->put[ascii] (column->c, f, dst) : NULL;
 		if (unlikely(next == NULL))
 		{
 			next = form_put_other(form, column, f, field, dst);
@@ -315,7 +318,7 @@ form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bo
 }
 
 HeapTuple
-ldr_form_row(LdrForm *form, const LdrField *fields, int *field)
+ldr_form_row(LdrForm *form, const LdrField *fields, bool ascii, int *field)
 {
 	size_t		before = MAXALIGN(HEAPTUPLESIZE) + form->header_max;
 	char	   *data;
@@ -328,7 +331,7 @@ ldr_form_row(LdrForm *form, const LdrField *fields, int *field)
 
 	if (form->end - form->at < before)
 		form_next_piece(form, before);
-	end = form_put_fields(form, fields, field, form->at + before, &nulls, &infomask);
+	end = form_put_fields(form, fields, ascii, field, form->at + before, &nulls, &infomask);
 	if (end == NULL)
 		return NULL;
 

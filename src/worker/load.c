@@ -214,7 +214,7 @@ ldr_load_put_row(LdrLoad *load)
 	{
 		if (sink->pending == 0 || sink->ops->copies)
 			ldr_form_begin_batch(load->form);
-		tuple = ldr_form_row(load->form, load->row.fields, &load->field);
+		tuple = ldr_form_row(load->form, load->row.fields, load->row.ascii, &load->field);
 	}
 	if (tuple == NULL)
 		load_convert_row(load);
