@@ -7,8 +7,9 @@
  * other radixes, underscores, spaces, very long numbers and all that does not fit the column are
  * the input function's.
  *
- * There are two ways: numbers of up to 16 characters that need no rounding, which is what there
- * mostly is, are taken as one integer, without a loop over characters; the others digit by digit.
+ * There are three ways. Numbers with up to seven digits before the point and eight behind it, which
+ * is what there mostly is, are two words, and become groups without a division. Others of up to 16
+ * characters that need no rounding are taken as one integer. The rest is read digit by digit.
  */
 #include "postgres.h"
 
@@ -36,7 +37,8 @@
 #define SHORT_WEIGHT_MAX	63
 #define LONG_NEGATIVE		0x4000
 
-#define QUICK_MAX		16		/* characters without the sign */
+#define DIRECT_MAX		8		/* digits before the point and behind it, of the first way */
+#define QUICK_MAX		16		/* characters without the sign, of the second */
 
 /*
  * The quick way's result: the stored form behind the length word. Four words of it are one integer,
@@ -232,7 +234,7 @@ static inline uint16
 numeric_short_header(bool negative, int scale, int weight)
 {
 	return SHORT_FORM | (negative ? SHORT_NEGATIVE : 0) | scale << SHORT_SCALE_SHIFT |
-		(weight < 0 ? SHORT_WEIGHT_SIGN : 0) | (weight & SHORT_WEIGHT_MASK);
+		(weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
 }
 
 /* Write the stored form behind the length word, to any address. */
@@ -432,6 +434,101 @@ numeric_quick_write(const NumericWords *words, char *dst)
 	memcpy(dst + sizeof(words->first), &words->second, sizeof(words->second));
 }
 
+/*
+ * Four groups, the first of them lowest, of two words of eight digits without their high halves.
+ */
+static inline uint64
+numeric_direct_groups(uint64 high, uint64 low)
+{
+#define PAIRS UINT64CONST(0x00ff00ff00ff00ff)
+#define GROUPS UINT64CONST(0x0000ffff0000ffff)
+	high = (high * 10 + (high >> 8)) & PAIRS;
+	low = (low * 10 + (low >> 8)) & PAIRS;
+	high = (high * 100 + (high >> 16)) & GROUPS;
+	low = (low * 100 + (low >> 16)) & GROUPS;
+#undef PAIRS
+#undef GROUPS
+	return ((high | high >> 16) & PG_UINT32_MAX) | (low | low >> 16) << 32;
+}
+
+/* Write four groups, the first of them lowest. */
+static inline void
+numeric_direct_write(uint64 groups, char *dst)
+{
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < 4; i++)
+	{
+		int16		group = (int16) (groups >> (16 * i));
+
+		memcpy(dst + i * sizeof(group), &group, sizeof(group));
+	}
+#else
+	memcpy(dst, &groups, sizeof(groups));
+#endif
+}
+
+/*
+ * The direct way, for what has a point among the first eight characters behind the sign and no more
+ * than eight digits behind it. What is behind the field can be read. Writes the value with its
+ * length, from dst on, and returns its end; NULL if another way has to be gone.
+ */
+static inline char *
+numeric_direct_put(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	const char *p = f->data;
+	bool		negative = *p == '-';
+	uint64		high,
+				low,
+				point,
+				groups;
+	int			len,
+				ninteger,
+				nfraction,
+				scale,
+				first,
+				ngroups;
+	uint16		header;
+
+	p += negative;
+	len = (int) f->len - negative;
+	high = ldr_load_eight(p);
+	/* a byte's high bit is set where there is a point; the lowest is right, others may be wrong */
+	point = high ^ UINT64CONST(0x2e2e2e2e2e2e2e2e);
+	point = (point - UINT64CONST(0x0101010101010101)) & ~point & UINT64CONST(0x8080808080808080);
+	if (point == 0)
+		return NULL;
+	ninteger = pg_rightmost_one_pos64(point) / 8;
+	nfraction = len - ninteger - 1;
+	if (nfraction < 1 || nfraction > c->behind)
+		return NULL;
+
+	/* digits before the point end where a word ends, those behind it begin where one begins */
+	high = ((high ^ LDR_EIGHT_ZEROS) << 8) << (8 * (DIRECT_MAX - 1 - ninteger));
+	low = (ldr_load_eight(p + ninteger + 1) ^ LDR_EIGHT_ZEROS) &
+		(~UINT64CONST(0) >> (8 * (DIRECT_MAX - nfraction)));
+	if (!ldr_are_digits(high) || !ldr_are_digits(low) || (ninteger > c->before && high != 0))
+		return NULL;
+	groups = numeric_direct_groups(high, low);
+	scale = c->scale < 0 ? nfraction : c->scale;
+	if (unlikely(groups == 0))
+	{
+		header = numeric_short_header(false, scale, 0);
+		ngroups = 0;
+	}
+	else
+	{
+		first = pg_rightmost_one_pos64(groups) / 16;
+		ngroups = pg_leftmost_one_pos64(groups) / 16 + 1 - first;
+		groups >>= 16 * first;
+		header = numeric_short_header(negative, scale, 1 - first);
+	}
+	SET_VARSIZE_SHORT(dst, VARHDRSZ_SHORT + (1 + ngroups) * sizeof(uint16));
+	memcpy(dst + VARHDRSZ_SHORT, &header, sizeof(header));
+	dst += VARHDRSZ_SHORT + sizeof(header);
+	numeric_direct_write(groups, dst);
+	return dst + ngroups * sizeof(int16);
+}
+
 char *
 ldr_write_numeric(const char *text, size_t len, char *dst)
 {
@@ -485,15 +582,16 @@ numeric_convert(LdrConverter *c, const LdrField *f)
 	return PointerGetDatum(result);
 }
 
-static char *
-numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
+/* Apart, so that the direct way needs no room on the stack. */
+static pg_noinline char *
+numeric_put_other(const LdrConverter *c, const LdrField *f, char *dst)
 {
 	NumericWords words;
 	NumericValue v;
 	bool		is_short;
 	size_t		size;
 
-	if (likely(numeric_quick(c, f, &words)))
+	if (numeric_quick(c, f, &words))
 	{
 		size = words.n * sizeof(uint16);
 		dst = ldr_put_varlena(dst, size);
@@ -508,11 +606,37 @@ numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
 	return dst + size;
 }
 
+static char *
+numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	char	   *end = numeric_direct_put(c, f, dst);
+
+	return likely(end != NULL) ? end : numeric_put_other(c, f, dst);
+}
+
+/* Of which numbers the direct way may be gone. */
+static void
+numeric_direct_init(LdrConverter *c)
+{
+	int			precision,
+				scale;
+
+	c->scale = -1;
+	c->before = INT_MAX;
+	c->behind = DIRECT_MAX;
+	if (!numeric_typmod(c, &precision, &scale))
+		return;
+	c->scale = scale;
+	c->before = precision - scale;
+	c->behind = scale > SHORT_SCALE_MAX || c->before < 0 ? -1 : Min(scale, DIRECT_MAX);
+}
+
 bool
 ldr_numeric_converter(LdrConverter *c)
 {
 	if (c->typid != NUMERICOID)
 		return false;
+	numeric_direct_init(c);
 	c->fn = numeric_convert;
 	c->put = numeric_put;
 	return true;
