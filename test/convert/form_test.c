@@ -196,18 +196,32 @@ rows_theirs(Rows *rows, ErrorData **edata)
 	return heap_form_tuple(rows->desc, values, nulls);
 }
 
+/* How many bytes has the row? Returns whether all of them are ASCII. */
+static bool
+rows_measure(const Rows *rows, size_t *bytes)
+{
+	bool		ascii = true;
+
+	*bytes = 0;
+	for (int i = 0; i < rows->n; i++)
+	{
+		*bytes += rows->fields[i].len;
+		ascii &= field_is_ascii(&rows->fields[i]);
+	}
+	return ascii;
+}
+
 static HeapTuple
 rows_ours(Rows *rows, ErrorData **edata, int *field)
 {
 	volatile HeapTuple tuple = NULL;
-	bool		ascii = true;
+	size_t		bytes;
+	bool		ascii = rows_measure(rows, &bytes);
 
-	for (int i = 0; i < rows->n; i++)
-		ascii &= field_is_ascii(&rows->fields[i]);
 	*edata = NULL;
 	PG_TRY();
 	{
-		tuple = ldr_form_row(rows->form, rows->fields, ascii, field);
+		tuple = ldr_form_row(rows->form, rows->fields, bytes, ascii, field);
 	}
 	PG_CATCH();
 	{
@@ -365,10 +379,9 @@ rows_time(Rows *rows, int64 n, bool formed)
 {
 	clock_t		start = clock();
 	int			field = -1;
-	bool		ascii = true;
+	size_t		bytes;
+	bool		ascii = rows_measure(rows, &bytes);
 
-	for (int i = 0; i < rows->n; i++)
-		ascii &= field_is_ascii(&rows->fields[i]);
 
 	MemoryContextSwitchTo(rows->cxt);
 	for (int64 i = 0; i < n; i++)
@@ -381,7 +394,8 @@ rows_time(Rows *rows, int64 n, bool formed)
 			MemoryContextReset(rows->cxt);
 			ldr_form_begin_batch(rows->form);
 		}
-		tuple = formed ? ldr_form_row(rows->form, rows->fields, ascii, &field)
+		tuple = formed ? ldr_form_row(rows->form, rows->fields, bytes, ascii,
+										&field)
 			: rows_by_datums(rows);
 		if (tuple == NULL)
 			elog(ERROR, "the row cannot be formed");
