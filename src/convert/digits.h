@@ -11,6 +11,16 @@
 
 #define LDR_EIGHT_ZEROS UINT64CONST(0x3030303030303030) /* "00000000" */
 
+/*
+ * One if the bytes are the same, else zero. By a subtraction: an instruction that sets one byte has to
+ * wait for who last wrote the rest of the register, which may be the value before.
+ */
+static inline unsigned int
+ldr_same_byte(char a, char b)
+{
+	return ((unsigned int) (unsigned char) (a ^ b) - 1) >> 31;
+}
+
 /* The eight bytes at p, the first of them lowest. */
 static inline uint64
 ldr_load_eight(const char *p)

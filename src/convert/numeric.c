@@ -8,13 +8,19 @@
  * the input function's.
  *
  * There are three ways. Numbers with up to seven digits before the point and eight behind it, which
- * is what there mostly is, are two words, and become groups without a division. Others of up to 16
- * characters that need no rounding are taken as one integer. The rest is read digit by digit.
+ * is what there mostly is, are two words, and become groups without a division; with AVX2, one vector.
+ * Others of up to 16 characters that need no rounding are taken as one integer. The rest is read digit
+ * by digit.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "port/pg_bitutils.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define NUMERIC_VECTORS
+#endif
 
 #include "compat.h"
 #include "convert/convert.h"
@@ -451,10 +457,42 @@ numeric_direct_groups(uint64 high, uint64 low)
 	return ((high | high >> 16) & PG_UINT32_MAX) | (low | low >> 16) << 32;
 }
 
-/* Write four groups, the first of them lowest. */
-static inline void
-numeric_direct_write(uint64 groups, char *dst)
+/* Of each set of groups that are not zero: where the stored ones begin, how many, and what weight. */
+typedef struct NumericShape
 {
+	uint8		shift;			/* bits before the first */
+	uint8		size;			/* bytes from the first to the last */
+	uint16		header;			/* the weight, and the bit of the sign, which a zero has not */
+} NumericShape;
+
+#define SHAPE(first, n) \
+	{16 * (first), 2 * (n), SHORT_NEGATIVE | ((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
+
+static const NumericShape numeric_shapes[16] = {
+	{0, 0, 0}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3), SHAPE(1, 2),
+	SHAPE(0, 3), SHAPE(3, 1), SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4), SHAPE(2, 2), SHAPE(0, 4),
+	SHAPE(1, 3), SHAPE(0, 4)
+};
+
+/*
+ * Write a number of four groups, of which the first is lowest, and its length; returns its end. Two of
+ * the groups are before the point.
+ */
+static inline char *
+numeric_direct_write(uint64 groups, unsigned int negative, int scale, char *dst)
+{
+	/* the highest bit of each that is not zero, then these four moved together */
+	uint64		bits = ((groups + UINT64CONST(0x7fff7fff7fff7fff)) >> 15) &
+		UINT64CONST(0x0001000100010001);
+	NumericShape shape = numeric_shapes[(bits * UINT64CONST(0x0001000200040008)) >> 48 & 15];
+	unsigned int header = (shape.header & (SHORT_WEIGHT_MASK | SHORT_WEIGHT_SIGN | negative << 13)) |
+		SHORT_FORM | scale << SHORT_SCALE_SHIFT;
+	uint16		word = (uint16) header;
+
+	groups >>= shape.shift;
+	SET_VARSIZE_SHORT(dst, VARHDRSZ_SHORT + sizeof(word) + shape.size);
+	memcpy(dst + VARHDRSZ_SHORT, &word, sizeof(word));
+	dst += VARHDRSZ_SHORT + sizeof(word);
 #ifdef WORDS_BIGENDIAN
 	for (int i = 0; i < 4; i++)
 	{
@@ -465,6 +503,7 @@ numeric_direct_write(uint64 groups, char *dst)
 #else
 	memcpy(dst, &groups, sizeof(groups));
 #endif
+	return dst + shape.size;
 }
 
 /*
@@ -476,7 +515,7 @@ static inline char *
 numeric_direct_put(const LdrConverter *c, const LdrField *f, char *dst)
 {
 	const char *p = f->data;
-	bool		negative = *p == '-';
+	unsigned int negative = ldr_same_byte(*p, '-');
 	uint64		high,
 				low,
 				point,
@@ -484,10 +523,7 @@ numeric_direct_put(const LdrConverter *c, const LdrField *f, char *dst)
 	int			len,
 				ninteger,
 				nfraction,
-				scale,
-				first,
-				ngroups;
-	uint16		header;
+				scale;
 
 	p += negative;
 	len = (int) f->len - negative;
@@ -510,24 +546,106 @@ numeric_direct_put(const LdrConverter *c, const LdrField *f, char *dst)
 		return NULL;
 	groups = numeric_direct_groups(high, low);
 	scale = c->scale < 0 ? nfraction : c->scale;
-	if (unlikely(groups == 0))
-	{
-		header = numeric_short_header(false, scale, 0);
-		ngroups = 0;
-	}
-	else
-	{
-		first = pg_rightmost_one_pos64(groups) / 16;
-		ngroups = pg_leftmost_one_pos64(groups) / 16 + 1 - first;
-		groups >>= 16 * first;
-		header = numeric_short_header(negative, scale, 1 - first);
-	}
-	SET_VARSIZE_SHORT(dst, VARHDRSZ_SHORT + (1 + ngroups) * sizeof(uint16));
-	memcpy(dst + VARHDRSZ_SHORT, &header, sizeof(header));
-	dst += VARHDRSZ_SHORT + sizeof(header);
-	numeric_direct_write(groups, dst);
-	return dst + ngroups * sizeof(int16);
+	return numeric_direct_write(groups, negative, scale, dst);
 }
+
+/* Apart, so that the direct way needs no room on the stack. */
+static pg_noinline char *
+numeric_put_other(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	NumericWords words;
+	NumericValue v;
+	bool		is_short;
+	size_t		size;
+
+	if (numeric_quick(c, f, &words))
+	{
+		size = words.n * sizeof(uint16);
+		dst = ldr_put_varlena(dst, size);
+		numeric_quick_write(&words, dst);
+		return dst + size;
+	}
+	if (!numeric_read(c, f, &v))
+		return NULL;
+	size = numeric_size(&v, &is_short);
+	dst = ldr_put_varlena(dst, size);
+	numeric_write(&v, is_short, dst);
+	return dst + size;
+}
+
+#ifdef NUMERIC_VECTORS
+#define VECTORS __attribute__((target("avx2,bmi,bmi2")))
+
+/*
+ * The same with all characters in one vector, also of a number without a point. A column's routine by
+ * itself, which goes on to the others.
+ */
+VECTORS static char *
+numeric_put_vector(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	/* in memory: compilers would rather make them anew each time */
+	static const struct
+	{
+		int8		points[16];
+		int8		zeros[16];
+		int8		nines[16];
+		int8		high[16];
+		/* of which characters the digits are: eight that end before the point, eight behind it */
+		int8		places[16];
+		int8		tens[16];
+		int16		hundreds[8];
+		int8		ones[32];
+	}			k = {
+		{'.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.'},
+		{'0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0'},
+		{9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9},
+		{112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112},
+		{-8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8},
+		{10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1},
+		{100, 1, 100, 1, 100, 1, 100, 1},
+		{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
+	};
+#define K(name) _mm_loadu_si128((const __m128i *) k.name)
+	unsigned int negative = ldr_same_byte(*f->data, '-');
+	unsigned int len = f->len - negative;
+	unsigned int keep = (1U << (len & 31)) - 1;
+	unsigned int point,
+				digits;
+	int			ninteger,
+				nfraction,
+				scale;
+	uint64		groups;
+	__m128i		x = _mm_loadu_si128((const __m128i *) (f->data + negative));
+
+	point = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(x, K(points))) & keep;
+	x = _mm_sub_epi8(x, K(zeros));
+	digits = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(x, K(nines)), x));
+	ninteger = (int) _tzcnt_u32(point | (keep + 1));
+	nfraction = (int) len - ninteger - (point != 0);
+	if (unlikely(len - 1 >= QUICK_MAX || (keep & ~(digits | (point & -point))) != 0 ||
+				 ninteger > DIRECT_MAX || nfraction > c->behind || point == keep))
+		return numeric_put_other(c, f, dst);
+
+	/* what is behind the number becomes zeros, and so does what would be before or behind the vector */
+	x = _mm_and_si128(x, _mm_loadu_si128((const __m128i *) (k.ones + 16 - len)));
+	x = _mm_shuffle_epi8(x, _mm_adds_epu8(_mm_add_epi8(K(places), _mm_set1_epi8((char) ninteger)),
+										  K(high)));
+	x = _mm_madd_epi16(_mm_maddubs_epi16(x, K(tens)), K(hundreds));
+	groups = (uint64) _mm_cvtsi128_si64(_mm_packus_epi32(x, x));
+#undef K
+	if (unlikely(ninteger > c->before && (groups & PG_UINT32_MAX) != 0))
+		return numeric_put_other(c, f, dst);
+	scale = c->scale < 0 ? nfraction : c->scale;
+	return numeric_direct_write(groups, negative, scale, dst);
+}
+
+static bool
+numeric_has_vectors(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+		__builtin_cpu_supports("bmi2");
+}
+#endif
 
 char *
 ldr_write_numeric(const char *text, size_t len, char *dst)
@@ -582,32 +700,8 @@ numeric_convert(LdrConverter *c, const LdrField *f)
 	return PointerGetDatum(result);
 }
 
-/* Apart, so that the direct way needs no room on the stack. */
-static pg_noinline char *
-numeric_put_other(const LdrConverter *c, const LdrField *f, char *dst)
-{
-	NumericWords words;
-	NumericValue v;
-	bool		is_short;
-	size_t		size;
-
-	if (numeric_quick(c, f, &words))
-	{
-		size = words.n * sizeof(uint16);
-		dst = ldr_put_varlena(dst, size);
-		numeric_quick_write(&words, dst);
-		return dst + size;
-	}
-	if (!numeric_read(c, f, &v))
-		return NULL;
-	size = numeric_size(&v, &is_short);
-	dst = ldr_put_varlena(dst, size);
-	numeric_write(&v, is_short, dst);
-	return dst + size;
-}
-
-static char *
-numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
+char *
+ldr_put_numeric(const LdrConverter *c, const LdrField *f, char *dst)
 {
 	char	   *end = numeric_direct_put(c, f, dst);
 
@@ -638,6 +732,10 @@ ldr_numeric_converter(LdrConverter *c)
 		return false;
 	numeric_direct_init(c);
 	c->fn = numeric_convert;
-	c->put = numeric_put;
+	c->put = ldr_put_numeric;
+#ifdef NUMERIC_VECTORS
+	if (numeric_has_vectors())
+		c->put = numeric_put_vector;
+#endif
 	return true;
 }

@@ -214,12 +214,13 @@ put_is_same(Trial *t, LdrPutFn put, const LdrField *f, const Outcome *o)
 		memcmp(VARDATA_ANY(p), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)) == 0;
 }
 
-/* Both routines for that. */
+/* All routines for that. */
 static bool
 puts_are_same(Trial *t, const LdrField *f, const Outcome *o)
 {
 	return put_is_same(t, t->c.put, f, o) &&
-		(!field_is_ascii(f) || put_is_same(t, t->c.put_ascii, f, o));
+		(!field_is_ascii(f) || put_is_same(t, t->c.put_ascii, f, o)) &&
+		(t->c.put == NULL || t->c.typid != NUMERICOID || put_is_same(t, ldr_put_numeric, f, o));
 }
 
 /* NULL if both do the same with the field, else a description in the context of the trial. */
