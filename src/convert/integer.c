@@ -26,6 +26,12 @@ integer_parse(const LdrField *f, int64 *value, bool wide)
 	uint64		sum = 0,
 				eight;
 
+	/* what there mostly is */
+	if (wide && likely(f->len - 1 < 8 && ldr_wide_digits(p, f->len, &sum)))
+	{
+		*value = (int64) sum;
+		return true;
+	}
 	if (p < end && (*p == '-' || *p == '+'))
 		negative = (*p++ == '-');
 	if (p == end || end - p > MAX_DIGITS)
