@@ -462,14 +462,14 @@ typedef struct NumericShape
 {
 	uint8		shift;			/* bits before the first */
 	uint8		size;			/* bytes from the first to the last */
-	uint16		header;			/* the weight, and the bit of the sign, which a zero has not */
+	uint16		header;			/* with the weight, and the bit of the sign, which a zero has not */
 } NumericShape;
 
 #define SHAPE(first, n) \
-	{16 * (first), 2 * (n), SHORT_NEGATIVE | ((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
+	{16 * (first), 2 * (n), SHORT_FORM | SHORT_NEGATIVE | ((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
 
 static const NumericShape numeric_shapes[16] = {
-	{0, 0, 0}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3), SHAPE(1, 2),
+	{0, 0, SHORT_FORM}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3), SHAPE(1, 2),
 	SHAPE(0, 3), SHAPE(3, 1), SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4), SHAPE(2, 2), SHAPE(0, 4),
 	SHAPE(1, 3), SHAPE(0, 4)
 };
@@ -485,8 +485,8 @@ numeric_direct_write(uint64 groups, unsigned int negative, int scale, char *dst)
 	uint64		bits = ((groups + UINT64CONST(0x7fff7fff7fff7fff)) >> 15) &
 		UINT64CONST(0x0001000100010001);
 	NumericShape shape = numeric_shapes[(bits * UINT64CONST(0x0001000200040008)) >> 48 & 15];
-	unsigned int header = (shape.header & (SHORT_WEIGHT_MASK | SHORT_WEIGHT_SIGN | negative << 13)) |
-		SHORT_FORM | scale << SHORT_SCALE_SHIFT;
+	unsigned int header = (shape.header & (~SHORT_NEGATIVE | negative << 13)) |
+		scale << SHORT_SCALE_SHIFT;
 	uint16		word = (uint16) header;
 
 	groups >>= shape.shift;
