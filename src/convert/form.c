@@ -341,8 +341,8 @@ ldr_form_row(LdrForm *form, const LdrField *fields, size_t bytes, bool ascii, in
 	/* room for all fields, but for what becomes longer by more than the slack */
 	if (unlikely(form->end - form->at < before + bytes + form->slack))
 	{
-		if (bytes > ROW_MAX)
-			return NULL;
+		if (bytes + form->slack > ROW_MAX)
+			return NULL;		/* also of a table with a long char(n) */
 		form_next_piece(form, before + bytes + form->slack);
 	}
 	end = form_put_fields(form, fields, bytes, ascii, field, form->at + before, &nulls, &infomask);
