@@ -37,9 +37,9 @@ datetime_first_of_year(int year)
 
 /*
  * Parse the date at p, which has DATE_LENGTH bytes, to days since 2000; false if it is no date. Its
- * first eight bytes and its last eight are two words. Of each one comparison says whether it has the
- * right characters: without its digits' high halves and its dashes, a digit stays below 16 also after
- * 6 is added, and a dash after 15. One multiplication makes all pairs of digits in it numbers.
+ * first eight bytes and its last eight are two words. Of each one comparison says whether it has
+ * the right characters: without its digits' high halves and its dashes, a digit stays below 16 also
+ * after 6 is added, and a dash after 15. One multiplication makes all pairs of digits in it numbers.
  */
 static inline bool
 datetime_parse_date(const char *p, DateADT *date)

@@ -12,8 +12,8 @@
 #define LDR_EIGHT_ZEROS UINT64CONST(0x3030303030303030) /* "00000000" */
 
 /*
- * One if the bytes are the same, else zero. By a subtraction: an instruction that sets one byte has to
- * wait for who last wrote the rest of the register, which may be the value before.
+ * One if the bytes are the same, else zero. By a subtraction: an instruction that sets one byte has
+ * to wait for who last wrote the rest of the register, which may be the value before.
  */
 static inline unsigned int
 ldr_same_byte(char a, char b)

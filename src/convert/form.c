@@ -210,8 +210,8 @@ form_reserve(LdrForm *form, char *dst, size_t more)
 }
 
 /*
- * A Datum, as heap_form_tuple writes it, with room behind it for all the others; NULL if the row is too
- * long, or the value out of line.
+ * A Datum, as heap_form_tuple writes it, with room behind it for all the others; NULL if the row is
+ * too long, or the value out of line.
  */
 static char *
 form_put_datum(LdrForm *form, const FormColumn *column, Datum value, size_t bytes, char *dst)

@@ -13,8 +13,8 @@
 #define MAX_DIGITS 19			/* of these every number fits a uint64, without a check per digit */
 
 /*
- * Parse the field; false if it is not digits alone, too many of them, or beyond an int64. wide: what
- * is behind the field can be read.
+ * Parse the field; false if it is not digits alone, too many of them, or beyond an int64. wide:
+ * what is behind the field can be read.
  */
 static pg_attribute_always_inline bool
 integer_parse(const LdrField *f, int64 *value, bool wide)

@@ -8,9 +8,9 @@
  * the input function's.
  *
  * There are three ways. Numbers with up to seven digits before the point and eight behind it, which
- * is what there mostly is, are two words, and become groups without a division; with AVX2, one vector.
- * Others of up to 16 characters that need no rounding are taken as one integer. The rest is read digit
- * by digit.
+ * is what there mostly is, are two words, and become groups without a division; with AVX2, one
+ * vector. Others of up to 16 characters that need no rounding are taken as one integer. The rest is
+ * read digit by digit.
  */
 #include "postgres.h"
 
@@ -440,9 +440,7 @@ numeric_quick_write(const NumericWords *words, char *dst)
 	memcpy(dst + sizeof(words->first), &words->second, sizeof(words->second));
 }
 
-/*
- * Four groups, the first of them lowest, of two words of eight digits without their high halves.
- */
+/* Four groups, the first of them lowest, of two words of eight digits without their high halves. */
 static inline uint64
 numeric_direct_groups(uint64 high, uint64 low)
 {
@@ -457,26 +455,27 @@ numeric_direct_groups(uint64 high, uint64 low)
 	return ((high | high >> 16) & PG_UINT32_MAX) | (low | low >> 16) << 32;
 }
 
-/* Of each set of groups that are not zero: where the stored ones begin, how many, and what weight. */
+/* Of each set of groups that are not zero: where the stored ones begin, how many, what weight. */
 typedef struct NumericShape
 {
 	uint8		shift;			/* bits before the first */
 	uint8		size;			/* bytes from the first to the last */
-	uint16		header;			/* with the weight, and the bit of the sign, which a zero has not */
+	uint16		header;			/* its constant bits, the weight, and the sign if there may be one */
 } NumericShape;
 
 #define SHAPE(first, n) \
-	{16 * (first), 2 * (n), SHORT_FORM | SHORT_NEGATIVE | ((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
+	{16 * (first), 2 * (n), SHORT_FORM | SHORT_NEGATIVE | \
+		((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
 
 static const NumericShape numeric_shapes[16] = {
-	{0, 0, SHORT_FORM}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3), SHAPE(1, 2),
-	SHAPE(0, 3), SHAPE(3, 1), SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4), SHAPE(2, 2), SHAPE(0, 4),
-	SHAPE(1, 3), SHAPE(0, 4)
+	{0, 0, SHORT_FORM}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3),
+	SHAPE(1, 2), SHAPE(0, 3), SHAPE(3, 1), SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4), SHAPE(2, 2),
+	SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4)
 };
 
 /*
- * Write a number of four groups, of which the first is lowest, and its length; returns its end. Two of
- * the groups are before the point.
+ * Write a number of four groups, of which the first is lowest, and its length; returns its end. Two
+ * of the groups are before the point.
  */
 static inline char *
 numeric_direct_write(uint64 groups, unsigned int negative, int scale, char *dst)
@@ -577,8 +576,8 @@ numeric_put_other(const LdrConverter *c, const LdrField *f, char *dst)
 #define VECTORS __attribute__((target("avx2,bmi,bmi2")))
 
 /*
- * The same with all characters in one vector, also of a number without a point. A column's routine by
- * itself, which goes on to the others.
+ * The same with all characters in one vector, also of a number without a point. A column's routine
+ * by itself, which goes on to the others.
  */
 VECTORS static char *
 numeric_put_vector(const LdrConverter *c, const LdrField *f, char *dst)
@@ -626,7 +625,7 @@ numeric_put_vector(const LdrConverter *c, const LdrField *f, char *dst)
 				 ninteger > DIRECT_MAX || nfraction > c->behind || point == keep))
 		return numeric_put_other(c, f, dst);
 
-	/* what is behind the number becomes zeros, and so does what would be before or behind the vector */
+	/* what is behind the number becomes zeros, and so does what would be outside of the vector */
 	x = _mm_and_si128(x, _mm_loadu_si128((const __m128i *) (k.ones + 16 - len)));
 	x = _mm_shuffle_epi8(x, _mm_adds_epu8(_mm_add_epi8(K(places), _mm_set1_epi8((char) ninteger)),
 										  K(high)));

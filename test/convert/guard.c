@@ -42,8 +42,8 @@ guarded_output_end(void)
 LdrField
 guarded_slack_field(const LdrField *f)
 {
-	static const char slack[][8] = {"00000000", "99999999", ".5.5.5.5", "\0\0\0\0\0\0\0", "-1,2\"\n:Z",
-	"\xff\xff\xff\xff\xff\xff\xff\xff", "abcdefgh"};
+	static const char slack[][8] = {"00000000", "99999999", ".5.5.5.5", "\0\0\0\0\0\0\0",
+	"-1,2\"\n:Z", "\xff\xff\xff\xff\xff\xff\xff\xff", "abcdefgh"};
 	static char *end = NULL;
 	static unsigned int turn = 0;
 	char	   *p = guard_make(&end) - LDR_FIELD_SLACK;

@@ -18,8 +18,8 @@ extern char *guarded_end(void);
 extern char *guarded_output_end(void);
 
 /*
- * A copy of a field of up to GUARDED_SIZE - LDR_FIELD_SLACK bytes, as a routine that puts gets it: with
- * just the slack behind it, in which there is this and that.
+ * A copy of a field of up to GUARDED_SIZE - LDR_FIELD_SLACK bytes, as a routine that puts gets it:
+ * with just the slack behind it, in which there is this and that.
  */
 extern LdrField guarded_slack_field(const LdrField *f);
 
