@@ -385,7 +385,8 @@ ldr_chain_update(LdrChain *chain, LdrChainTable *table, const char *set, const c
 								psprintf("%s%s s WHERE %s AND " LDR_SOME_ROWS, update,
 										 table->staging, condition), SPI_OK_UPDATE);
 	return ldr_pieces_write(pieces_choose(chain, table, rows, true),
-							psprintf("%sROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS pair (s, d), %s s WHERE "
+							psprintf("%sROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+									 "AS pair (s, d), %s s WHERE "
 									 "s.ctid OPERATOR(pg_catalog.=) pair.s AND "
 									 "d.ctid OPERATOR(pg_catalog.=) pair.d AND %s", update,
 									 table->staging, condition), SPI_OK_UPDATE);
