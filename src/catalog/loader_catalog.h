@@ -191,7 +191,7 @@ extern List *ldr_package_datasets(void);
 
 /* The one dataset into which this role last loaded this schema; NULL and *n if not exactly one. */
 extern char *ldr_package_last_dataset(Oid role, const char *schema_name, int *n);
-extern int64 ldr_package_sweep(int retention_minutes);
+extern int64 ldr_package_sweep(int minutes, int reject_minutes);
 
 /* job.c */
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);

@@ -116,7 +116,8 @@ replay_lost(void)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("rejected rows were loaded or removed while they were loaded again"),
 			 errdetail("Code of the table has called loader_replay, loader_discard or "
-					   "loader_forget, or the package was swept as loader.retention says.")));
+					   "loader_forget, or the package was removed after "
+					   "loader.reject_retention.")));
 }
 
 void
