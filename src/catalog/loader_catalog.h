@@ -273,7 +273,7 @@ extern List *ldr_reject_jobs(int64 package_id, const char *table_name); /* of Ld
 extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit,
 							 int bytes);
 extern uint64 ldr_reject_delete(const List *rejects);
-extern void ldr_reject_renew(const LdrReject *reject);
+extern void ldr_reject_renew(const List *rejects);	/* of LdrReject */
 extern void ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted);
 extern void ldr_reject_settled_job(int64 package_id, const LdrJob *job, int64 settled,
 								   int64 inserted);

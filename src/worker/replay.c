@@ -132,14 +132,12 @@ static int64
 replay_settle(const LdrReplayBatch *batch)
 {
 	List	   *loaded = NIL;
-	ListCell   *lc;
 
 	for (int i = 0; i < list_length(batch->rows); i++)
 		if (!batch->refused[i])
 			loaded = lappend(loaded, list_nth(batch->rows, i));
 	ldr_replay_forget(loaded);
-	foreach(lc, batch->again)
-		ldr_reject_renew(lfirst(lc));
+	ldr_reject_renew(batch->again);
 	return list_length(loaded);
 }
 

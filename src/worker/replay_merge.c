@@ -222,8 +222,8 @@ replay_stage_job(ReplayChain *c, ReplayTable *t, Relation rel, int job)
 
 			again->message = replay_rename(t, again->message);
 			again->detail = replay_rename(t, again->detail);
-			ldr_reject_renew(again);
 		}
+		ldr_reject_renew(batch.again);
 		MemoryContextSwitchTo(old);
 		for (int i = 0; i < list_length(batch.rows); i++)
 			if (!batch.refused[i])
@@ -308,21 +308,24 @@ static void
 replay_refuse(LdrSift *sift, int table, List *refused)
 {
 	ReplayTable *t = &((ReplayChain *) sift)->tables[table];
+	List	   *again = NIL;
 	ListCell   *lc;
 
 	foreach(lc, refused)
 	{
 		LdrRefused *r = lfirst(lc);
 		ReplayRow  *row = bsearch(&r->tid, t->rows, t->n, sizeof(ReplayRow), replay_compare);
-		LdrReject	reject = {0};
+		LdrReject  *reject;
 
 		if (row == NULL)
 			elog(ERROR, "a staged row of \"%s\" is unknown", t->staged_as);
 		row->refused = true;
-		reject.id = row->id;
-		ldr_load_explain(&reject, r->edata);
-		ldr_reject_renew(&reject);
+		reject = palloc0(sizeof(LdrReject));
+		reject->id = row->id;
+		ldr_load_explain(reject, r->edata);
+		again = lappend(again, reject);
 	}
+	ldr_reject_renew(again);
 }
 
 /* Those that are staged are rejects, too, until all is done. */
