@@ -451,6 +451,35 @@ SELECT * FROM loader_replay(test.last());
 SELECT id FROM sad.fresh ORDER BY id;
 DROP SCHEMA sad CASCADE;
 
+-- a column, or the table, is not there any more: what to do
+CREATE SCHEMA lost;
+CREATE TABLE lost.items (id bigint, v bigint CHECK (v > 0), w text);
+CREATE TABLE lost.merged (LIKE lost.items INCLUDING CONSTRAINTS);
+CREATE TABLE lost.gone (LIKE lost.items INCLUDING CONSTRAINTS);
+CALL test.package('8.1', test.schema('a', 'items: id bigint, v bigint, w text; write_disposition="append"', 'gone: id bigint, v bigint, w text; write_disposition="append"',
+	'merged: id bigint +primary_key, v bigint, w text; write_disposition="merge", x-merge-strategy="upsert"'),
+	'items.a.0.csv', E'id,v,w\n1,0,a\n', 'items.b.0.insert_values', E'INSERT INTO {}("id","v","w")\nVALUES\n(2,0,E\'b\');\n',
+	'items.c.0.jsonl', E'{"id":3,"v":0,"w":"c"}\n', 'merged.a.0.csv', E'id,v,w\n1,0,a\n', 'gone.a.0.csv', E'id,v,w\n1,0,a\n');
+CALL test.load('8.1', 'lost', $$, on_error => 'reject'$$);
+ALTER TABLE lost.items RENAME w TO x;
+ALTER TABLE lost.items RENAME v TO "V";
+ALTER TABLE lost.merged DROP w;
+ALTER TABLE lost.gone RENAME TO away;
+SELECT name, t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail, t.hint FROM unnest(ARRAY['items', 'merged', 'gone']) AS name, test.try(format('SELECT loader_replay(test.last(), %L)', name)) AS t;
+DELETE FROM loader.reject WHERE job_id = 'items.a.csv' AND package_id = test.last();
+SELECT t.* FROM test.try('SELECT loader_replay(test.last(), ''items'')') AS t;
+DELETE FROM loader.reject WHERE job_id = 'items.b.insert_values' AND package_id = test.last();
+SELECT * FROM loader_replay(test.last(), 'items');
+SELECT job, code, reason FROM test.rejects() WHERE job LIKE 'items.%';
+ALTER SCHEMA lost RENAME TO lost_too;
+SELECT t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail, t.hint FROM test.try('SELECT loader_replay(test.last(), ''gone'')') AS t;
+ALTER SCHEMA lost_too RENAME TO lost;
+ALTER TABLE lost.items RENAME x TO w;
+ALTER TABLE lost.items RENAME "V" TO v;
+ALTER TABLE lost.items DROP CONSTRAINT items_v_check;
+SELECT * FROM loader_replay(test.last(), 'items');
+DROP SCHEMA lost CASCADE;
+
 -- They go with their package.
 SELECT count(*) > 0 AS has_rejects FROM loader.reject;
 DROP SCHEMA bad, bad_staging CASCADE;

@@ -144,6 +144,22 @@ replay_lock(const ReplayChain *c)
 	(void) ldr_lock_tables(relids, ShareRowExclusiveLock);
 }
 
+/* The load has added what was not there. */
+static void
+replay_check_columns(const ReplayChain *c)
+{
+	for (int i = 0; i < c->merge.ntables; i++)
+	{
+		const ReplayTable *t = &c->tables[i];
+		List	   *names = NIL;
+
+		for (int n = 0; n < t->schema->ncolumns; n++)
+			if (t->schema->columns[n].type != LDR_TYPE_NONE)
+				names = lappend(names, (char *) t->schema->columns[n].name);
+		ldr_replay_check_columns(t->target, t->schema->name, names);
+	}
+}
+
 /* --- staging ---------------------------------------------------------------------------------- */
 
 /* A temporary table with the columns of the schema: types of the target, NOT NULL of the schema. */
@@ -431,6 +447,7 @@ ldr_replay_chain(const LdrPackage *package, LdrOptions *options, List *jobs, int
 	if (reason)
 		return psprintf("Table \"%s\" is merged, and %s.", root, reason);
 	replay_lock(&c);
+	replay_check_columns(&c);
 	replay_stage(&c);
 	if (ldr_merge_hits_others(&c.merge))
 	{
