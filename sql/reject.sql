@@ -19,6 +19,9 @@ SELECT * FROM test.refuse('1.0', $$, 'd', on_error => 'ignore'$$);
 SELECT * FROM test.refuse('1.0', $$, 'd', max_rejects => '1'$$);
 SELECT r.* FROM unnest(ARRAY['', '-1', '0.01', '1 %', '101%', '1.2.3%', '99999999999999999999', 'all']) AS m,
 	test.refuse('1.0', format($$, 'd', on_error => 'reject', max_rejects => %L$$, m)) AS r;
+-- a number needs its quotes, or a cast
+SELECT code FROM test.refuse('1.0', $$, 'd', on_error => 'reject', max_rejects => 5$$);
+SELECT code FROM test.refuse('1.0', $$, 'd', on_error => 'reject', max_rejects => 5::text$$);
 SELECT action, detail FROM loader_plan(test.path('1.0'), 'd', on_error => 'reject', max_rejects => '0.5%') WHERE action = 'on error';
 SELECT action FROM loader_plan(test.path('1.0'), 'd') WHERE action = 'on error';
 
