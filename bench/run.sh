@@ -6,6 +6,7 @@
 #	GROUP=load	which peers, see peers.py (client: pipeline.load() by dlt's destination and ours); or
 #	GROUP=targets	what loads are to be as fast as: COPY, dlt, an index, many jobs
 #	GROUP=reject	what on_error => 'reject' costs where no row is bad; or
+#	GROUP=reject_merge	the same of merges, and what they cost with one bad row in a hundred
 #	GROUP=swap	what readers see while N rows, and ten times N, are replaced
 #	GROUP=merge	merges into 1 M rows (N must be that many), and into 3 M and 10 M
 #	GROUP=queue	1,000 packages queued, 50 sessions that poll the views, 10,000 finished packages
@@ -36,7 +37,7 @@ if [ "$group" = airbyte ]; then
 	make_venv "$keep/singer" meltanolabs-target-postgres==0.8.1 &&
 		make_venv "$keep/pyairbyte" --no-deps --only-binary :all: \
 			-r "$top/test/airbyte/requirements.txt" || die "no Python environments"
-elif [ "$group" = queue ]; then
+elif [[ $group =~ ^(queue|reject_merge)$ ]]; then
 	PYTHON=${PYTHON:-$keep/queue/bin/python}
 	[ -x "$PYTHON" ] || make_venv "$keep/queue" 'psycopg[binary]' || die "no Python environment"
 elif [ -z "${PYTHON:-}" ]; then
@@ -69,6 +70,14 @@ fi
 if [ "$group" = queue ]; then
 	say "$("$pg_config" --version), $(nproc) cores:"
 	"$PYTHON" "$top/bench/load.py" --dir "$work/queue" \
+		--dsn "postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT"
+	exit
+fi
+
+if [ "$group" = reject_merge ]; then
+	say "$("$pg_config" --version), $(nproc) cores:"
+	as_user mkdir -p "$work/rejects" && chmod 755 "$work/rejects" || exit
+	"$PYTHON" "$top/bench/reject_merge.py" --dir "$work/rejects" --runs "${RUNS:-9}" ${N:+--rows "$N"} \
 		--dsn "postgresql://postgres:x@localhost/bench?host=$PGHOST&port=$PGPORT"
 	exit
 fi
