@@ -356,8 +356,9 @@ ldr_input_softly(FmgrInfo *function, char *text, Oid typioparam, int32 typmod, D
 #endif
 
 /*
- * The files of a relation: pages logged as full images, and the storage manager's handle, valid
- * until the next invalidation. (15 has a function for many pages; 16 renamed relfilenode.)
+ * The files of a relation: pages logged as full images; the storage manager's handle, valid until
+ * the next invalidation; the path of the first one. (15 has a function for many pages; 16 renamed
+ * relfilenode; 18 gives paths by value.)
  */
 #include "access/xloginsert.h"
 #include "storage/smgr.h"
@@ -367,6 +368,12 @@ ldr_input_softly(FmgrInfo *function, char *text, Oid typioparam, int32 typmod, D
 #define ldr_rel_files(rel) ((rel)->rd_node)
 #endif
 #define ldr_smgr(rel) smgropen(ldr_rel_files(rel), (rel)->rd_backend)
+#include "common/relpath.h"
+#if PG_VERSION_NUM >= 180000
+#define ldr_rel_path(rel) pstrdup(relpathperm(ldr_rel_files(rel), MAIN_FORKNUM).str)
+#else
+#define ldr_rel_path(rel) relpathperm(ldr_rel_files(rel), MAIN_FORKNUM)
+#endif
 #if PG_VERSION_NUM >= 150000
 #define ldr_log_pages(rel, n, blocks, pages) \
 	log_newpages(&ldr_rel_files(rel), MAIN_FORKNUM, n, blocks, pages, true)

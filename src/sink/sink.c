@@ -299,8 +299,8 @@ sink_check_kind(Relation rel, Relation into, LdrSinkKind kind)
 {
 	const char *reason;
 
-	if (kind == LDR_SINK_BLOCK)
-		return;					/* whoever writes the pages has asked */
+	if (kind == LDR_SINK_SHARED)
+		return;					/* the leader has asked */
 	if (into != NULL)
 	{
 		sink_check_into(rel, into);
@@ -331,8 +331,8 @@ sink_ops(LdrSinkKind kind)
 			return &ldr_look_sink;
 		case LDR_SINK_STORAGE:
 			return &ldr_storage_sink;
-		case LDR_SINK_BLOCK:
-			return &ldr_block_sink;
+		case LDR_SINK_SHARED:
+			return &ldr_shared_sink;
 		case LDR_SINK_EXECUTOR:
 			break;
 	}

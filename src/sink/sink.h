@@ -26,8 +26,8 @@ typedef enum LdrSinkKind
 	 * entries: see sink/storage.h
 	 */
 	LDR_SINK_STORAGE,
-	/* pages in memory, which somebody else writes: see sink/block.h */
-	LDR_SINK_BLOCK,
+	/* in a parallel worker: pages of a heap that its leader and others fill, too: see sink/shared.h */
+	LDR_SINK_SHARED,
 	/* INSERT through the executor: anything PostgreSQL can insert into */
 	LDR_SINK_EXECUTOR
 } LdrSinkKind;
@@ -184,7 +184,7 @@ extern const LdrSinkOps ldr_heap_sink;
 extern const LdrSinkOps ldr_swap_sink;
 extern const LdrSinkOps ldr_look_sink;
 extern const LdrSinkOps ldr_storage_sink;
-extern const LdrSinkOps ldr_block_sink;
+extern const LdrSinkOps ldr_shared_sink;
 extern const LdrSinkOps ldr_executor_sink;
 
 #endif							/* LDR_SINK_H */

@@ -28,8 +28,8 @@
 #include "compat.h"
 #include "fault.h"
 #include "sink/fill.h"
+#include "sink/runs.h"
 #include "sink/storage.h"
-#include "sink/storage_write.h"
 
 #define PAYS_BYTES	(64 * 1024)
 #define PAYS_INDEXES (256 * 1024)
@@ -38,7 +38,7 @@ typedef struct StorageSinkState
 {
 	LdrFill		fill;			/* first: see fill.h */
 	LdrStorage *storage;
-	char	   *memory;			/* of the run */
+	LdrRuns		runs;			/* that it is to write */
 } StorageSinkState;
 
 int			ldr_storage_use = LDR_STORAGE_AUTO;
@@ -85,27 +85,49 @@ static void
 storage_start(StorageSinkState *state)
 {
 	state->fill.run.kind = ldr_storage_kind(state->storage);
-	ldr_page_start(&state->fill.run, state->memory, LDR_STORAGE_RUN);
+	ldr_runs_start(&state->runs, &state->fill.run);
 }
 
-/* Write the run, in one of the writer's ways. An error here is of no row. */
+/* Rows were put, and now their pages are to be written. An error until storage_written is of no row. */
 static void
-storage_write(LdrSink *sink, void (*write) (LdrStorage *storage, const LdrPageRun *run))
+storage_writing(LdrSink *sink)
 {
 	StorageSinkState *state = sink->state;
 
 	sink->error_line = 0;
-	write(state->storage, &state->fill.run);
-	sink->inserted += state->fill.run.rows;
+	sink->writing = true;
+	ldr_storage_sink_count(sink, state->fill.run.rows);
+}
+
+static void
+storage_written(LdrSink *sink)
+{
+	sink->writing = false;
 	sink->pending = 0;
 	sink->error_line = sink->line;
-	storage_start(state);
+	storage_start(sink->state);
 }
 
 static void
 storage_full(LdrSink *sink)
 {
-	storage_write(sink, ldr_storage_write);
+	StorageSinkState *state = sink->state;
+
+	storage_writing(sink);
+	ldr_runs_full(&state->runs);
+	storage_written(sink);
+}
+
+/* What is in the run, and waits; the last page may have room left. */
+static void
+storage_write_part(LdrSink *sink)
+{
+	StorageSinkState *state = sink->state;
+
+	storage_writing(sink);
+	ldr_runs_write(&state->runs, 0);
+	ldr_storage_write_part(state->storage, &state->fill.run);
+	storage_written(sink);
 }
 
 static void
@@ -132,7 +154,7 @@ storage_open(LdrSink *sink)
 	state->fill.large = storage_large;
 	ldr_fill_open(sink, &state->fill);
 	state->storage = ldr_storage_open(sink->into ? sink->into : sink->rel, sink->into != NULL);
-	state->memory = ldr_storage_memory(LDR_STORAGE_RUN);
+	ldr_runs_open(&state->runs, state->storage);
 	storage_start(state);
 }
 
@@ -160,10 +182,12 @@ storage_put_tuple(LdrSink *sink, HeapTuple tuple)
 static void
 storage_flush(LdrSink *sink)
 {
-	if (sink->pending == 0)
-		return;
-	storage_write(sink, ldr_storage_write_last);
+	StorageSinkState *state = sink->state;
+
+	if (sink->pending > 0 || state->runs.full > 0)
+		storage_write_part(sink);
 	sink->error_line = 0;
+	ldr_storage_flush(state->storage);
 }
 
 LdrPageKind
@@ -173,18 +197,32 @@ ldr_storage_sink_kind(const LdrSink *sink)
 }
 
 void
-ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows)
+ldr_storage_sink_share(LdrSink *sink)
+{
+	ldr_storage_share(((StorageSinkState *) sink->state)->storage);
+}
+
+void
+ldr_storage_sink_count(LdrSink *sink, uint64 rows)
+{
+	ldr_storage_count(((StorageSinkState *) sink->state)->storage, rows);
+	sink->inserted += rows;
+}
+
+void
+ldr_storage_sink_unshare(LdrSink *sink, char *pages, int n)
 {
 	StorageSinkState *state = sink->state;
-	LdrPageRun	run = state->fill.run;
 
-	if (sink->pending > 0)
-		storage_write(sink, ldr_storage_write_part);
-	run.pages = pages;
-	run.npages = run.used = used;
-	run.rows = rows;
-	ldr_storage_write_part(state->storage, &run);
-	sink->inserted += rows;
+	storage_write_part(sink);
+	ldr_storage_unshare(state->storage);
+	for (int i = 0; i < n; i++)
+	{
+		Page		page = (Page) (pages + (Size) i * BLCKSZ);
+
+		if (!PageIsNew(page))
+			ldr_storage_keep(state->storage, page);
+	}
 }
 
 static void

@@ -35,11 +35,15 @@ extern LdrSinkKind ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation i
  */
 extern void ldr_storage_index(Oid relid);
 
-/*
- * Of an open sink of this kind: what pages must be like that others fill for it (assigns the ids that
- * are in rows); and pages that are to be written as if their rows had been put.
- */
+/* Of an open sink of this kind: what its pages must be like. Assigns the ids that are in rows. */
 extern LdrPageKind ldr_storage_sink_kind(const LdrSink *sink);
-extern void ldr_storage_sink_take(LdrSink *sink, char *pages, int used, uint64 rows);
+
+/*
+ * Parallel workers begin to fill the table, too, see sink/shared.h; and they have ended: each has left a page
+ * of rows in pages, or a new one. Their rows are to be counted here.
+ */
+extern void ldr_storage_sink_share(LdrSink *sink);
+extern void ldr_storage_sink_count(LdrSink *sink, uint64 rows);
+extern void ldr_storage_sink_unshare(LdrSink *sink, char *pages, int n);
 
 #endif							/* LDR_STORAGE_H */

@@ -51,11 +51,12 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
-#include "storage/smgr.h"
 
 #include "compat.h"
 #include "fault.h"
+#include "sink/rel_file.h"
 #include "sink/storage_write.h"
 
 #define MEMORY_ALIGN	4096	/* of what files are written from */
@@ -68,6 +69,8 @@
 struct LdrStorage
 {
 	Relation	heap;
+	LdrRelFile *file;			/* of it */
+	BlockNumber shared;			/* parallel workers write, too, from here on; Invalid: they do not */
 	bool		frozen;
 	Size		spare;
 	BlockNumber unmapped;		/* blocks from here ... */
@@ -104,9 +107,20 @@ storage_init_page(const LdrStorage *storage, Page page)
 }
 
 LdrStorage *
-ldr_storage_open(Relation heap, bool frozen)
+ldr_storage_join(Relation heap)
 {
 	LdrStorage *storage = palloc0(sizeof(LdrStorage));
+
+	storage->heap = heap;
+	storage->file = ldr_rel_file_open(heap);
+	storage->shared = InvalidBlockNumber;
+	return storage;
+}
+
+LdrStorage *
+ldr_storage_open(Relation heap, bool frozen)
+{
+	LdrStorage *storage = ldr_storage_join(heap);
 	const char *reason = ldr_storage_reason(heap, frozen);
 	BlockNumber nblocks;
 
@@ -115,7 +129,6 @@ ldr_storage_open(Relation heap, bool frozen)
 			 RelationGetRelationName(heap), reason);
 	if (frozen && heap->rd_createSubid != GetCurrentSubTransactionId())
 		elog(ERROR, "rows of table \"%s\" cannot be frozen", RelationGetRelationName(heap));
-	storage->heap = heap;
 	storage->frozen = frozen;
 	storage->spare = RelationGetTargetPageFreeSpace(heap, HEAP_DEFAULT_FILLFACTOR);
 	storage->kept = (Page) ldr_storage_memory(1);
@@ -193,7 +206,7 @@ storage_map(LdrStorage *storage)
 static void
 storage_note(LdrStorage *storage, BlockNumber block, int n)
 {
-	if (!storage->frozen)
+	if (!storage->frozen || storage->shared != InvalidBlockNumber)
 		return;
 	if (block != storage->end)
 	{
@@ -205,7 +218,7 @@ storage_note(LdrStorage *storage, BlockNumber block, int n)
 
 /* --- pages ------------------------------------------------------------------------------------ */
 
-/* Log pages; from here to the end of storage_write_pages a checkpoint must not begin. */
+/* Log pages; from here until they are written a checkpoint must not begin. */
 static void
 storage_log(LdrStorage *storage, Page *pages, int n, BlockNumber block)
 {
@@ -220,30 +233,16 @@ storage_log(LdrStorage *storage, Page *pages, int n, BlockNumber block)
 }
 
 /*
- * Write pages to the end of the file, which is block. To have a file synced it is enough to ask for
- * it with the last page that is written into it.
+ * Write n pages that stand one after the other, LDR_STORAGE_RUN at most; or fewer, up to the end of
+ * a file: returns how many it was.
  */
-static void
-storage_write_pages(LdrStorage *storage, Page *pages, int n, BlockNumber block)
-{
-	SMgrRelation smgr = ldr_smgr(storage->heap);
-
-	for (int i = 0; i < n; i++)
-	{
-		bool		ends_file = i == n - 1 || (block + i + 1) % RELSEG_SIZE == 0;
-
-		PageSetChecksumInplace(pages[i], block + i);
-		smgrextend(smgr, MAIN_FORKNUM, block + i, (char *) pages[i], !ends_file);
-	}
-}
-
-/* Write n pages that stand one after the other, LDR_STORAGE_RUN at most. */
-static void
+static int
 storage_write_run(LdrStorage *storage, char *memory, int n)
 {
 	BlockNumber block = RelationGetNumberOfBlocks(storage->heap);
 	Page		pages[LDR_STORAGE_RUN];
 
+	n = Min(n, RELSEG_SIZE - block % RELSEG_SIZE);
 	if ((uint64) block + n > MaxBlockNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -258,7 +257,7 @@ storage_write_run(LdrStorage *storage, char *memory, int n)
 	{
 		ldr_delay_checkpoint(true);
 		storage_log(storage, pages, n, block);
-		storage_write_pages(storage, pages, n, block);
+		ldr_rel_file_write(storage->file, block, memory, n);
 	}
 	PG_FINALLY();
 	{
@@ -268,28 +267,45 @@ storage_write_run(LdrStorage *storage, char *memory, int n)
 	PG_END_TRY();
 	LDR_FAULT("storage: run written");
 	storage_note(storage, block, n);
+	return n;
 }
 
+/* The heap's end is ours: only parallel workers of one load ever meet there. */
 static void
-storage_write_many(LdrStorage *storage, char *memory, int n)
+storage_write_locked(LdrStorage *storage, char *memory, int n)
 {
-	for (int i = 0; i < n; i += LDR_STORAGE_RUN)
+	for (int i = 0; i < n;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		storage_write_run(storage, memory + (Size) i * BLCKSZ, Min(LDR_STORAGE_RUN, n - i));
+		i += storage_write_run(storage, memory + (Size) i * BLCKSZ, Min(LDR_STORAGE_RUN, n - i));
 	}
+	UnlockRelationForExtension(storage->heap, ExclusiveLock);
+}
+
+bool
+ldr_storage_try_write_pages(LdrStorage *storage, char *memory, int n)
+{
+	if (!ConditionalLockRelationForExtension(storage->heap, ExclusiveLock))
+		return false;
+	storage_write_locked(storage, memory, n);
+	return true;
 }
 
 void
-ldr_storage_write(LdrStorage *storage, const LdrPageRun *run)
+ldr_storage_write_pages(LdrStorage *storage, char *memory, int n)
 {
-	storage_write_many(storage, run->pages, run->used);
-	pgstat_count_heap_insert(storage->heap, run->rows);
+	LockRelationForExtension(storage->heap, ExclusiveLock);
+	storage_write_locked(storage, memory, n);
 }
 
-/* Rows of a page, which need not be full, join those that are kept. */
-static void
-storage_keep(LdrStorage *storage, Page page)
+void
+ldr_storage_count(LdrStorage *storage, uint64 rows)
+{
+	pgstat_count_heap_insert(storage->heap, rows);
+}
+
+void
+ldr_storage_keep(LdrStorage *storage, Page page)
 {
 	OffsetNumber left = FirstOffsetNumber;
 
@@ -298,7 +314,7 @@ storage_keep(LdrStorage *storage, Page page)
 		left = ldr_page_move(page, left, storage->kept, InvalidBlockNumber, storage->spare);
 		if (left > PageGetMaxOffsetNumber(page))
 			break;
-		storage_write_many(storage, (char *) storage->kept, 1);
+		ldr_storage_write_pages(storage, (char *) storage->kept, 1);
 		storage_init_page(storage, storage->kept);
 	}
 }
@@ -308,9 +324,8 @@ ldr_storage_write_part(LdrStorage *storage, const LdrPageRun *run)
 {
 	if (run->used == 0)
 		return;
-	storage_write_many(storage, run->pages, run->used - 1);
-	storage_keep(storage, ldr_page_of(run, run->used - 1));
-	pgstat_count_heap_insert(storage->heap, run->rows);
+	ldr_storage_write_pages(storage, run->pages, run->used - 1);
+	ldr_storage_keep(storage, ldr_page_of(run, run->used - 1));
 }
 
 /*
@@ -357,17 +372,10 @@ ldr_storage_flush(LdrStorage *storage)
 	{
 		storage_init_page(storage, storage->rest);
 		(void) ldr_page_move(storage->kept, left, storage->rest, InvalidBlockNumber, 0);
-		storage_write_many(storage, (char *) storage->rest, 1);
+		ldr_storage_write_pages(storage, (char *) storage->rest, 1);
 		storage->hole = RelationGetNumberOfBlocks(storage->heap) - 1;
 	}
 	storage_init_page(storage, storage->kept);
-}
-
-void
-ldr_storage_write_last(LdrStorage *storage, const LdrPageRun *run)
-{
-	ldr_storage_write_part(storage, run);
-	ldr_storage_flush(storage);
 }
 
 HeapTuple
@@ -382,6 +390,23 @@ ldr_storage_toast(LdrStorage *storage, HeapTuple tuple)
 				 errmsg("row is too big: size %zu, maximum size %zu",
 						(Size) MAXALIGN(tuple->t_len), (Size) MaxHeapTupleSize)));
 	return tuple;
+}
+
+void
+ldr_storage_share(LdrStorage *storage)
+{
+	storage->shared = RelationGetNumberOfBlocks(storage->heap);
+}
+
+void
+ldr_storage_unshare(LdrStorage *storage)
+{
+	BlockNumber from = storage->shared;
+	BlockNumber end = RelationGetNumberOfBlocks(storage->heap);
+
+	storage->shared = InvalidBlockNumber;
+	if (end > from)
+		storage_note(storage, from, end - from);
 }
 
 void

@@ -14,39 +14,28 @@
 
 #include "worker/exchange.h"
 
-/* Pages lie where files like to be written from: from 16 on a server may insist on it. */
-#define FILE_ALIGN		4096
-#define SLOTS_OFFSET	TYPEALIGN(FILE_ALIGN, sizeof(LdrExchange))
-#define PAGES_OFFSET	TYPEALIGN(FILE_ALIGN, MAXALIGN(sizeof(LdrExchangeSlot)) + \
-								  LDR_SLOT_INPUT + LDR_BLOCK_SLACK)
-#define STRIDE			(PAGES_OFFSET + (Size) LDR_SLOT_PAGES * BLCKSZ)
+#define SLOTS_OFFSET	MAXALIGN(sizeof(LdrExchange))
+#define INPUT_OFFSET	MAXALIGN(sizeof(LdrExchangeSlot))
+#define STRIDE			MAXALIGN(INPUT_OFFSET + LDR_SLOT_INPUT + LDR_BLOCK_SLACK)
 
 Size
-ldr_exchange_size(int nslots)
+ldr_exchange_size(int nslots, int nworkers)
 {
-	return add_size(FILE_ALIGN + SLOTS_OFFSET, mul_size(STRIDE, nslots));
+	return add_size(add_size(SLOTS_OFFSET, mul_size(STRIDE, nslots)), mul_size(BLCKSZ, nworkers));
 }
 
-LdrExchange *
-ldr_exchange_at(void *place)
+void
+ldr_exchange_init(LdrExchange *x, int nslots, int nworkers)
 {
-	return (LdrExchange *) TYPEALIGN(FILE_ALIGN, place);
-}
-
-LdrExchange *
-ldr_exchange_init(void *place, int nslots)
-{
-	LdrExchange *x = ldr_exchange_at(place);
-
 	memset(x, 0, sizeof(LdrExchange));
 	SpinLockInit(&x->mutex);
 	ConditionVariableInit(&x->filled_cv);
-	ConditionVariableInit(&x->written_cv);
+	ConditionVariableInit(&x->settled_cv);
 	ConditionVariableInit(&x->ready_cv);
 	x->nslots = nslots;
 	for (int i = 0; i < nslots; i++)
 		memset(ldr_exchange_slot(x, i), 0, sizeof(LdrExchangeSlot));
-	return x;
+	memset(ldr_exchange_rest(x), 0, (Size) BLCKSZ * nworkers);
 }
 
 LdrExchangeSlot *
@@ -58,13 +47,13 @@ ldr_exchange_slot(LdrExchange *x, uint64 n)
 char *
 ldr_exchange_input(LdrExchange *x, uint64 n)
 {
-	return (char *) ldr_exchange_slot(x, n) + MAXALIGN(sizeof(LdrExchangeSlot));
+	return (char *) ldr_exchange_slot(x, n) + INPUT_OFFSET;
 }
 
 char *
-ldr_exchange_pages(LdrExchange *x, uint64 n)
+ldr_exchange_rest(LdrExchange *x)
 {
-	return (char *) ldr_exchange_slot(x, n) + PAGES_OFFSET;
+	return (char *) x + SLOTS_OFFSET + STRIDE * x->nslots;
 }
 
 static LdrSlotState
@@ -116,7 +105,7 @@ ldr_exchange_end(LdrExchange *x)
 LdrSlotState
 ldr_exchange_next(LdrExchange *x)
 {
-	return exchange_state(x, x->written);
+	return exchange_state(x, x->settled);
 }
 
 int
@@ -125,32 +114,32 @@ ldr_exchange_worker(LdrExchange *x)
 	int			worker = -1;
 
 	SpinLockAcquire(&x->mutex);
-	if (x->written < x->claimed)
-		worker = ldr_exchange_slot(x, x->written)->worker;
+	if (x->settled < x->claimed)
+		worker = ldr_exchange_slot(x, x->settled)->worker;
 	SpinLockRelease(&x->mutex);
 	return worker;
 }
 
 void
-ldr_exchange_written(LdrExchange *x)
+ldr_exchange_settle(LdrExchange *x)
 {
-	LdrExchangeSlot   *slot = ldr_exchange_slot(x, x->written);
+	LdrExchangeSlot *slot = ldr_exchange_slot(x, x->settled);
 	bool		more = slot->more;
 
 	SpinLockAcquire(&x->mutex);
 	slot->state = more ? LDR_SLOT_BUSY : LDR_SLOT_FREE;
 	if (!more)
-		x->written++;
+		x->settled++;
 	SpinLockRelease(&x->mutex);
 	if (more)
-		ConditionVariableBroadcast(&x->written_cv);
+		ConditionVariableBroadcast(&x->settled_cv);
 }
 
 void
 ldr_exchange_turn(LdrExchange *x)
 {
-	exchange_set(x, x->written, LDR_SLOT_TURN);
-	ConditionVariableBroadcast(&x->written_cv);
+	exchange_set(x, x->settled, LDR_SLOT_TURN);
+	ConditionVariableBroadcast(&x->settled_cv);
 }
 
 bool
@@ -169,7 +158,7 @@ ldr_exchange_wait(LdrExchange *x, long timeout)
 	return changed;
 }
 
-/* --- a worker --------------------------------------------------------------------------------- */
+/* --- who works on a block ---------------------------------------------------------------------- */
 
 /* One look for a block. */
 static bool
@@ -191,6 +180,14 @@ exchange_try_claim(LdrExchange *x, uint64 *n, bool *ended)
 }
 
 bool
+ldr_exchange_try_claim(LdrExchange *x, uint64 *n)
+{
+	bool		ended;
+
+	return exchange_try_claim(x, n, &ended);
+}
+
+bool
 ldr_exchange_claim(LdrExchange *x, uint64 *n)
 {
 	bool		ended;
@@ -209,9 +206,9 @@ ldr_exchange_claim(LdrExchange *x, uint64 *n)
 static void
 exchange_await(LdrExchange *x, uint64 n, LdrSlotState before)
 {
-	ConditionVariablePrepareToSleep(&x->written_cv);
+	ConditionVariablePrepareToSleep(&x->settled_cv);
 	while (exchange_state(x, n) == before)
-		ConditionVariableSleep(&x->written_cv, PG_WAIT_EXTENSION);
+		ConditionVariableSleep(&x->settled_cv, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 }
 

@@ -3,16 +3,20 @@
  *
  * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
  * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
- * no command, so its transaction and command ids are assigned before. It alone writes to the
- * table and to the TOAST table.
+ * no command, so its transaction and command ids are assigned before. It reads the file, and when
+ * workers have enough to do, it works on a block like them (parallel_leader_participation, as in a
+ * parallel query). It alone writes to the TOAST table.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "storage/dsm.h"
+#include "storage/lwlock.h"
 
 #include "fault.h"
 #include "loader.h"
@@ -27,8 +31,8 @@
 typedef struct Leader
 {
 	LdrLoad    *load;
-	LdrReader  *file;			/* load->reader, but while a large row is read */
-	LdrReader  *blocks;			/* for large rows */
+	LdrReader  *file;			/* load->reader, but while rows of a block are read */
+	LdrReader  *blocks;			/* for those */
 	LdrReaderOptions options;	/* of that */
 	ParallelContext *pcxt;
 	LdrParallelLoad *shared;
@@ -46,7 +50,7 @@ ldr_parallel_workers(const LdrLoad *load, uint64 size)
 		!ldr_parallel_safe(load->rel, load->attnums, load->reader->ncolumns,
 						   load->format == LDR_JSONL))
 		return 0;
-	return load->share;
+	return parallel_leader_participation ? load->share - 1 : load->share;
 }
 
 /* --- workers ---------------------------------------------------------------------------------- */
@@ -68,7 +72,7 @@ leader_note_failure(ErrorData *edata)
  * transaction, that is asked for in a subtransaction.
  */
 static bool
-leader_make_exchange(Leader *l, int nslots)
+leader_make_exchange(Leader *l, int nslots, int workers)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	LdrGuard	guard = {0};
@@ -76,7 +80,8 @@ leader_make_exchange(Leader *l, int nslots)
 	ldr_guard_begin(&guard);
 	PG_TRY();
 	{
-		l->segment = dsm_create(ldr_exchange_size(nslots), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		l->segment = dsm_create(ldr_exchange_size(nslots, workers),
+								DSM_CREATE_NULL_IF_MAXSEGMENTS);
 		if (l->segment)
 			dsm_pin_mapping(l->segment);
 		ldr_guard_commit(&guard);
@@ -92,7 +97,8 @@ leader_make_exchange(Leader *l, int nslots)
 	if (l->segment == NULL)
 		return false;
 	dsm_unpin_mapping(l->segment);
-	l->exchange = ldr_exchange_init(dsm_segment_address(l->segment), nslots);
+	l->exchange = dsm_segment_address(l->segment);
+	ldr_exchange_init(l->exchange, nslots, workers);
 	return true;
 }
 
@@ -105,6 +111,7 @@ leader_begin(Leader *l, int workers)
 	/* assigns the ids */
 	LdrPageKind kind = ldr_storage_sink_kind(load->sink);
 
+	ldr_storage_sink_share(load->sink);
 	EnterParallelMode();
 	l->pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
 	shm_toc_estimate_chunk(&l->pcxt->estimator, size);
@@ -126,6 +133,7 @@ leader_end(Leader *l)
 	WaitForParallelWorkersToFinish(l->pcxt);
 	DestroyParallelContext(l->pcxt);
 	ExitParallelMode();
+	ldr_storage_sink_unshare(l->load->sink, ldr_exchange_rest(l->exchange), l->launched);
 	dsm_detach(l->segment);
 }
 
@@ -175,10 +183,10 @@ leader_put_own(LdrLoad *load)
 
 /* Rows of the block that workers have left to us: it is read again, and all others passed over. */
 static void
-leader_write_large(Leader *l, LdrExchangeSlot *slot)
+leader_put_large(Leader *l, LdrExchangeSlot *slot)
 {
 	LdrLoad    *load = l->load;
-	char	   *input = ldr_exchange_input(l->exchange, l->exchange->written);
+	char	   *input = ldr_exchange_input(l->exchange, l->exchange->settled);
 	LdrError	err = {0};
 	uint32		row = 0;
 
@@ -197,18 +205,17 @@ leader_write_large(Leader *l, LdrExchangeSlot *slot)
 }
 
 static void
-leader_write(Leader *l)
+leader_settle(Leader *l)
 {
 	LdrLoad    *load = l->load;
-	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->written);
+	LdrExchangeSlot *slot = ldr_exchange_slot(l->exchange, l->exchange->settled);
 
-	LDR_FAULT("parallel: pages to be written");
-	ldr_storage_sink_take(load->sink, ldr_exchange_pages(l->exchange, l->exchange->written),
-						  slot->npages, slot->rows);
+	LDR_FAULT("parallel: block to be settled");
+	ldr_storage_sink_count(load->sink, slot->rows);
 	load->rows += slot->rows;
 	if (slot->nlarge > 0)
-		leader_write_large(l, slot);
-	ldr_exchange_written(l->exchange);
+		leader_put_large(l, slot);
+	ldr_exchange_settle(l->exchange);
 	ldr_load_look_up(load);
 }
 
@@ -227,14 +234,14 @@ leader_raise(Leader *l)
 	}
 }
 
-/* Write what is ready. False if the next block is not. */
+/* Settle the next block. False if it is not ready. */
 static bool
-leader_write_next(Leader *l)
+leader_settle_next(Leader *l)
 {
 	switch (ldr_exchange_next(l->exchange))
 	{
 		case LDR_SLOT_READY:
-			leader_write(l);
+			leader_settle(l);
 			return true;
 		case LDR_SLOT_FAILED:
 			leader_raise(l);
@@ -244,10 +251,101 @@ leader_write_next(Leader *l)
 	}
 }
 
+/* --- a block of its own ------------------------------------------------------------------------- */
+
+/* An error in a block of ours: those in blocks before it come first. None is put any more. */
+static void
+leader_await_before(Leader *l, uint64 n)
+{
+	while (l->exchange->settled < n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		switch (ldr_exchange_next(l->exchange))
+		{
+			case LDR_SLOT_READY:
+				ldr_exchange_settle(l->exchange);
+				break;
+			case LDR_SLOT_FAILED:
+				leader_raise(l);
+				break;
+			default:
+				leader_wait(l);
+		}
+	}
+}
+
+static void
+leader_put_block(Leader *l, uint64 n)
+{
+	LdrLoad    *load = l->load;
+	LdrError	err = {0};
+	LdrStatus	status;
+
+	load->reader = l->blocks;
+	ldr_block_reader_begin(l->blocks, ldr_exchange_input(l->exchange, n),
+						   &ldr_exchange_slot(l->exchange, n)->block);
+	while ((status = ldr_reader_next(l->blocks, &load->row, &err)) == LDR_OK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ldr_load_row(load);
+	}
+	if (status != LDR_END)
+		ldr_load_raise(load, &err);
+	load->row.line = 0;
+	load->reader = l->file;
+}
+
+/* As a worker does it, see there; but the error is raised here, where it has been located. */
+static void
+leader_try_block(Leader *l, uint64 n)
+{
+	PG_TRY();
+	{
+		leader_put_block(l, n);
+	}
+	PG_CATCH();
+	{
+		LdrLoad    *load = l->load;
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(load->cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		UnlockBuffers();
+		ldr_load_locate_error(load, edata);
+		load->row.line = 0;
+		load->reader = l->file;
+		if (!load->sink->writing)
+			leader_await_before(l, n);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+}
+
+/* Work on the next block that nobody has claimed. False if there is none, or it is not for us. */
+static bool
+leader_help(Leader *l)
+{
+	LdrExchangeSlot *slot;
+	uint64		n;
+
+	if (!parallel_leader_participation || !ldr_exchange_try_claim(l->exchange, &n))
+		return false;
+	LDR_FAULT("parallel: block of the leader");
+	slot = ldr_exchange_slot(l->exchange, n);
+	leader_try_block(l, n);
+	/* the sink has counted them */
+	slot->rows = 0;
+	slot->nlarge = 0;
+	ldr_exchange_deliver(l->exchange, n, false);
+	return true;
+}
+
 static bool
 leader_is_idle(const Leader *l)
 {
-	return l->exchange->written == l->exchange->filled;
+	return l->exchange->settled == l->exchange->filled;
 }
 
 /* --- what goes out ------------------------------------------------------------------------------ */
@@ -259,7 +357,7 @@ leader_put_row(Leader *l, LdrError *err)
 	LdrStatus	status;
 
 	while (!leader_is_idle(l))
-		if (!leader_write_next(l))
+		if (!leader_settle_next(l))
 			leader_wait(l);
 	status = ldr_reader_next(l->file, &l->load->row, err);
 	if (status != LDR_OK)
@@ -294,7 +392,7 @@ leader_run(Leader *l)
 	while (status == LDR_OK || !leader_is_idle(l))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (leader_write_next(l))
+		if (leader_settle_next(l))
 			continue;
 		if (status == LDR_OK && ldr_exchange_has_room(l->exchange))
 		{
@@ -302,7 +400,7 @@ leader_run(Leader *l)
 			if (status != LDR_OK)
 				ldr_exchange_end(l->exchange);
 		}
-		else
+		else if (!leader_help(l))
 			leader_wait(l);
 	}
 	if (status != LDR_END)
@@ -315,7 +413,7 @@ leader_try(Leader *l, int workers)
 {
 	bool		started;
 
-	if (!leader_make_exchange(l, (workers + 1) * SLOTS_PER_WORKER))
+	if (!leader_make_exchange(l, (workers + 1) * SLOTS_PER_WORKER, workers))
 		return false;
 	started = leader_begin(l, workers) > 0;
 	if (started)

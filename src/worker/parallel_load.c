@@ -22,7 +22,7 @@ ldr_parallel_load_fill(LdrParallelLoad *shared, const LdrLoad *load, const LdrPa
 	char	   *text = shared->texts;
 
 	shared->relid = RelationGetRelid(load->rel);
-	shared->into = load->into != NULL;
+	shared->into = load->into ? RelationGetRelid(load->into) : InvalidOid;
 	shared->pages = *pages;
 	shared->format = load->format;
 	shared->encoding = load->encoding;

@@ -20,7 +20,7 @@ typedef struct LdrParallelLoad
 {
 	dsm_handle	exchange;		/* the segment that has it */
 	Oid			relid;			/* says what a row must be */
-	bool		into;			/* the rows go into another table */
+	Oid			into;			/* the rows go into this table; invalid: into that one */
 	LdrPageKind pages;
 	LdrFormat	format;
 	int			encoding;

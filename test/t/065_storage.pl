@@ -1,6 +1,6 @@
 # test/t/065_storage.pl: heaps that are written around the shared buffers. A checkpoint falls into the middle;
 # what was written before it is on disk then, and what comes after it can be made of the log alone, should
-# the power fail; a worker dies; a standby has the same.
+# the power fail; a worker dies; a standby has the same. By one process, and by several.
 use strict;
 use warnings;
 
@@ -24,8 +24,9 @@ my %package = map { my $n = $_; $n => make_package(tables => [{name => 'big', di
 sub start_big
 {
 	my ($node, $dataset, $setting) = @_;
+	my $several = $dataset =~ /several/ ? 'SET loader.min_parallel_file_size = 0; SET loader.workers = 3;' : '';
 
-	return one($node, "SET loader.storage_sink = $setting; SET loader.retry_delay = 0; SELECT loader_start("
+	return one($node, "SET loader.storage_sink = $setting; SET loader.retry_delay = 0; $several SELECT loader_start("
 		. quote_literal($package{$rows}) . ", '$dataset')");
 }
 
@@ -115,6 +116,7 @@ sub checkpoint_within
 	$holder->query("SELECT pg_advisory_unlock($late)");
 	is(wait_package($node, $id), 'loaded', "$name: loaded");
 	is(one($node, "SELECT sink FROM loader.tables WHERE package_id = $id AND table_name = 'big'"), 'storage', "$name: as pages");
+	is(one($node, "SELECT count(*) FROM loader.events WHERE package_id = $id AND kind = 'parallel'"), $dataset =~ /several/ ? 2 : 0, "$name: by how many");
 	my $file = one($node, "SELECT pg_relation_filepath('$dataset.big')");
 	cmp_ok(length($then{$file} // ''), '>', 1_000_000, "$name: much of it had been written before the checkpoint");
 	like(substr(slurp($node->logfile), $log), qr/checkpoint sync: number=\d+ file=\Q$file\E /, "$name: which has synced it");
@@ -158,7 +160,8 @@ for my $level (sort keys %level)
 
 	gates($node);
 	one($node, 'CREATE EXTENSION amcheck; CREATE EXTENSION pg_visibility');
-	load($node, $package{10}, $_) eq 'loaded' or die 'table' for 'swap', 'killed', 'through';
+	one($node, 'ALTER FUNCTION gate.pass PARALLEL SAFE');
+	load($node, $package{10}, $_) eq 'loaded' or die 'table' for 'swap', 'several_swap', 'killed', 'through';
 	if ($streaming)
 	{
 		$node->backup('base');
@@ -172,11 +175,13 @@ for my $level (sort keys %level)
 
 	checkpoint_within($node, $level, 'swap', $new);
 	checkpoint_within($node, $level, 'fresh', $fresh);
+	checkpoint_within($node, $level, 'several_swap', $new);
+	checkpoint_within($node, $level, 'several', $fresh);
 	killed($node, $level, 'killed', $old, $new);
 	if ($standby)
 	{
 		$node->wait_for_catchup($standby, 'replay', $node->lsn('flush'));
-		is(contents($standby, $_), contents($node, $_), "standby: $_") for qw(swap fresh killed);
+		is(contents($standby, $_), contents($node, $_), "standby: $_") for qw(swap fresh several_swap several killed);
 		is(wrong($standby), '', 'standby: nothing is wrong with it');
 		$standby->stop;
 	}
