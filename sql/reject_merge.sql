@@ -361,6 +361,18 @@ CALL test.load('6.2', 'rf', $$, on_error => 'reject'$$);
 SELECT * FROM rf.several ORDER BY id, v, w;
 SELECT * FROM test.rejects();
 
+-- Nested rows that know their root row only; and a column that has no type yet, of which nothing is staged.
+CALL test.package('6.3', replace(test.schema('a', 'root: id bigint +primary_key, v bigint, untyped text, _dlt_id text! +unique +row_key; write_disposition="merge", x-merge-strategy="upsert"',
+	'root__n: v text, _dlt_root_id text! +root_key, _dlt_id text! +unique +row_key; parent="root"'), '"untyped": {"data_type": "text"}', '"untyped": {}'),
+	'root.a.0.jsonl', E'{"id":1,"v":1,"_dlt_id":"r1"}\n{"id":2,"v":2,"_dlt_id":"r2"}\n',
+	'root__n.b.0.jsonl', E'{"v":"a","_dlt_id":"n1","_dlt_root_id":"r1"}\n{"v":"b","_dlt_id":"n2","_dlt_root_id":"r2"}\n');
+CREATE TABLE rf.root (id bigint, v bigint CONSTRAINT small CHECK (v < 2), _dlt_id text NOT NULL UNIQUE);
+CALL test.load('6.3', 'rf', $$, on_error => 'reject'$$);
+SELECT * FROM test.rejects();
+ALTER TABLE rf.root DROP CONSTRAINT small;
+SELECT loaded, "left" FROM loader_replay(test.last());
+SELECT r.id, n.v FROM rf.root r JOIN rf.root__n n ON n._dlt_root_id = r._dlt_id ORDER BY 1;
+
 DROP SCHEMA rm, rm_staging, rf, rf_staging CASCADE;
 SELECT test.forget();
 SELECT count(*) FROM loader.reject;
