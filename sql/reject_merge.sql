@@ -361,6 +361,15 @@ CALL test.load('6.2', 'rf', $$, on_error => 'reject'$$);
 SELECT * FROM rf.several ORDER BY id, v, w;
 SELECT * FROM test.rejects();
 
+-- A row that a foreign key has changed before it, in a piece of its own.
+CREATE TABLE rf.tree (id bigint, code int UNIQUE, boss int REFERENCES rf.tree (code) ON UPDATE CASCADE, v bigint CHECK (v > 0));
+INSERT INTO rf.tree VALUES (1, 10, NULL, 1), (2, 20, 10, 1), (3, 30, 10, 1);
+CALL test.package('6.4', test.schema('a', 'tree: id bigint +primary_key, code bigint, boss bigint, v bigint; write_disposition="merge", x-merge-strategy="upsert"'), 'tree.a.0.csv',
+	E'id,code,boss,v\n1,11,,2\n2,20,11,0\n3,30,11,2\n');
+CALL test.load('6.4', 'rf', $$, on_error => 'reject'$$);
+SELECT * FROM rf.tree ORDER BY id;
+SELECT * FROM test.rejects();
+
 -- Nested rows that know their root row only; and a column that has no type yet, of which nothing is staged.
 CALL test.package('6.3', replace(test.schema('a', 'root: id bigint +primary_key, v bigint, untyped text, _dlt_id text! +unique +row_key; write_disposition="merge", x-merge-strategy="upsert"',
 	'root__n: v text, _dlt_root_id text! +root_key, _dlt_id text! +unique +row_key; parent="root"'), '"untyped": {"data_type": "text"}', '"untyped": {}'),

@@ -12,6 +12,7 @@
 #include "catalog/pg_trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -101,9 +102,25 @@ chain_look_column(Oid target, Oid staging, LdrChainColumn *column)
 	}
 }
 
+/* What a foreign key does when the value that it refers to is updated: update what refers to it. */
+static bool
+chain_cascades(const Trigger *trigger)
+{
+	switch (trigger->tgfoid)
+	{
+		case F_RI_FKEY_CASCADE_UPD:
+		case F_RI_FKEY_SETNULL_UPD:
+		case F_RI_FKEY_SETDEFAULT_UPD:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /*
  * Can an update of a row do anything that its SET does not say, or not be done at all? And any
- * other statement? What a foreign key does is no such thing: it looks at keys that change.
+ * other statement? What a foreign key does is no such thing: it looks at keys that change. But it
+ * may update other rows, which can be of the same table in the end.
  */
 static void
 chain_look_relation(LdrChainTable *table)
@@ -118,6 +135,7 @@ chain_look_relation(LdrChainTable *table)
 	{
 		const Trigger *trigger = &rel->trigdesc->triggers[i];
 
+		table->cascades |= chain_cascades(trigger);
 		if (trigger->tgisinternal)
 			continue;
 		table->plain = false;

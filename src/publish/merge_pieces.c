@@ -367,8 +367,8 @@ ldr_chain_write(LdrChain *chain, LdrChainTable *table, const char *rows, const c
 
 /*
  * Which row of the target a staged row changes is noted with it, for to look for it by its key would
- * be to read the whole table for every piece, if it has no index. Where triggers, say, may move
- * rows meanwhile, that is what has to be done.
+ * be to read the whole table for every piece, if it has no index. Where triggers or foreign keys may
+ * move rows meanwhile, that is what has to be done.
  */
 int64
 ldr_chain_update(LdrChain *chain, LdrChainTable *table, const char *set, const char *from,
@@ -380,7 +380,7 @@ ldr_chain_update(LdrChain *chain, LdrChainTable *table, const char *set, const c
 	if (chain->merge->sieve == NULL)
 		return ldr_chain_run(chain, psprintf("%s%s WHERE %s", update, from, condition),
 							 SPI_OK_UPDATE);
-	if (!table->plain)
+	if (!table->plain || table->cascades)
 		return ldr_pieces_write(ldr_pieces_choose(chain, table, rows),
 								psprintf("%s%s s WHERE %s AND " LDR_SOME_ROWS, update,
 										 table->staging, condition), SPI_OK_UPDATE);

@@ -34,6 +34,7 @@ typedef struct LdrChainTable
 	int			ncolumns;
 	bool		update_triggers;	/* an update can do more, or less, than it says */
 	bool		rules;			/* a statement may be rewritten */
+	bool		cascades;		/* an update can move rows that are not its own */
 	bool		plain;			/* the same for all else: no triggers, rules, policies, children */
 } LdrChainTable;
 
