@@ -63,6 +63,7 @@ check()
 		echo "FAIL $script did not run to its end in $db" >>"$work/results"
 }
 check convert_utf8 cases.sql
+check convert_utf8 limits.sql
 check convert_utf8 random.sql -v encoding=UTF8
 check convert_utf8 random_text.sql -v encoding=LATIN1
 check convert_utf8 random_text.sql -v encoding=SJIS
