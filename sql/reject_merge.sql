@@ -370,6 +370,25 @@ CALL test.load('6.4', 'rf', $$, on_error => 'reject'$$);
 SELECT * FROM rf.tree ORDER BY id;
 SELECT * FROM test.rejects();
 
+-- Many bad rows are many statements, between which it can be cancelled. Each takes some time here, so few come to be run then.
+CREATE TABLE rf.slow (id bigint, v bigint CHECK (v > 0));
+CREATE SEQUENCE rf.calls;
+CREATE FUNCTION rf.call() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('rf.calls'), pg_sleep(0.01); RETURN NEW; END $$;
+CREATE TRIGGER a BEFORE INSERT ON rf.slow FOR EACH ROW EXECUTE FUNCTION rf.call();
+CREATE TRIGGER b BEFORE INSERT ON rf.slow FOR EACH ROW EXECUTE FUNCTION test.held();
+SELECT E'id,v\n' || string_agg(format(E'%s,0\n', i), '' ORDER BY i) AS file FROM generate_series(1, 1000) AS i \gset
+CALL test.package('6.5', test.schema('a', 'slow: id bigint +primary_key, v bigint; write_disposition="merge", x-merge-strategy="upsert"'), 'slow.a.0.csv', :'file');
+SELECT test.hold();
+SELECT loader_start(test.path('6.5'), 'rf', on_error => 'reject') AS id \gset
+CALL test.wait_for('(SELECT is_called FROM rf.calls)');
+SELECT loader_cancel(:id);
+SELECT test.release();
+SELECT loader_wait(:id, '180s');
+SELECT state FROM loader.packages WHERE package_id = :id;
+SELECT last_value < 500 AS few FROM rf.calls;
+SELECT count(*) FROM rf.slow;
+SELECT loader_forget(:id);
+
 -- Nested rows that know their root row only; and a column that has no type yet, of which nothing is staged.
 CALL test.package('6.3', replace(test.schema('a', 'root: id bigint +primary_key, v bigint, untyped text, _dlt_id text! +unique +row_key; write_disposition="merge", x-merge-strategy="upsert"',
 	'root__n: v text, _dlt_root_id text! +root_key, _dlt_id text! +unique +row_key; parent="root"'), '"untyped": {"data_type": "text"}', '"untyped": {}'),

@@ -21,6 +21,7 @@
 #include "publish/merge_sql.h"
 #include "schema/plan.h"
 #include "sink/guard.h"
+#include "worker/worker.h"
 
 #define PIECE_ROWS	65536		/* at most, at once */
 #define FETCH_ROWS	10000
@@ -264,6 +265,7 @@ pieces_try(PiecesRun *run, int64 from, int n)
 	LdrGuard	guard = {0};
 
 	CHECK_FOR_INTERRUPTS();
+	ldr_check_cancel();			/* many rows that are refused are many statements */
 	ldr_guard_begin(&guard);
 	PG_TRY();
 	{
