@@ -370,6 +370,22 @@ CALL test.load('6.4', 'rf', $$, on_error => 'reject'$$);
 SELECT * FROM rf.tree ORDER BY id;
 SELECT * FROM test.rejects();
 
+-- A row that somebody else changes while it is looked for: the third time that a row is checked.
+CREATE SEQUENCE rf.checks;
+CREATE FUNCTION rf.check(v bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN v > 0 AND (nextval('rf.checks') <> 3 OR test.waits()); END $$;
+CREATE TABLE rf.busy (id bigint, v bigint, w text);
+INSERT INTO rf.busy VALUES (1, 1, 'old'), (2, 2, 'old'), (3, 3, 'old');
+ALTER TABLE rf.busy ADD CONSTRAINT positive CHECK (rf.check(v)) NOT VALID;
+CALL test.package('6.6', test.schema('a', 'busy: id bigint +primary_key, v bigint; write_disposition="merge", x-merge-strategy="upsert"'), 'busy.a.0.csv', E'id,v\n1,11\n2,12\n3,0\n');
+SELECT test.hold();
+SELECT loader_start(test.path('6.6'), 'rf', on_error => 'reject') AS id \gset
+CALL test.wait_for('(SELECT last_value = 3 FROM rf.checks)');
+UPDATE rf.busy SET w = 'other' WHERE id = 3;
+SELECT test.release();
+SELECT loader_wait(:id, '180s');
+SELECT * FROM rf.busy ORDER BY id;
+SELECT * FROM test.rejects();
+
 -- Many bad rows are many statements, between which it can be cancelled. Each takes some time here, so few come to be run then.
 CREATE TABLE rf.slow (id bigint, v bigint CHECK (v > 0));
 CREATE SEQUENCE rf.calls;

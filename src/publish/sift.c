@@ -8,7 +8,10 @@
  * all rows that are to blame. All of that is undone, for a row that is refused must not have had
  * any effect: the row that it would have replaced stays. Then the rows are taken out of the
  * staging tables, and the statements are run as a whole again. They may fail again, since rows
- * stay now that would have gone; each round takes at least one row away, and there is a bound.
+ * stay now that would have gone; each round takes at least one row away, and there is a bound. But
+ * for one thing: others may write to the targets, and a row that they have changed since it was
+ * looked for is not updated by pieces, where it is known by its place. So if nothing was refused,
+ * though the whole was, it may be another time.
  *
  * A nested row whose parent was refused cannot be merged without it: in a target where the parent
  * is there in an older form it would mix with the rows of that. So it is refused, too.
@@ -28,6 +31,7 @@
 #include "sink/guard.h"
 
 #define SIFT_ROUNDS 10
+#define SIFT_VAIN	3			/* of them in which nothing is found */
 #define DELETE_ROWS 10000		/* at once */
 
 /* --- one try ---------------------------------------------------------------------------------- */
@@ -270,20 +274,22 @@ sift_refuse_orphans(LdrSift *sift)
 
 /* ---------------------------------------------------------------------------------------------- */
 
-/* Find what is refused. False if no row is. */
+/* Find what is refused. False if no row is, and will not be; *vain counts where it may still be. */
 static bool
-sift_find(LdrSift *sift)
+sift_find(LdrSift *sift, int *vain)
 {
 	LdrMerge   *merge = sift->merge;
 	LdrSieve	sieve = {.cxt = CurrentMemoryContext, .limit = sift->limit};
+	bool		fails;
 
 	LDR_FAULT("sift: rows to be found");
 	merge->sieve = &sieve;
-	if (sift_try(sift, false) != NULL && sieve.refused == NIL)
+	fails = sift_try(sift, false) != NULL;
+	if (fails && sieve.refused == NIL)
 		ldr_merge_sift_values(merge);
 	merge->sieve = NULL;
 	if (sieve.refused == NIL)
-		return false;
+		return !fails && ++*vain < SIFT_VAIN;
 	sift_refuse(sift, ldr_chain_make(merge), sieve.refused);
 	LDR_FAULT("sift: rows refused");
 	return true;
@@ -295,6 +301,7 @@ ldr_sift(LdrSift *sift)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader sift",
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
+	int			vain = 0;
 
 	for (int round = 0;; round++)
 	{
@@ -304,7 +311,7 @@ ldr_sift(LdrSift *sift)
 		edata = sift_try(sift, true);
 		if (edata == NULL)
 			break;
-		if (round == SIFT_ROUNDS || !sift_find(sift))
+		if (round == SIFT_ROUNDS || !sift_find(sift, &vain))
 			ReThrowError(edata);
 	}
 	MemoryContextSwitchTo(old);
