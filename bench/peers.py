@@ -8,18 +8,14 @@
 # the mean of the bases around it.  cpu_s is CPU spent in all server processes, cli_s in the client.
 # The server must be on this machine.  Commands see: {data} {dsn} {n} {py} {pk} {here} {pgbin} and
 # {pkdir[NAME]}, the load package itself in the packages folder NAME.
-import argparse, csv, glob, os, re, resource, statistics as st, subprocess, sys, time
+import argparse, csv, glob, os, re, resource, shutil, statistics as st, subprocess, sys, time
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from common import COLS, NAMES, ServerCpu
 
-COLS = """l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber integer,
- l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2),
- l_returnflag varchar, l_linestatus varchar, l_shipdate date, l_commitdate date, l_receiptdate date,
- l_shipinstruct varchar, l_shipmode varchar, l_comment varchar"""
-NAMES = ",".join(re.findall(r"\bl_\w+", COLS))
 SQL = 'psql -XqAt "{dsn}" -c '
 BASE = SQL + "\"copy bench.li from '{data}/li_{n}.csv' csv\""
-BULK = ('"{pgbin}/pg_bulkload" -d {db} -h {host} -p {port} -U {user} -i {data}/li_{n}.csv -O bench.li '
+BULK = ('"{bulkload}" -d {db} -h {host} -p {port} -U {user} -i {data}/li_{n}.csv -O bench.li '
         '-P {tmp}/bulk.bad -u {tmp}/bulk.dup -l {tmp}/bulk.log -o TYPE=CSV -o WRITER=')
 DLT = "{py} {here}/dlt_load.py {pk} "
 # name, group, command, input file
@@ -33,9 +29,9 @@ PEERS = [
  ("psql \\copy csv", "append", "psql -Xq \"{dsn}\" -c \"\\copy bench.li from '{data}/li_{n}.csv' csv\"", None),
  ("psycopg copy csv", "append", '{py} {here}/clients.py copy {data}/li_{n}.csv "{dsn}" bench.li', None),
  ("adbc parquet", "append", '{py} {here}/clients.py adbc {data}/li_{n}.parquet "{dsn}" bench li', "{data}/li_{n}.parquet"),
- ("pg_bulkload direct", "append", BULK + "DIRECT", None),
- ("pg_bulkload buffered", "append", BULK + "BUFFERED", None),
- ("pg_bulkload parallel", "append", BULK + "DIRECT -o MULTI_PROCESS=YES", None),
+ ("pg_bulkload direct", "append load", BULK + "DIRECT", None),
+ ("pg_bulkload buffered", "append load", BULK + "BUFFERED", None),
+ ("pg_bulkload parallel", "append load", BULK + "DIRECT -o MULTI_PROCESS=YES", None),
  ("pgloader csv", "append", "pgloader --type csv --field {names} --with \"fields terminated by ','\" {data}/li_{n}.csv \"{dsn}?tablename=bench.li\"", None),
  ("sling csv", "append", "SLING_DISABLE_TELEMETRY=true {sling} run --src-stream file://{data}/li_{n}.csv --src-options '{{\"header\": false}}' --tgt-conn \"{dsn}?sslmode=disable\" --tgt-object bench.li_s --mode full-refresh", None),
 ]
@@ -51,9 +47,9 @@ for f in ("insert_values", "csv", "parquet"):
     PEERS += [(f"dlt {f}, 1 file", "dlt" if f == "parquet" else "dlt load", DLT + f'append_{f} "{{dsn}}"', f"append_{f}"),
               (f"dlt {f}, 8 files, 20 workers", "dlt", DLT + f'append_{f}_split "{{dsn}}"', f"append_{f}_split"),
               (f"dlt {f}, 8 files, 2 workers", "dlt", DLT + f'append_{f}_split "{{dsn}}" --workers 2', f"append_{f}_split"),
-              (f"dlt {f} 200k rows", "growth", DLT + f'append_{f}_200000 "{{dsn}}"', f"append_{f}_200000"),
-              (f"dlt {f} split", "growth", DLT + f'append_{f}_split "{{dsn}}"', f"append_{f}_split"),
-              (f"dlt {f} split x3", "growth", DLT + f'append_{f}_x3 "{{dsn}}"', f"append_{f}_x3"),
+              (f"dlt {f} 200k rows", "sizes", DLT + f'append_{f}_200000 "{{dsn}}"', f"append_{f}_200000"),
+              (f"dlt {f} split", "sizes", DLT + f'append_{f}_split "{{dsn}}"', f"append_{f}_split"),
+              (f"dlt {f} split x3", "sizes", DLT + f'append_{f}_x3 "{{dsn}}"', f"append_{f}_x3"),
               (f"dlt events {f}", "events", DLT + f'events_{f} "{{dsn}}"', f"events_{f}"),
               (f"dlt 300 small {f}, 20 workers", "small", DLT + f'small_{f} "{{dsn}}"', f"small_{f}"),
               (f"dlt 300 small {f}, 2 workers", "small", DLT + f'small_{f} "{{dsn}}" --workers 2', f"small_{f}")]
@@ -66,7 +62,7 @@ for f in ("insert_values", "csv", "jsonl"):
         PEERS += [(f"pipeline.load() loader {mode}, {label}", "client", DLT + f'append_{f} "{{dsn}}" --loader {mode}{tcp}', f"append_{f}")
                   for mode in ("package", "job")]
 PEERS += [
- *[(f"copy csv {n}", "growth", SQL + f"\"copy bench.li from '{{data}}/li_{n}.csv' csv\"", f"{{data}}/li_{n}.csv") for n in (200000, 2000000, 6000000)],
+ *[(f"copy csv {n}", "sizes", SQL + f"\"copy bench.li from '{{data}}/li_{n}.csv' csv\"", f"{{data}}/li_{n}.csv") for n in (200000, 2000000, 6000000)],
  ("singer target-postgres", "messages", "head -{msgs} {data}/singer.jsonl | {singer} --config {tmp}/singer.json > /dev/null", "{data}/singer.jsonl"),
  ("singer target-postgres copy", "messages", "head -{msgs} {data}/singer.jsonl | {singer} --config {tmp}/singer_copy.json > /dev/null", "{data}/singer.jsonl"),
  ("pyairbyte cache", "messages", 'head -{msgs} {data}/airbyte.jsonl > {tmp}/ab.jsonl; {abpy} {here}/clients.py pyairbyte {tmp}/ab.jsonl {data}/catalog.json "{dsn}"', "{data}/airbyte.jsonl"),
@@ -82,28 +78,24 @@ a = ap.parse_args()
 data, here = os.path.abspath(a.data), os.path.dirname(os.path.abspath(__file__))
 ci = conninfo_to_dict(a.dsn)
 pgbin = a.pgbin or subprocess.check_output(["pg_config", "--bindir"], text=True).strip()
-V = dict(data=data, dsn=a.dsn, n=a.n, py=a.python, pk=os.path.abspath(a.packages), here=here, pgbin=pgbin, names=NAMES,
+V = dict(data=data, dsn=a.dsn, n=a.n, py=a.python, pk=os.path.abspath(a.packages), here=here, pgbin=pgbin, names=",".join(NAMES),
          sling=a.sling, singer=a.singer, abpy=a.abpython or a.python, msgs=a.msgs, tmp=os.path.abspath(a.tmp),
          db=ci.get("dbname"), host=ci.get("host"), port=ci.get("port", 5432), user=ci.get("user"))
 V["pkdir"] = {d.split("/")[-5]: d for d in glob.glob(f"{V['pk']}/*/*/load/normalized/*")}
 db = psycopg.connect(a.dsn, autocommit=True)
 q = lambda s: db.execute(s).fetchone()
-postmaster = int(q("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")[0])
-HZ = os.sysconf("SC_CLK_TCK")
+server_cpu = ServerCpu(db)
 
 
-def server_cpu():
-    t = 0
-    for f in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            s = open(f).read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(s[1]) == postmaster:
-            t += int(s[11]) + int(s[12])
-        elif f == f"/proc/{postmaster}/stat":
-            t += int(s[13]) + int(s[14])      # children that have ended
-    return t / HZ
+def find_bulkload():
+    """Its program, with its functions in the database; None if one of the two is not there."""
+    path = next((p for p in (f"{pgbin}/pg_bulkload", shutil.which("pg_bulkload")) if p and os.access(p, os.X_OK)), None)
+    if path and q("select count(*) from pg_available_extensions where name = 'pg_bulkload'")[0]:
+        db.execute("set client_min_messages = error; create extension if not exists pg_bulkload")
+        return path
+
+
+V["bulkload"] = find_bulkload()
 
 
 def prepare():
@@ -159,7 +151,12 @@ def inputs():       # derived forms of the same rows: text, binary, halves, a st
         subprocess.run(["bash", "-c", f"head -{h} {data}/li_{a.n}.csv > {data}/li_{a.n}.a.csv; tail -n +{h + 1} {data}/li_{a.n}.csv > {data}/li_{a.n}.b.csv"], check=True)
 
 
+if not any(a.group in p[1].split() for p in PEERS) and not a.add:
+    sys.exit(f"there is no group {a.group}")
 peers = [p for p in PEERS if a.group in p[1].split() and re.search(a.only, p[0])]
+if not V["bulkload"] and any(p[0].startswith("pg_bulkload") for p in peers):
+    print("pg_bulkload is not installed for this server: left out", file=sys.stderr)
+    peers = [p for p in peers if not p[0].startswith("pg_bulkload")]
 peers += [(n, a.group, c, None) for n, c in (x.split("|", 1) for x in a.add)]
 if a.group == "append":
     inputs()

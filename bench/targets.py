@@ -2,21 +2,18 @@
 # step, interleaved. Prints one line for each with the median of the ratios of neighbours.
 #   usage: targets.py --dsn URL --data DIR --packages DIR --tmp DIR [--n 2000000] [--runs 3] [--only REGEX]
 # URL is that of a superuser. DIR of packages as make_packages.py leaves them; other packages are made here.
-import argparse, glob, json, os, random, re, shutil, statistics as st, subprocess, sys, time
+import argparse, glob, os, random, re, shutil, statistics as st, subprocess, sys, time
 import psycopg
+import common
+from common import COLS, column, link
 
 a = argparse.ArgumentParser()
 for k, d in dict(dsn=None, data=None, packages=None, tmp=None, n=2_000_000, runs=3, only=".").items():
     a.add_argument("--" + k, default=d, type=type(d) if d is not None else str, required=d is None)
 a = a.parse_args()
 here = os.path.dirname(os.path.abspath(__file__))
-COLS = """l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber integer,
- l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2),
- l_returnflag varchar, l_linestatus varchar, l_shipdate date, l_commitdate date, l_receiptdate date,
- l_shipinstruct varchar, l_shipmode varchar, l_comment varchar"""
 db = psycopg.connect(a.dsn, autocommit=True)
 db.execute("SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS loader")
-made = 0
 
 
 def reset():
@@ -43,48 +40,20 @@ def copy_lineitem():
 
 def package(name):
     """A package of dlt's under a load id that no other has, its files linked."""
-    global made
-    made += 1
     source = glob.glob(f"{a.packages}/{name}/*/load/normalized/*")[0]
-    target = f"{a.packages}/.targets/{time.time():.6f}{made:02d}"
-
-    def link(src, dst):
-        try:
-            os.link(src, dst)
-        except OSError:
-            shutil.copy(src, dst)
+    target = common.new_path(f"{a.packages}/.targets")
     shutil.copytree(source, target, copy_function=link)
     for state in glob.glob(f"{target}/new_jobs/_dlt_pipeline_state.*"):
         os.unlink(state)    # its row has an id that can come only once
     return target
 
 
-def column(name, kind, **more):
-    return name, {"name": name, "data_type": kind, "nullable": True, **more}
-
-
-SYSTEM = {"_dlt_version": [column(n, t, nullable=False) for n, t in (
-    ("version", "bigint"), ("engine_version", "bigint"), ("inserted_at", "timestamp"), ("schema_name", "text"), ("version_hash", "text"), ("schema", "text"))],
-    "_dlt_loads": [column("load_id", "text", nullable=False), column("schema_name", "text"), column("status", "bigint", nullable=False),
-                   column("inserted_at", "timestamp", nullable=False), column("schema_version_hash", "text")]}
-
-
 def own_package(tables, rows):
     """A package of csv files: tables as a dict of lists of columns, rows of one as a function that writes to a file."""
-    global made
-    made += 1
-    target = f"{a.packages}/.targets/{time.time():.6f}{made:02d}"
-    os.makedirs(f"{target}/new_jobs")
-    schema = {n: {"name": n, "columns": dict(c), "write_disposition": "skip", "resource": n} for n, c in SYSTEM.items()}
-    for n, c in tables.items():
-        schema[n] = {"name": n, "columns": dict(c), "write_disposition": "append", "resource": n, "x-normalizer": {"seen-data": True}}
-        with open(f"{target}/new_jobs/{n}.{made:010x}.0.csv", "w") as f:
+    target, place = common.own_package(f"{a.packages}/.targets", {n: (c, "append") for n, c in tables.items()})
+    for n in tables:
+        with open(place(n), "w") as f:
             rows(n, f)
-    json.dump({"version": 1, "version_hash": f"{sorted(tables)[0]}{len(tables)}=", "engine_version": 11, "name": "targets", "tables": schema, "settings": {},
-               "previous_hashes": [], "normalizers": {"names": "snake_case", "json": {"module": "dlt.common.normalizers.json.relational"}}},
-              open(f"{target}/schema.json", "w"))
-    json.dump({"_state_version": 1, "_state_engine_version": 1, "created_at": "2024-01-01T00:00:00+00:00", "_version_hash": "x"},
-              open(f"{target}/load_package_state.json", "w"))
     return target
 
 
@@ -229,10 +198,12 @@ print("| work | base | seconds of the base | of loader | times as fast | target 
 for name, target, (base_name, base), ours in ROWS:
     if re.search(a.only, name):
         b, t, r = ratio(base, ours)
-        print(f"| {name} | {base_name} | {b:.2f} | {t:.2f} | **{r:.2f}** | {target or ''} |", flush=True)
+        factor = f"**{r:.2f}**" if r >= (target or 0) else f"{r:.2f}"
+        print(f"| {name} | {base_name} | {b:.2f} | {t:.2f} | {factor} | {target or ''} |", flush=True)
 print("\n| work | milliseconds | target |\n|---|---|---|")
 for name, target, n in MILLISECONDS:
     if re.search(a.only, name):
-        print(f"| {name} | {alone(lambda: small(n), n)[0] * 1000:.1f} | {target} |", flush=True)
+        ms = alone(lambda: small(n), n)[0] * 1000
+        print(f"| {name} | {f'**{ms:.1f}**' if ms <= target else f'{ms:.1f}'} | {target} |", flush=True)
 reset()
 shutil.rmtree(f"{a.packages}/.targets", ignore_errors=True)

@@ -27,6 +27,7 @@ static const struct config_enum_entry storage_sink_options[] = {
 int			ldr_workers = 2;
 int			ldr_max_workers = 4;
 int			ldr_min_parallel_file_size = 4096;
+int			ldr_max_rate = 0;
 char	   *ldr_package_directories = NULL;
 int			ldr_small_package = 4096;
 int			ldr_lock_timeout = 200;
@@ -123,6 +124,12 @@ _PG_init(void)
 							"max_parallel_workers.",
 							&ldr_min_parallel_file_size, 4096, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("loader.max_rate",
+							"How much of job files each process that reads them takes a second.",
+							"Of files as they are. What is read in parallel counts for the process "
+							"that reads it. 0: no limit.",
+							&ldr_max_rate, 0, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL, NULL,
+							NULL);
 	DefineCustomStringVariable("loader.package_directories",
 							   "Directories that every role may load packages from.",
 							   "A list of absolute paths with commas between them. Members of "

@@ -10,6 +10,7 @@
 extern int	ldr_workers;
 extern int	ldr_max_workers;
 extern int	ldr_min_parallel_file_size; /* kB */
+extern int	ldr_max_rate;		/* kB a second; 0: no limit */
 extern char *ldr_package_directories;
 extern int	ldr_small_package;	/* kB */
 extern int	ldr_lock_timeout;	/* ms */

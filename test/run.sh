@@ -226,7 +226,8 @@ step_oracle()
 		--copy-to "$work/oracle"
 }
 
-# The same where jobs commit one by one, and where everything is staged by transactions before.
+# The same where jobs commit one by one, and where everything is staged by transactions before, by pages and by several
+# processes a file.
 step_oracle_ways()
 {
 	need_server
@@ -236,8 +237,8 @@ step_oracle_ways()
 	export PYTHON=$python
 	timeout -k 10 1800 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_jobs" \
 		--sql 'CALL loader_run(%s, dataset => %s, atomic => false{options})' || rc=1
-	PGOPTIONS='-c loader.small_package=0 -c loader.storage_sink=on' timeout -k 10 1800 test/oracle/run.sh \
-		--dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
+	PGOPTIONS='-c loader.small_package=0 -c loader.storage_sink=on -c loader.min_parallel_file_size=0' \
+		timeout -k 10 1800 test/oracle/run.sh --dsn dbname=oracle_ways --copy-to "$work/oracle_staged" || rc=1
 	return $rc
 }
 

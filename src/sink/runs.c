@@ -5,11 +5,7 @@
 
 #include "sink/runs.h"
 
-#ifndef LDR_FAULTS
 #define RUNS	8				/* that there is memory for */
-#else							/* the torture test's files are small */
-#define RUNS	1
-#endif
 
 void
 ldr_runs_open(LdrRuns *runs, LdrStorage *storage)

@@ -233,6 +233,7 @@ ldr_load_look_up(LdrLoad *load)
 	load->bytes_unseen = 0;
 	load->rows_seen = load->rows;
 	ldr_progress_rows(load->rows, load->reader->source->consumed(load->reader->source));
+	ldr_rate_pace(&load->bytes_paced, load->reader->source->consumed(load->reader->source));
 	ldr_check_cancel();
 }
 
@@ -398,6 +399,7 @@ static void
 load_whole(LdrLoad *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
 		   const LdrSchemaTable *table, const LdrOptions *options, LdrLoadResult *result)
 {
+	ldr_rate_begin();
 	PG_TRY();
 	{
 		load_open(load, dir, stamp, format, table, options);

@@ -43,6 +43,7 @@ typedef struct LdrLoad
 	uint64		rows;
 	uint64		rows_seen;		/* at the last look */
 	uint64		bytes_unseen;	/* converted since the last look */
+	uint64		bytes_paced;	/* of the file: see loader.max_rate */
 } LdrLoad;
 
 /* A load in a context of its own, into the table, or into the new one that stands for it. */

@@ -367,6 +367,8 @@ sync_look_up(Sync *sync)
 {
 	CHECK_FOR_INTERRUPTS();
 	ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
+	if (sync->from_file)
+		ldr_rate_pace(&sync->bytes_paced, ldr_airbyte_consumed(sync->reader));
 	if (sync->in_xact)
 		ldr_check_cancel();
 }
@@ -378,6 +380,7 @@ sync_read(Sync *sync)
 	LdrError	err = {0};
 	LdrStatus	status;
 
+	ldr_rate_begin();
 	for (int64 n = 1; (status = ldr_airbyte_next(sync->reader, &m, &err)) == LDR_OK; n++)
 	{
 		sync->messages += m.kind != LDR_MESSAGE_NOT_JSON;
@@ -395,7 +398,7 @@ sync_read(Sync *sync)
 		sync->line = 0;			/* the reader knows better */
 		sync_raise(sync, &err);
 	}
-	ldr_progress_rows(sync->records, ldr_airbyte_consumed(sync->reader));
+	sync_look_up(sync);
 }
 
 /* --- the end ------------------------------------------------------------------------------------ */

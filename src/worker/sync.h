@@ -61,6 +61,7 @@ typedef struct Sync
 	LdrSyncOptions *options;
 	LdrAirbyteCatalog *catalog;
 	bool		from_file;
+	uint64		bytes_paced;	/* of the file: see loader.max_rate */
 	const char *path;			/* of the file, for messages */
 	SyncStream *streams;
 	int			nstreams;

@@ -123,6 +123,10 @@ extern bool ldr_progress_snapshot(int64 package_id, char *line, size_t size);
 extern bool ldr_error_is_transient(const ErrorData *edata);
 extern void ldr_retry_wait(int attempt, int64 package_id, int64 gone_by);
 
+/* rate.c: loader.max_rate */
+extern void ldr_rate_begin(void);
+extern void ldr_rate_pace(uint64 *paced, uint64 consumed);
+
 /* coordinator.c */
 extern int64 ldr_worker_package;	/* the package this process works for, 0 if none */
 extern void ldr_check_cancel(void);
