@@ -22,6 +22,8 @@ converter_choose(LdrConverter *c)
 		!ldr_bool_converter(c) && !ldr_datetime_converter(c) && !ldr_text_converter(c) &&
 		!ldr_bytea_converter(c) && !ldr_uuid_converter(c) && !ldr_json_converter(c))
 		c->fn = ldr_convert_input;
+	if (c->put_ascii == NULL)
+		c->put_ascii = c->put;
 }
 
 void

@@ -21,22 +21,27 @@ typedef Datum (*LdrConvertFn) (LdrConverter *c, const LdrField *f);
 /*
  * Writes the same value as it lies in a tuple (aligned, and with the short header, where it has
  * one) from dst on, which need not be aligned, and returns its end. dst has room for
- * f->len + put_slack bytes. NULL if the value is one for LdrConvertFn; never raises an error.
+ * f->len + put_slack bytes, all of which may be written. Behind the field there are LDR_FIELD_SLACK
+ * bytes that can be read. NULL if the value is one for LdrConvertFn; never raises an error.
  */
 typedef char *(*LdrPutFn) (const LdrConverter *c, const LdrField *f, char *dst);
 
-#define LDR_PUT_SLACK	32		/* of most types */
+#define LDR_PUT_SLACK	(32 + LDR_FIELD_SLACK)	/* of most types */
 
 struct LdrConverter
 {
 	LdrConvertFn fn;
 	LdrPutFn	put;			/* NULL: the type has none */
+	LdrPutFn	put_ascii;		/* the same for a field that is ASCII without a zero byte */
 	size_t		put_slack;
 	/* the column */
 	Oid			typid;
 	int32		typmod;
 	bool		typbyval;
 	size_t		max_length;		/* of text, by its typmod */
+	int			scale;			/* numeric: that of the column, -1: none */
+	int			before;			/* how many digits it may have before the point */
+	int			behind;			/* and behind it, to be put the direct way */
 	bool		empty_is_null;	/* csv: "" in a nullable column; see ldr_converter_init */
 	/* the file */
 	LdrFormat	format;
@@ -107,6 +112,9 @@ extern char *ldr_write_numeric(const char *text, size_t len, char *dst);
  * if it is not valid JSON, or the input function has to read it.
  */
 extern bool ldr_json_build(LdrConverter *c, const char *text, size_t len, Datum *value);
+
+/* The routine that puts a numeric on every processor. For tests where there is a faster one. */
+extern char *ldr_put_numeric(const LdrConverter *c, const LdrField *f, char *dst);
 
 /* To the precision of timestamp(p), as the server rounds; may leave the type's range. */
 extern Timestamp ldr_round_timestamp(Timestamp timestamp, int32 typmod);

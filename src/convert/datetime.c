@@ -36,30 +36,37 @@ datetime_first_of_year(int year)
 }
 
 /*
- * Parse the date at p, which has DATE_LENGTH bytes, to days since 2000; false if it is no date. Of
- * "YYYY-MM-" one comparison says whether it has the right characters: without its digits' high
- * halves and its dashes, a digit stays below 16 also after 6 is added, and a dash after 15.
+ * Parse the date at p, which has DATE_LENGTH bytes, to days since 2000; false if it is no date. Its
+ * first eight bytes and its last eight are two words. Of each one comparison says whether it has
+ * the right characters: without its digits' high halves and its dashes, a digit stays below 16 also
+ * after 6 is added, and a dash after 15. One multiplication makes all pairs of digits in it numbers.
  */
 static inline bool
 datetime_parse_date(const char *p, DateADT *date)
 {
-	uint64		w = ldr_load_eight(p) ^ UINT64CONST(0x2d30302d30303030);
-	unsigned int day = ldr_two_digits(p + 8);
-	unsigned int month;
-	int			year;
+	uint64		head = ldr_load_eight(p) ^ UINT64CONST(0x2d30302d30303030);
+	uint64		tail = ldr_load_eight(p + 2) ^ UINT64CONST(0x30302d30302d3030);
+	unsigned int century,
+				year,
+				month,
+				day;
 	bool		leap;
 
-	if (((w | (w + UINT64CONST(0x0f06060f06060606))) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != 0)
+	if (((head | (head + UINT64CONST(0x0f06060f06060606)) |
+		  tail | (tail + UINT64CONST(0x06060f06060f0606))) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != 0)
 		return false;
-	year = (int) ((w & 0xff) * 1000 + (w >> 8 & 0xff) * 100 + (w >> 16 & 0xff) * 10 +
-				  (w >> 24 & 0xff));
-	month = (unsigned int) ((w >> 40 & 0xff) * 10 + (w >> 48 & 0xff));
-	if (year < 1 || month < 1 || month > MONTHS_PER_YEAR || day < 1)
+	head = head * 10 + (head >> 8);
+	tail = tail * 10 + (tail >> 8);
+	century = head & 0xff;
+	year = tail & 0xff;
+	month = tail >> 24 & 0xff;
+	day = tail >> 48 & 0xff;
+	leap = ((year == 0 ? century : year) & 3) == 0;
+	year += century * 100;
+	if (year < 1 || month - 1 >= MONTHS_PER_YEAR || day < 1 ||
+		day > (unsigned int) (days_before[leap][month] - days_before[leap][month - 1]))
 		return false;
-	leap = isleap(year);
-	if (day > (unsigned int) (days_before[leap][month] - days_before[leap][month - 1]))
-		return false;
-	*date = datetime_first_of_year(year) + days_before[leap][month - 1] + (int) day - 1;
+	*date = datetime_first_of_year((int) year) + days_before[leap][month - 1] + (int) day - 1;
 	return true;
 }
 

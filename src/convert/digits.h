@@ -11,6 +11,16 @@
 
 #define LDR_EIGHT_ZEROS UINT64CONST(0x3030303030303030) /* "00000000" */
 
+/*
+ * One if the bytes are the same, else zero. By a subtraction: an instruction that sets one byte has
+ * to wait for who last wrote the rest of the register, which may be the value before.
+ */
+static inline unsigned int
+ldr_same_byte(char a, char b)
+{
+	return ((unsigned int) (unsigned char) (a ^ b) - 1) >> 31;
+}
+
 /* The eight bytes at p, the first of them lowest. */
 static inline uint64
 ldr_load_eight(const char *p)
@@ -53,23 +63,46 @@ ldr_load_short(const char *p, size_t len)
 	return w << shift | (LDR_EIGHT_ZEROS & ((UINT64CONST(1) << shift) - 1));
 }
 
+/* Eight digits without their high halves -> whether they are digits at all. */
+static inline bool
+ldr_are_digits(uint64 w)
+{
+	/* all high halves are zero, also after adding 6, which carries beyond 9 */
+	return ((w | (w + UINT64CONST(0x0606060606060606))) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) == 0;
+}
+
+/* The number of eight digits without their high halves. */
+static inline uint64
+ldr_digits_value(uint64 w)
+{
+	/* pairs of digits, then both halves of four digits at once */
+	w = w * 10 + (w >> 8);
+#define PAIRS UINT64CONST(0x000000ff000000ff)
+	return ((w & PAIRS) * UINT64CONST(0x000f424000000064) +
+			((w >> 16) & PAIRS) * UINT64CONST(0x0000271000000001)) >> 32;
+#undef PAIRS
+}
+
 /* If the eight bytes are digits, set *value to their number; else return false. */
 static inline bool
 ldr_word_digits(uint64 w, uint64 *value)
 {
-	/* all high halves are 3, also after adding 6, which carries beyond '9' */
-	if ((w & UINT64CONST(0xf0f0f0f0f0f0f0f0)) != UINT64CONST(0x3030303030303030) ||
-		((w + UINT64CONST(0x0606060606060606)) & UINT64CONST(0xf0f0f0f0f0f0f0f0)) !=
-		UINT64CONST(0x3030303030303030))
+	w ^= LDR_EIGHT_ZEROS;
+	if (!ldr_are_digits(w))
 		return false;
+	*value = ldr_digits_value(w);
+	return true;
+}
 
-	/* pairs of digits, then both halves of four digits at once */
-	w &= UINT64CONST(0x0f0f0f0f0f0f0f0f);
-	w = w * 10 + (w >> 8);
-#define PAIRS UINT64CONST(0x000000ff000000ff)
-	*value = ((w & PAIRS) * UINT64CONST(0x000f424000000064) +
-			  ((w >> 16) & PAIRS) * UINT64CONST(0x0000271000000001)) >> 32;
-#undef PAIRS
+/* The same of one to eight bytes at p, of which eight can be read. */
+static inline bool
+ldr_wide_digits(const char *p, size_t len, uint64 *value)
+{
+	uint64		w = (ldr_load_eight(p) ^ LDR_EIGHT_ZEROS) << (8 * (8 - len));
+
+	if (!ldr_are_digits(w))
+		return false;
+	*value = ldr_digits_value(w);
 	return true;
 }
 

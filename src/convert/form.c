@@ -26,10 +26,9 @@
 /* A column of the table that the file fills; in the order of the table. */
 typedef struct FormColumn
 {
-	LdrPutFn	put;			/* NULL: none that can be used */
+	LdrPutFn	put[2];			/* of any field, of ASCII */
 	LdrConverter *c;
 	Form_pg_attribute att;
-	size_t		slack;			/* bytes that put may need beyond the field's length */
 	int			field;			/* number in the row */
 	bool		empty_is_null;
 	bool		null_ok;		/* NULL passes all that there is to pass */
@@ -45,6 +44,7 @@ struct LdrForm
 	bool		ordered;		/* the columns stand in the file as in the table */
 	bool		always_null;	/* some column is NULL in each row */
 	size_t		header_max;		/* the header with a null bitmap */
+	size_t		slack;			/* bytes that a row may need beyond its fields' lengths */
 	size_t		bits_len;
 	uint8	   *no_nulls;		/* the bitmap if no field is NULL */
 	uint8	   *bits;			/* that of the row in work */
@@ -64,6 +64,13 @@ form_default_is_null(Relation rel, AttrNumber attnum)
 	return build_column_default(rel, attnum) == NULL;
 }
 
+/* Of a column without a routine that can be used. */
+static char *
+form_put_nothing(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	return NULL;
+}
+
 static void
 form_init_column(LdrForm *form, FormColumn *column, Relation rel, LdrConverter *c, int field,
 				 AttrNumber attnum)
@@ -73,11 +80,15 @@ form_init_column(LdrForm *form, FormColumn *column, Relation rel, LdrConverter *
 	column->att = att;
 	column->c = c;
 	column->field = field;
-	column->slack = c->put_slack;
+	column->put[false] = column->put[true] = form_put_nothing;
+	form->slack += c->put_slack;
 	column->empty_is_null = c->empty_is_null;
 	/* the routines write short headers, which a column without TOAST has not */
-	if (att->attlen != -1 || att->attstorage != TYPSTORAGE_PLAIN)
-		column->put = c->put;
+	if (c->put != NULL && (att->attlen != -1 || att->attstorage != TYPSTORAGE_PLAIN))
+	{
+		column->put[false] = c->put;
+		column->put[true] = c->put_ascii;
+	}
 	if (att->attlen < 0)
 		column->infomask = HEAP_HASVARWIDTH;
 	column->null_ok = !TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull &&
@@ -191,16 +202,19 @@ form_reserve(LdrForm *form, char *dst, size_t more)
 	char	   *row = form->at;
 	size_t		done = dst - row;
 
-	if (done + more > ROW_MAX)
+	if (done + more > ROW_MAX + form->slack)
 		return NULL;
 	form_next_piece(form, done + more);
 	memcpy(form->at, row, done);
 	return form->at + done;
 }
 
-/* A Datum, as heap_form_tuple writes it; NULL if the row is too long, or the value out of line. */
+/*
+ * A Datum, as heap_form_tuple writes it, with room behind it for all the others; NULL if the row is
+ * too long, or the value out of line.
+ */
 static char *
-form_put_datum(LdrForm *form, const FormColumn *column, Datum value, char *dst)
+form_put_datum(LdrForm *form, const FormColumn *column, Datum value, size_t bytes, char *dst)
 {
 	Form_pg_attribute att = column->att;
 	size_t		size = sizeof(Datum);
@@ -221,12 +235,14 @@ form_put_datum(LdrForm *form, const FormColumn *column, Datum value, char *dst)
 		size = strlen(DatumGetCString(value)) + 1;
 	else if (!att->attbyval)
 		size = att->attlen;
-	if (form->end - dst < size + LDR_PUT_SLACK)
+	size += LDR_PUT_SLACK;
+	if (form->end - dst < size + bytes + form->slack)
 	{
-		dst = form_reserve(form, dst, size + LDR_PUT_SLACK);
+		dst = form_reserve(form, dst, size + bytes + form->slack);
 		if (dst == NULL)
 			return NULL;
 	}
+	size -= LDR_PUT_SLACK;
 
 	if (align)
 	{
@@ -252,7 +268,8 @@ form_put_datum(LdrForm *form, const FormColumn *column, Datum value, char *dst)
 
 /* A value that has no routine, or that this does not take. */
 static char *
-form_put_other(LdrForm *form, const FormColumn *column, const LdrField *f, int *field, char *dst)
+form_put_other(LdrForm *form, const FormColumn *column, const LdrField *f, size_t bytes, int *field,
+			   char *dst)
 {
 	int			before = *field;
 
@@ -260,15 +277,15 @@ form_put_other(LdrForm *form, const FormColumn *column, const LdrField *f, int *
 	if (!form->ordered)
 		return NULL;
 	*field = column->field;
-	dst = form_put_datum(form, column, column->c->fn(column->c, f), dst);
+	dst = form_put_datum(form, column, column->c->fn(column->c, f), bytes, dst);
 	*field = before;
 	return dst;
 }
 
 /* All fields from dst on; NULL if that cannot be done here. The row may have moved then. */
 static inline char *
-form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bool *has_nulls,
-				uint16 *infomask)
+form_put_fields(LdrForm *form, const LdrField *fields, size_t bytes, bool ascii, int *field,
+				char *dst, bool *has_nulls, uint16 *infomask)
 {
 	const FormColumn *end = form->columns + form->ncolumns;
 	uint16		mask = 0;
@@ -281,7 +298,8 @@ form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bo
 		const LdrField *f = &fields[column->field];
 		char	   *next;
 
-		if (f->kind == LDR_NULL || f->kind == LDR_ABSENT || (f->len == 0 && column->empty_is_null))
+		if (unlikely(f->kind == LDR_NULL || f->kind == LDR_ABSENT ||
+					 (f->len == 0 && column->empty_is_null)))
 		{
 			int			i = column->att->attnum - 1;
 
@@ -293,17 +311,11 @@ form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bo
 			form->bits[i >> 3] &= ~(1 << (i & 7));
 			continue;
 		}
-		if (unlikely(form->end - dst < f->len + column->slack))
-		{
-			dst = form_reserve(form, dst, f->len + column->slack);
-			if (dst == NULL)
-				return NULL;
-		}
 		mask |= column->infomask;
-		next = column->put != NULL ? column->put(column->c, f, dst) : NULL;
+		next = column->put[ascii] (column->c, f, dst);
 		if (unlikely(next == NULL))
 		{
-			next = form_put_other(form, column, f, field, dst);
+			next = form_put_other(form, column, f, bytes, field, dst);
 			if (next == NULL)
 				return NULL;
 		}
@@ -315,7 +327,7 @@ form_put_fields(LdrForm *form, const LdrField *fields, int *field, char *dst, bo
 }
 
 HeapTuple
-ldr_form_row(LdrForm *form, const LdrField *fields, int *field)
+ldr_form_row(LdrForm *form, const LdrField *fields, size_t bytes, bool ascii, int *field)
 {
 	size_t		before = MAXALIGN(HEAPTUPLESIZE) + form->header_max;
 	char	   *data;
@@ -326,9 +338,14 @@ ldr_form_row(LdrForm *form, const LdrField *fields, int *field)
 	HeapTuple	tuple;
 	HeapTupleHeader header;
 
-	if (form->end - form->at < before)
-		form_next_piece(form, before);
-	end = form_put_fields(form, fields, field, form->at + before, &nulls, &infomask);
+	/* room for all fields, but for what becomes longer by more than the slack */
+	if (unlikely(form->end - form->at < before + bytes + form->slack))
+	{
+		if (bytes + form->slack > ROW_MAX)
+			return NULL;		/* also of a table with a long char(n) */
+		form_next_piece(form, before + bytes + form->slack);
+	}
+	end = form_put_fields(form, fields, bytes, ascii, field, form->at + before, &nulls, &infomask);
 	if (end == NULL)
 		return NULL;
 

@@ -31,9 +31,11 @@ extern void ldr_form_begin_batch(LdrForm *form);
 /*
  * The tuple of a row, or NULL. It lives until the next ldr_form_begin_batch, in which time the
  * current context is not reset. It is the tuple that heap_form_tuple would make of the Datums, but
- * without a row type: it is for a table.
+ * without a row type: it is for a table. bytes: of all fields together; ascii as in LdrRow; each
+ * field has LDR_FIELD_SLACK.
  * Raises the errors of input functions; then, and only then, *field says of which field.
  */
-extern HeapTuple ldr_form_row(LdrForm *form, const LdrField *fields, int *field);
+extern HeapTuple ldr_form_row(LdrForm *form, const LdrField *fields, size_t bytes, bool ascii,
+							  int *field);
 
 #endif							/* LDR_CONVERT_FORM_H */

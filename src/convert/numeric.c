@@ -7,13 +7,20 @@
  * other radixes, underscores, spaces, very long numbers and all that does not fit the column are
  * the input function's.
  *
- * There are two ways: numbers of up to 16 characters that need no rounding, which is what there
- * mostly is, are taken as one integer, without a loop over characters; the others digit by digit.
+ * There are three ways. Numbers with up to seven digits before the point and eight behind it, which
+ * is what there mostly is, are two words, and become groups without a division; with AVX2, one
+ * vector. Others of up to 16 characters that need no rounding are taken as one integer. The rest is
+ * read digit by digit.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "port/pg_bitutils.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define NUMERIC_VECTORS
+#endif
 
 #include "compat.h"
 #include "convert/convert.h"
@@ -36,7 +43,8 @@
 #define SHORT_WEIGHT_MAX	63
 #define LONG_NEGATIVE		0x4000
 
-#define QUICK_MAX		16		/* characters without the sign */
+#define DIRECT_MAX		8		/* digits before the point and behind it, of the first way */
+#define QUICK_MAX		16		/* characters without the sign, of the second */
 
 /*
  * The quick way's result: the stored form behind the length word. Four words of it are one integer,
@@ -232,7 +240,7 @@ static inline uint16
 numeric_short_header(bool negative, int scale, int weight)
 {
 	return SHORT_FORM | (negative ? SHORT_NEGATIVE : 0) | scale << SHORT_SCALE_SHIFT |
-		(weight < 0 ? SHORT_WEIGHT_SIGN : 0) | (weight & SHORT_WEIGHT_MASK);
+		(weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
 }
 
 /* Write the stored form behind the length word, to any address. */
@@ -432,6 +440,212 @@ numeric_quick_write(const NumericWords *words, char *dst)
 	memcpy(dst + sizeof(words->first), &words->second, sizeof(words->second));
 }
 
+/* Four groups, the first of them lowest, of two words of eight digits without their high halves. */
+static inline uint64
+numeric_direct_groups(uint64 high, uint64 low)
+{
+#define PAIRS UINT64CONST(0x00ff00ff00ff00ff)
+#define GROUPS UINT64CONST(0x0000ffff0000ffff)
+	high = (high * 10 + (high >> 8)) & PAIRS;
+	low = (low * 10 + (low >> 8)) & PAIRS;
+	high = (high * 100 + (high >> 16)) & GROUPS;
+	low = (low * 100 + (low >> 16)) & GROUPS;
+#undef PAIRS
+#undef GROUPS
+	return ((high | high >> 16) & PG_UINT32_MAX) | (low | low >> 16) << 32;
+}
+
+/* Of each set of groups that are not zero: where the stored ones begin, how many, what weight. */
+typedef struct NumericShape
+{
+	uint8		shift;			/* bits before the first */
+	uint8		size;			/* bytes from the first to the last */
+	uint16		header;			/* its constant bits, the weight, and the sign if there may be one */
+} NumericShape;
+
+#define SHAPE(first, n) \
+	{16 * (first), 2 * (n), SHORT_FORM | SHORT_NEGATIVE | \
+		((1 - (first)) & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK))}
+
+static const NumericShape numeric_shapes[16] = {
+	{0, 0, SHORT_FORM}, SHAPE(0, 1), SHAPE(1, 1), SHAPE(0, 2), SHAPE(2, 1), SHAPE(0, 3),
+	SHAPE(1, 2), SHAPE(0, 3), SHAPE(3, 1), SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4), SHAPE(2, 2),
+	SHAPE(0, 4), SHAPE(1, 3), SHAPE(0, 4)
+};
+
+/*
+ * Write a number of four groups, of which the first is lowest, and its length; returns its end. Two
+ * of the groups are before the point.
+ */
+static inline char *
+numeric_direct_write(uint64 groups, unsigned int negative, int scale, char *dst)
+{
+	/* the highest bit of each that is not zero, then these four moved together */
+	uint64		bits = ((groups + UINT64CONST(0x7fff7fff7fff7fff)) >> 15) &
+		UINT64CONST(0x0001000100010001);
+	NumericShape shape = numeric_shapes[(bits * UINT64CONST(0x0001000200040008)) >> 48 & 15];
+	unsigned int header = (shape.header & (~SHORT_NEGATIVE | negative << 13)) |
+		scale << SHORT_SCALE_SHIFT;
+	uint16		word = (uint16) header;
+
+	groups >>= shape.shift;
+	SET_VARSIZE_SHORT(dst, VARHDRSZ_SHORT + sizeof(word) + shape.size);
+	memcpy(dst + VARHDRSZ_SHORT, &word, sizeof(word));
+	dst += VARHDRSZ_SHORT + sizeof(word);
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < 4; i++)
+	{
+		int16		group = (int16) (groups >> (16 * i));
+
+		memcpy(dst + i * sizeof(group), &group, sizeof(group));
+	}
+#else
+	memcpy(dst, &groups, sizeof(groups));
+#endif
+	return dst + shape.size;
+}
+
+/*
+ * The direct way, for what has a point among the first eight characters behind the sign and no more
+ * than eight digits behind it. What is behind the field can be read. Writes the value with its
+ * length, from dst on, and returns its end; NULL if another way has to be gone.
+ */
+static inline char *
+numeric_direct_put(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	const char *p = f->data;
+	unsigned int negative = ldr_same_byte(*p, '-');
+	uint64		high,
+				low,
+				point,
+				groups;
+	int			len,
+				ninteger,
+				nfraction,
+				scale;
+
+	p += negative;
+	len = (int) f->len - negative;
+	high = ldr_load_eight(p);
+	/* a byte's high bit is set where there is a point; the lowest is right, others may be wrong */
+	point = high ^ UINT64CONST(0x2e2e2e2e2e2e2e2e);
+	point = (point - UINT64CONST(0x0101010101010101)) & ~point & UINT64CONST(0x8080808080808080);
+	if (point == 0)
+		return NULL;
+	ninteger = pg_rightmost_one_pos64(point) / 8;
+	nfraction = len - ninteger - 1;
+	if (nfraction < 1 || nfraction > c->behind)
+		return NULL;
+
+	/* digits before the point end where a word ends, those behind it begin where one begins */
+	high = ((high ^ LDR_EIGHT_ZEROS) << 8) << (8 * (DIRECT_MAX - 1 - ninteger));
+	low = (ldr_load_eight(p + ninteger + 1) ^ LDR_EIGHT_ZEROS) &
+		(~UINT64CONST(0) >> (8 * (DIRECT_MAX - nfraction)));
+	if (!ldr_are_digits(high) || !ldr_are_digits(low) || (ninteger > c->before && high != 0))
+		return NULL;
+	groups = numeric_direct_groups(high, low);
+	scale = c->scale < 0 ? nfraction : c->scale;
+	return numeric_direct_write(groups, negative, scale, dst);
+}
+
+/* Apart, so that the direct way needs no room on the stack. */
+static pg_noinline char *
+numeric_put_other(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	NumericWords words;
+	NumericValue v;
+	bool		is_short;
+	size_t		size;
+
+	if (numeric_quick(c, f, &words))
+	{
+		size = words.n * sizeof(uint16);
+		dst = ldr_put_varlena(dst, size);
+		numeric_quick_write(&words, dst);
+		return dst + size;
+	}
+	if (!numeric_read(c, f, &v))
+		return NULL;
+	size = numeric_size(&v, &is_short);
+	dst = ldr_put_varlena(dst, size);
+	numeric_write(&v, is_short, dst);
+	return dst + size;
+}
+
+#ifdef NUMERIC_VECTORS
+#define VECTORS __attribute__((target("avx2,bmi,bmi2")))
+
+/*
+ * The same with all characters in one vector, also of a number without a point. A column's routine
+ * by itself, which goes on to the others.
+ */
+VECTORS static char *
+numeric_put_vector(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	/* in memory: compilers would rather make them anew each time */
+	static const struct
+	{
+		int8		points[16];
+		int8		zeros[16];
+		int8		nines[16];
+		int8		high[16];
+		/* of which characters the digits are: eight that end before the point, eight behind it */
+		int8		places[16];
+		int8		tens[16];
+		int16		hundreds[8];
+		int8		ones[32];
+	}			k = {
+		{'.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.', '.'},
+		{'0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0'},
+		{9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9},
+		{112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112, 112},
+		{-8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8},
+		{10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1},
+		{100, 1, 100, 1, 100, 1, 100, 1},
+		{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
+	};
+#define K(name) _mm_loadu_si128((const __m128i *) k.name)
+	unsigned int negative = ldr_same_byte(*f->data, '-');
+	unsigned int len = f->len - negative;
+	unsigned int keep = (1U << (len & 31)) - 1;
+	unsigned int point,
+				digits;
+	int			ninteger,
+				nfraction,
+				scale;
+	uint64		groups;
+	__m128i		x = _mm_loadu_si128((const __m128i *) (f->data + negative));
+
+	point = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(x, K(points))) & keep;
+	x = _mm_sub_epi8(x, K(zeros));
+	digits = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(x, K(nines)), x));
+	ninteger = (int) _tzcnt_u32(point | (keep + 1));
+	nfraction = (int) len - ninteger - (point != 0);
+	if (unlikely(len - 1 >= QUICK_MAX || (keep & ~(digits | (point & -point))) != 0 ||
+				 ninteger > DIRECT_MAX || nfraction > c->behind || point == keep))
+		return numeric_put_other(c, f, dst);
+
+	/* what is behind the number becomes zeros, and so does what would be outside of the vector */
+	x = _mm_and_si128(x, _mm_loadu_si128((const __m128i *) (k.ones + 16 - len)));
+	x = _mm_shuffle_epi8(x, _mm_adds_epu8(_mm_add_epi8(K(places), _mm_set1_epi8((char) ninteger)),
+										  K(high)));
+	x = _mm_madd_epi16(_mm_maddubs_epi16(x, K(tens)), K(hundreds));
+	groups = (uint64) _mm_cvtsi128_si64(_mm_packus_epi32(x, x));
+#undef K
+	if (unlikely(ninteger > c->before && (groups & PG_UINT32_MAX) != 0))
+		return numeric_put_other(c, f, dst);
+	scale = c->scale < 0 ? nfraction : c->scale;
+	return numeric_direct_write(groups, negative, scale, dst);
+}
+
+static bool
+numeric_has_vectors(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+		__builtin_cpu_supports("bmi2");
+}
+#endif
+
 char *
 ldr_write_numeric(const char *text, size_t len, char *dst)
 {
@@ -485,27 +699,29 @@ numeric_convert(LdrConverter *c, const LdrField *f)
 	return PointerGetDatum(result);
 }
 
-static char *
-numeric_put(const LdrConverter *c, const LdrField *f, char *dst)
+char *
+ldr_put_numeric(const LdrConverter *c, const LdrField *f, char *dst)
 {
-	NumericWords words;
-	NumericValue v;
-	bool		is_short;
-	size_t		size;
+	char	   *end = numeric_direct_put(c, f, dst);
 
-	if (likely(numeric_quick(c, f, &words)))
-	{
-		size = words.n * sizeof(uint16);
-		dst = ldr_put_varlena(dst, size);
-		numeric_quick_write(&words, dst);
-		return dst + size;
-	}
-	if (!numeric_read(c, f, &v))
-		return NULL;
-	size = numeric_size(&v, &is_short);
-	dst = ldr_put_varlena(dst, size);
-	numeric_write(&v, is_short, dst);
-	return dst + size;
+	return likely(end != NULL) ? end : numeric_put_other(c, f, dst);
+}
+
+/* Of which numbers the direct way may be gone. */
+static void
+numeric_direct_init(LdrConverter *c)
+{
+	int			precision,
+				scale;
+
+	c->scale = -1;
+	c->before = INT_MAX;
+	c->behind = DIRECT_MAX;
+	if (!numeric_typmod(c, &precision, &scale))
+		return;
+	c->scale = scale;
+	c->before = precision - scale;
+	c->behind = scale > SHORT_SCALE_MAX || c->before < 0 ? -1 : Min(scale, DIRECT_MAX);
 }
 
 bool
@@ -513,7 +729,12 @@ ldr_numeric_converter(LdrConverter *c)
 {
 	if (c->typid != NUMERICOID)
 		return false;
+	numeric_direct_init(c);
 	c->fn = numeric_convert;
-	c->put = numeric_put;
+	c->put = ldr_put_numeric;
+#ifdef NUMERIC_VECTORS
+	if (numeric_has_vectors())
+		c->put = numeric_put_vector;
+#endif
 	return true;
 }

@@ -97,6 +97,22 @@ text_put(const LdrConverter *c, const LdrField *f, char *dst)
 	return dst + f->len;
 }
 
+/*
+ * The same for what is known to be ASCII. A short text is copied with what is behind it, which is
+ * less work than to ask for its length.
+ */
+static char *
+text_put_ascii(const LdrConverter *c, const LdrField *f, char *dst)
+{
+	if (unlikely(f->len > c->max_length))
+		return NULL;
+	dst = ldr_put_varlena(dst, f->len);
+	memcpy(dst, f->data, LDR_FIELD_SLACK);
+	if (unlikely(f->len > LDR_FIELD_SLACK))
+		memcpy(dst + LDR_FIELD_SLACK, f->data + LDR_FIELD_SLACK, f->len - LDR_FIELD_SLACK);
+	return dst + f->len;
+}
+
 static char *
 text_put_bpchar(const LdrConverter *c, const LdrField *f, char *dst)
 {
@@ -120,16 +136,20 @@ ldr_text_converter(LdrConverter *c)
 		case TEXTOID:
 			c->fn = text_convert;
 			c->put = text_put;
+			c->put_ascii = text_put_ascii;
 			return true;
 		case VARCHAROID:
 			c->fn = text_varchar;
 			c->put = text_put;
+			c->put_ascii = text_put_ascii;
 			return true;
 		case BPCHAROID:
 			c->fn = text_bpchar;
 			c->put = has_length ? text_put_bpchar : text_put;
 			if (has_length)
 				c->put_slack += c->max_length;
+			else
+				c->put_ascii = text_put_ascii;
 			return true;
 		default:
 			return false;

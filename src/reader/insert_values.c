@@ -34,6 +34,22 @@ iv_is_header(const LdrReaderBase *b)
 }
 
 /* Are these bytes, 16 at most, digits with a point among them or not? */
+#if defined(__SSE2__)
+static inline bool
+iv_is_decimal(const char *p, size_t len)
+{
+	__m128i		x = _mm_loadu_si128((const __m128i *) p);
+	__m128i		digit = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+	unsigned int keep = (1U << len) - 1;
+	unsigned int points = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('.')));
+	unsigned int digits;
+
+	digits = (unsigned int) _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)),
+															 digit));
+	points &= keep;
+	return (keep & ~(digits | points)) == 0 && (points & (points - 1)) == 0 && points != keep;
+}
+#else
 static inline bool
 iv_is_decimal(const char *p, size_t len)
 {
@@ -51,6 +67,7 @@ iv_is_decimal(const char *p, size_t len)
 	}
 	return points < len && points < 2;
 }
+#endif
 
 /* A value without quotes: a number, NULL, True or False, as dlt writes them. */
 static inline bool
@@ -92,7 +109,8 @@ iv_plain_value(LdrMarks *marks, LdrMarksHand *hand, const char **p, bool last, L
 	const size_t limit = ldr_reader_limits.field;
 	const char *begin = *p;
 	const char *q = ldr_marks_hand_step(marks, hand);
-	bool		escapes = (*begin == 'E');
+	/* without an instruction that sets one byte, as the next address would wait for it */
+	size_t		escapes = ((unsigned int) (unsigned char) (*begin ^ 'E') - 1) >> 31;
 
 	if (q == begin + escapes && *q == '\'')
 	{
@@ -142,37 +160,45 @@ iv_values(LdrLiteralScan *s)
 	LdrReaderBase *b = s->base;
 	LdrMarks   *marks = &b->marks;
 	LdrMarksHand hand;
+	const char *p = s->p + 1;
 	int			ncolumns = b->pub.ncolumns;
+	int			n;
 
-	ldr_marks_row(marks, ++s->p, b->w.end);
+	ldr_marks_row(marks, p, b->w.end);
 	hand = ldr_marks_take(marks);
-	for (s->field = 1;; s->field++)
+	for (n = 1;; n++)
 	{
-		LdrField   *field = &b->fields[s->field - 1];
+		LdrField   *field = &b->fields[n - 1];
+		const char *begin = p;
 
-		if (!iv_plain_value(marks, &hand, &s->p, s->field == ncolumns, field))
+		if (!iv_plain_value(marks, &hand, &p, n == ncolumns, field))
 		{
-			LdrStatus	status = iv_value(s, field);
+			LdrStatus	status;
 
+			s->p = begin;
+			s->field = n;
+			status = iv_value(s, field);
 			if (status != LDR_OK)
 				return status;
-			ldr_marks_seek(marks, s->p + 1);
+			p = s->p;
+			ldr_marks_seek(marks, p + 1);
 			hand = ldr_marks_take(marks);
 		}
-		if (*s->p == ')')
+		if (*p == ')' || n == ncolumns)
 			break;
-		if (s->field == ncolumns)
-			return ldr_reader_fail(b, s->err, LDR_TOO_MANY_FIELDS,
-								   ldr_literal_place(s, s->p, s->line),
-								   "row has more than %d values", ncolumns);
-		s->p++;
+		p++;
 	}
-	if (s->field < ncolumns)
+	s->p = p;
+	s->field = n;
+	if (*p != ')')
+		return ldr_reader_fail(b, s->err, LDR_TOO_MANY_FIELDS, ldr_literal_place(s, p, s->line),
+							   "row has more than %d values", ncolumns);
+	if (n < ncolumns)
 	{
-		s->field++;
+		s->field = n + 1;
 		return ldr_reader_fail(b, s->err, LDR_TOO_FEW_FIELDS,
 							   ldr_literal_place(s, b->w.cur, s->line),
-							   "row has %d values where %d are expected", s->field - 1, ncolumns);
+							   "row has %d values where %d are expected", n, ncolumns);
 	}
 	s->field = 0;
 	s->p++;

@@ -124,7 +124,7 @@ ldr_reader_grow_scratch(LdrReaderBase *b, size_t need, LdrError *err)
 		size = SCRATCH_MIN;
 	/* nothing in it yet that this attempt could miss: no need to copy */
 	free(b->scratch);
-	scratch = malloc(size);
+	scratch = malloc(size + LDR_FIELD_SLACK);
 	b->scratch = scratch;
 	b->scratch_pos = scratch;
 	b->scratch_size = scratch != NULL ? size : 0;

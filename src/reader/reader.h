@@ -14,6 +14,7 @@
 #define LDR_MAX_RECORD	0xffffff00U /* raw bytes of one row */
 #define LDR_MAX_DEPTH	512			/* nesting of JSON */
 #define LDR_MAX_COLUMNS 1600		/* of a PostgreSQL table */
+#define LDR_FIELD_SLACK 64		/* bytes behind each field that can be read, whatever they are */
 
 typedef enum LdrFormat
 {

@@ -16,6 +16,8 @@
 
 #define SPLIT_CHUNK	64			/* blocks that are looked at in one step */
 
+_Static_assert(LDR_BLOCK_SLACK >= LDR_FIELD_SLACK, "a field may end where a block does");
+
 /* What was found of whole rows. */
 typedef struct SplitEnd
 {

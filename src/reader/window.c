@@ -8,6 +8,8 @@
 
 #include "reader/reader.h"
 
+_Static_assert(LDR_WINDOW_SLACK >= LDR_FIELD_SLACK, "a field may end where a window does");
+
 #define WINDOW_SHRINK	32			/* give memory back if so many times less is wanted */
 
 LdrReaderLimits ldr_reader_limits = {256 * 1024, LDR_MAX_FIELD, LDR_MAX_RECORD};

@@ -88,7 +88,7 @@ storage_start(StorageSinkState *state)
 	ldr_runs_start(&state->runs, &state->fill.run);
 }
 
-/* Rows were put, and now their pages are to be written. An error until storage_written is of no row. */
+/* Rows were put, and their pages are to be written. An error until storage_written is of no row. */
 static void
 storage_writing(LdrSink *sink)
 {

@@ -39,8 +39,8 @@ extern void ldr_storage_index(Oid relid);
 extern LdrPageKind ldr_storage_sink_kind(const LdrSink *sink);
 
 /*
- * Parallel workers begin to fill the table, too, see sink/shared.h; and they have ended: each has left a page
- * of rows in pages, or a new one. Their rows are to be counted here.
+ * Parallel workers begin to fill the table, too, see sink/shared.h; and they have ended: each has
+ * left a page of rows in pages, or a new one. Their rows are to be counted here.
  */
 extern void ldr_storage_sink_share(LdrSink *sink);
 extern void ldr_storage_sink_count(LdrSink *sink, uint64 rows);

@@ -1,8 +1,9 @@
 /*
  * worker/exchange.c: the ring of slots, and who waits for whom.
  *
- * Nobody waits in a circle: the worker of the block whose turn it is waits for nobody but the
- * leader, who waits for nobody else.
+ * Nobody waits in a circle: who has the block whose turn it is waits for nobody but the leader, and
+ * the leader, if it does not work on a block itself, for nobody else. Beside that there is the lock
+ * for extending the heap: who holds it waits for nobody here.
  */
 #include "postgres.h"
 

@@ -1,9 +1,10 @@
 /*
- * worker/exchange.h: what the leader of a parallel load, who reads the file, and its workers, who load what
- * is in it, have in common: a ring of slots in shared memory, each for a block of the file.
+ * worker/exchange.h: what the leader of a parallel load, who reads the file, and its workers, who
+ * load what is in it, have in common: a ring of slots in shared memory, each for a block of the
+ * file; and a page for each worker to leave.
  *
- * Blocks are numbered as they lie in the file, and settled in this order, whoever worked on them and
- * when: so of several errors the first one is raised, each time.
+ * Blocks are numbered as they lie in the file, and settled in this order, whoever worked on them
+ * and when: so of several errors the first one is raised, each time.
  */
 #ifndef LDR_EXCHANGE_H
 #define LDR_EXCHANGE_H

@@ -190,7 +190,8 @@ load_convert_row(LdrLoad *load)
 	load->field = -1;
 }
 
-static void
+/* Count the bytes of the row's fields; returns how many there are. */
+static size_t
 load_count_bytes(LdrLoad *load)
 {
 	size_t		bytes = 0;
@@ -199,6 +200,7 @@ load_count_bytes(LdrLoad *load)
 		bytes += load->row.fields[i].len;
 	load->sink->batch_bytes += bytes;
 	load->bytes_unseen += bytes;
+	return bytes;
 }
 
 /* Put the row that the reader found: as a tuple, if it needs nothing else, or else as Datums. */
@@ -208,13 +210,14 @@ ldr_load_put_row(LdrLoad *load)
 	LdrSink    *sink = load->sink;
 	HeapTuple	tuple = NULL;
 	MemoryContext old = MemoryContextSwitchTo(sink->batch_cxt);
+	size_t		bytes = load_count_bytes(load); /* also of a row that is refused */
 
-	load_count_bytes(load);		/* also of a row that is refused */
 	if (load->form != NULL)
 	{
 		if (sink->pending == 0 || sink->ops->copies)
 			ldr_form_begin_batch(load->form);
-		tuple = ldr_form_row(load->form, load->row.fields, &load->field);
+		tuple = ldr_form_row(load->form, load->row.fields, bytes, load->row.ascii,
+							 &load->field);
 	}
 	if (tuple == NULL)
 		load_convert_row(load);

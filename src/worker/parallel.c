@@ -2,10 +2,10 @@
  * worker/parallel.c: the leader of a parallel load.
  *
  * It works under the server's parallel mode: workers share its transaction, snapshot, identity and
- * locks, end with it, and report their errors to it. While they live it begins no subtransaction and
- * no command, so its transaction and command ids are assigned before. It reads the file, and when
- * workers have enough to do, it works on a block like them (parallel_leader_participation, as in a
- * parallel query). It alone writes to the TOAST table.
+ * locks, end with it, and report their errors to it. While they live it begins no subtransaction
+ * and no command, so its transaction and command ids are assigned before. It reads the file, and
+ * when workers have enough to do, it works on a block like them (parallel_leader_participation, as
+ * in a parallel query). It alone writes to the TOAST table.
  */
 #include "postgres.h"
 
@@ -14,9 +14,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
-#include "storage/bufmgr.h"
 #include "storage/dsm.h"
-#include "storage/lwlock.h"
 
 #include "fault.h"
 #include "loader.h"
@@ -39,6 +37,8 @@ typedef struct Leader
 	dsm_segment *segment;		/* has the exchange */
 	LdrExchange *exchange;
 	int			launched;		/* workers */
+	bool		told;			/* a worker has reported an error */
+	ErrorContextCallback context;	/* of what workers report */
 } Leader;
 
 int
@@ -102,6 +102,38 @@ leader_make_exchange(Leader *l, int nslots, int workers)
 	return true;
 }
 
+/*
+ * What a worker reports is raised here, whatever we do at the moment: an error is not of the row in
+ * hand, then. (Notices come this way, too.)
+ */
+static void
+leader_is_told(void *arg)
+{
+	Leader	   *l = arg;
+
+	switch (ERRCODE_TO_CATEGORY(geterrcode()))
+	{
+		case ERRCODE_SUCCESSFUL_COMPLETION:
+		case ERRCODE_WARNING:
+		case ERRCODE_NO_DATA:
+			return;
+	}
+	l->told = true;
+	l->load->row.line = 0;
+}
+
+static ParallelContext *
+leader_make_context(Leader *l, int workers)
+{
+	ParallelContext *pcxt;
+
+	l->context = (ErrorContextCallback) {error_context_stack, leader_is_told, l};
+	error_context_stack = &l->context;
+	pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
+	error_context_stack = l->context.previous;
+	return pcxt;
+}
+
 /* Start workers; returns how many there are. */
 static int
 leader_begin(Leader *l, int workers)
@@ -113,7 +145,7 @@ leader_begin(Leader *l, int workers)
 
 	ldr_storage_sink_share(load->sink);
 	EnterParallelMode();
-	l->pcxt = CreateParallelContext("loader", "loader_parallel_main", workers);
+	l->pcxt = leader_make_context(l, workers);
 	shm_toc_estimate_chunk(&l->pcxt->estimator, size);
 	shm_toc_estimate_keys(&l->pcxt->estimator, 1);
 	InitializeParallelDSM(l->pcxt);
@@ -253,7 +285,10 @@ leader_settle_next(Leader *l)
 
 /* --- a block of its own ------------------------------------------------------------------------- */
 
-/* An error in a block of ours: those in blocks before it come first. None is put any more. */
+/*
+ * An error in a block of ours: those in blocks before it come first. No row is put any more, nor is
+ * anything else done in a transaction that has failed, but to look whether somebody wants it to end.
+ */
 static void
 leader_await_before(Leader *l, uint64 n)
 {
@@ -305,18 +340,11 @@ leader_try_block(Leader *l, uint64 n)
 	}
 	PG_CATCH();
 	{
-		LdrLoad    *load = l->load;
-		ErrorData  *edata;
+		ErrorData  *edata = ldr_parallel_catch(l->load);
 
-		MemoryContextSwitchTo(load->cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		LWLockReleaseAll();
-		UnlockBuffers();
-		ldr_load_locate_error(load, edata);
-		load->row.line = 0;
-		load->reader = l->file;
-		if (!load->sink->writing)
+		l->load->row.line = 0;
+		l->load->reader = l->file;
+		if (!l->told && ldr_parallel_has_turn(l->load, edata))
 			leader_await_before(l, n);
 		ReThrowError(edata);
 	}
@@ -430,11 +458,14 @@ leader_try(Leader *l, int workers)
 bool
 ldr_parallel_load(LdrLoad *load)
 {
-	Leader		l = {.load = load, .file = load->reader};
+	Leader	   *l = palloc0(sizeof(Leader));	/* is called by its address until all has ended */
 	int			workers = ldr_slots_take(load->workers);
-	bool		started = workers > 0 && leader_try(&l, workers);
+	bool		started;
 
+	l->load = load;
+	l->file = load->reader;
+	started = workers > 0 && leader_try(l, workers);
 	ldr_slots_give(workers);
-	load->workers = started ? l.launched : 0;
+	load->workers = started ? l->launched : 0;
 	return started;
 }

@@ -1,7 +1,12 @@
 /*
- * worker/parallel_load.c: the description of a load in shared memory, in and out.
+ * worker/parallel_load.c: the description of a load in shared memory, in and out; and errors that
+ * may have to wait.
  */
 #include "postgres.h"
+
+#include "storage/bufmgr.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
 
 #include "loader.h"
 #include "worker/parallel_load.h"
@@ -73,4 +78,26 @@ ldr_parallel_block_reader(const LdrParallelLoad *shared, const LdrReaderOptions 
 	if (reader == NULL)
 		ldr_raise(&err, ldr_parallel_path(shared));
 	return reader;
+}
+
+ErrorData *
+ldr_parallel_catch(LdrLoad *load)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(load->cxt);
+	edata = CopyErrorData();
+	FlushErrorState();
+	LWLockReleaseAll();
+	UnlockBuffers();
+	LockErrorCleanup();			/* it may have waited for one */
+	ldr_load_locate_error(load, edata);
+	return edata;
+}
+
+bool
+ldr_parallel_has_turn(const LdrLoad *load, const ErrorData *edata)
+{
+	return !load->sink->writing &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_OPERATOR_INTERVENTION;
 }

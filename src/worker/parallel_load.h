@@ -1,6 +1,6 @@
 /*
- * worker/parallel_load.h: what the leader of a parallel load tells its workers, once. For
- * src/worker/parallel*.c only.
+ * worker/parallel_load.h: what the leader of a parallel load tells its workers, once; and what those
+ * who work on blocks do with an error. For src/worker/parallel*.c only.
  */
 #ifndef LDR_PARALLEL_LOAD_H
 #define LDR_PARALLEL_LOAD_H
@@ -48,5 +48,18 @@ extern void ldr_parallel_options(const LdrParallelLoad *shared, LdrReaderOptions
 /* A reader of the blocks, given these options, which must outlive it. */
 extern LdrReader *ldr_parallel_block_reader(const LdrParallelLoad *shared,
 											const LdrReaderOptions *options);
+
+/*
+ * In PG_CATCH: the error, with where in the file it was. Then whoever has it can wait: it holds
+ * nothing that only the end of the transaction would let go, and others may want.
+ */
+extern ErrorData *ldr_parallel_catch(LdrLoad *load);
+
+/*
+ * Does the error wait for its turn, which comes when those of all blocks before could have been
+ * raised? Not if it is of no row: those blocks may wait for pages that were to be written, and
+ * somebody who wants us to stop does not want to wait for them.
+ */
+extern bool ldr_parallel_has_turn(const LdrLoad *load, const ErrorData *edata);
 
 #endif							/* LDR_PARALLEL_LOAD_H */

@@ -1,17 +1,22 @@
 /*
- * worker/parallel_safe.c: may rows of a table be made in parallel workers? Whatever runs there of the
- * table's own has to be marked PARALLEL SAFE, as for parallel queries.
+ * worker/parallel_safe.c: may rows of a table be made in parallel workers, and by their leader?
+ * Whatever runs there of the table's own has to be marked PARALLEL SAFE, as for parallel queries.
+ * And it must not begin commands, which the leader is not allowed to, as it has begun to write.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/clauses.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "worker/parallel.h"
 
@@ -32,6 +37,30 @@ parallel_safe_type(Oid typid)
 	return func_parallel(input) == PROPARALLEL_SAFE;
 }
 
+/* A volatile function begins a command for each query of its own. Those in C rarely have any. */
+static bool
+begins_commands(Oid function, void *context)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		begins;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	begins = proc->provolatile == PROVOLATILE_VOLATILE && proc->prolang != INTERNALlanguageId &&
+		proc->prolang != ClanguageId;
+	ReleaseSysCache(tuple);
+	return begins;
+}
+
+static bool
+has_commands(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, begins_commands, context) ||
+							expression_tree_walker(node, has_commands, context));
+}
+
 static bool
 parallel_safe_expression(Node *expr)
 {
@@ -39,6 +68,8 @@ parallel_safe_expression(Node *expr)
 
 	if (expr == NULL)
 		return true;
+	if (has_commands(expr, NULL))
+		return false;
 	query->commandType = CMD_SELECT;
 	query->targetList = list_make1(makeTargetEntry((Expr *) expr, 1, NULL, false));
 	return max_parallel_hazard(query) == PROPARALLEL_SAFE;

@@ -1,16 +1,14 @@
 /*
  * worker/parallel_worker.c: a worker of a parallel load: block -> rows -> pages of the table.
  *
- * It lives in the leader's transaction, as the leader's role, and
- * with its settings: see access/parallel.h. What it needs to know of the load is in shared memory.
+ * It lives in the leader's transaction, as the leader's role, and with its settings: see
+ * access/parallel.h. What it needs to know of the load is in shared memory.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
 #include "access/table.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "storage/lwlock.h"
 #include "utils/memutils.h"
 
 #include "fault.h"
@@ -71,10 +69,7 @@ worker_run_block(Worker *w)
 	worker_deliver(w, false);
 }
 
-/*
- * The error of a block waits until those of all blocks before it could have been raised. Not if it
- * is of no row: those blocks may wait for pages that were to be written.
- */
+/* An error of a row waits for its turn, see ldr_parallel_has_turn. */
 static void
 worker_try_block(Worker *w)
 {
@@ -84,16 +79,9 @@ worker_try_block(Worker *w)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData  *edata = ldr_parallel_catch(w->load);
 
-		MemoryContextSwitchTo(w->load->cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		/* nobody is to wait meanwhile for what only the end of the transaction would let go */
-		LWLockReleaseAll();
-		UnlockBuffers();
-		ldr_load_locate_error(w->load, edata);
-		if (!w->load->sink->writing)
+		if (ldr_parallel_has_turn(w->load, edata))
 			ldr_exchange_fail(w->exchange, w->n);
 		ReThrowError(edata);
 	}

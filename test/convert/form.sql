@@ -19,6 +19,7 @@ CREATE TABLE wide (a int4, gone text, b numeric(15,2) NOT NULL, c text, missing1
 	m int8, missing2 text, n bool, o int2, p char(3));
 ALTER TABLE wide DROP COLUMN gone;
 CREATE TABLE long (a text, b int4, c varchar, d text, e jsonb, f text);
+CREATE TABLE padded (a int4, b char(300000), c text);
 CREATE TABLE plain (a bool, b text, c numeric, d text, e int8);
 ALTER TABLE plain ALTER b SET STORAGE PLAIN, ALTER c SET STORAGE PLAIN, ALTER d SET STORAGE EXTERNAL;
 -- what a row that does not mention a column would need
@@ -37,7 +38,7 @@ INSERT INTO runs VALUES
 	('wide', 100, 3, 100, false, true, 0), ('wide', 20, 10, 0, true, false, 0),
 	('plain', 50, 5, 50, false, false, 4), ('plain', 50, 5, 50, true, false, 0),
 	('defaults', 50, 0, 0, false, true, 3), ('defaults', 50, 5, 0, false, true, 1),
-	('long', 200, 0, 2, false, false, 2), ('"form numeric(15,2)"', 50, 0, 0, true, false, 3);
+	('padded', 3000, 0, 0, false, false, 0), ('long', 200, 0, 2, false, false, 2), ('"form numeric(15,2)"', 50, 0, 0, true, false, 3);
 SELECT CASE WHEN r.differences = 0 AND 10 * r.formed >= runs.formed * (r.formed + r.others + r.errors)
 		AND r.formed + r.others + r.errors > 0
 	THEN 'ok ' ELSE 'FAIL ' END

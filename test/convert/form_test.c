@@ -162,9 +162,11 @@ rows_generate(Rows *rows, Random *random, int nulls, int longs)
 				memset(text->data + text->len, 'x', more);
 				text->len += more;
 			}
+			enlargeStringInfo(text, LDR_FIELD_SLACK);
 			*f = (LdrField) {text->data, (uint32_t) text->len, LDR_STRING};
-			if (i == at_guard && text->len <= GUARDED_SIZE)
-				f->data = memcpy(guarded_end() - text->len, text->data, text->len);
+			/* the slack of the others is in their texts */
+			if (i == at_guard && text->len <= GUARDED_SIZE - LDR_FIELD_SLACK)
+				*f = guarded_slack_field(f);
 			if (nulls > 0 && text->len == 0)
 				f->kind = c->format == LDR_JSONL && random_next(random) % 3 == 0 ? LDR_ABSENT
 					: LDR_NULL;
@@ -194,15 +196,32 @@ rows_theirs(Rows *rows, ErrorData **edata)
 	return heap_form_tuple(rows->desc, values, nulls);
 }
 
+/* How many bytes has the row? Returns whether all of them are ASCII. */
+static bool
+rows_measure(const Rows *rows, size_t *bytes)
+{
+	bool		ascii = true;
+
+	*bytes = 0;
+	for (int i = 0; i < rows->n; i++)
+	{
+		*bytes += rows->fields[i].len;
+		ascii &= field_is_ascii(&rows->fields[i]);
+	}
+	return ascii;
+}
+
 static HeapTuple
 rows_ours(Rows *rows, ErrorData **edata, int *field)
 {
 	volatile HeapTuple tuple = NULL;
+	size_t		bytes;
+	bool		ascii = rows_measure(rows, &bytes);
 
 	*edata = NULL;
 	PG_TRY();
 	{
-		tuple = ldr_form_row(rows->form, rows->fields, field);
+		tuple = ldr_form_row(rows->form, rows->fields, bytes, ascii, field);
 	}
 	PG_CATCH();
 	{
@@ -360,6 +379,9 @@ rows_time(Rows *rows, int64 n, bool formed)
 {
 	clock_t		start = clock();
 	int			field = -1;
+	size_t		bytes;
+	bool		ascii = rows_measure(rows, &bytes);
+
 
 	MemoryContextSwitchTo(rows->cxt);
 	for (int64 i = 0; i < n; i++)
@@ -372,7 +394,9 @@ rows_time(Rows *rows, int64 n, bool formed)
 			MemoryContextReset(rows->cxt);
 			ldr_form_begin_batch(rows->form);
 		}
-		tuple = formed ? ldr_form_row(rows->form, rows->fields, &field) : rows_by_datums(rows);
+		tuple = formed ? ldr_form_row(rows->form, rows->fields, bytes, ascii,
+										&field)
+			: rows_by_datums(rows);
 		if (tuple == NULL)
 			elog(ERROR, "the row cannot be formed");
 	}
@@ -399,8 +423,13 @@ convert_form_time(PG_FUNCTION_ARGS)
 	if (nsamples != rows.n || rows.form == NULL)
 		elog(ERROR, "one value per column is needed");
 	for (int i = 0; i < nsamples; i++)
-		rows.fields[i] = (LdrField) {TextDatumGetCString(samples[i]),
+	{
+		LdrField	f = {VARDATA_ANY(DatumGetPointer(samples[i])),
 			(uint32_t) VARSIZE_ANY_EXHDR(DatumGetPointer(samples[i])), LDR_BARE};
+
+		rows.fields[i] = f;
+		rows.fields[i].data = memcpy(palloc(f.len + LDR_FIELD_SLACK), f.data, f.len);
+	}
 	values[0] = Float8GetDatum(rows_time(&rows, n, true));
 	values[1] = Float8GetDatum(rows_time(&rows, n, false));
 	rows_end(&rows);

@@ -38,3 +38,31 @@ guarded_output_end(void)
 
 	return guard_make(&end);
 }
+
+LdrField
+guarded_slack_field(const LdrField *f)
+{
+	static const char slack[][8] = {"00000000", "99999999", ".5.5.5.5", "\0\0\0\0\0\0\0",
+	"-1,2\"\n:Z", "\xff\xff\xff\xff\xff\xff\xff\xff", "abcdefgh"};
+	static char *end = NULL;
+	static unsigned int turn = 0;
+	char	   *p = guard_make(&end) - LDR_FIELD_SLACK;
+	LdrField	result = *f;
+
+	for (int i = 0; i < LDR_FIELD_SLACK; i += 8)
+		memcpy(p + i, slack[turn % lengthof(slack)], 8);
+	turn++;
+	result.data = memcpy(p - f->len, f->data, f->len);
+	return result;
+}
+
+bool
+field_is_ascii(const LdrField *f)
+{
+	for (uint32_t i = 0; i < f->len; i++)
+	{
+		if ((signed char) f->data[i] <= 0)
+			return false;
+	}
+	return true;
+}

@@ -4,6 +4,8 @@
 #ifndef GUARD_H
 #define GUARD_H
 
+#include "reader/reader.h"
+
 #define GUARDED_SIZE 65536
 
 /*
@@ -14,5 +16,14 @@ extern char *guarded_end(void);
 
 /* The same for what a routine writes. */
 extern char *guarded_output_end(void);
+
+/*
+ * A copy of a field of up to GUARDED_SIZE - LDR_FIELD_SLACK bytes, as a routine that puts gets it:
+ * with just the slack behind it, in which there is this and that.
+ */
+extern LdrField guarded_slack_field(const LdrField *f);
+
+/* Is it ASCII without a zero byte? */
+extern bool field_is_ascii(const LdrField *f);
 
 #endif							/* GUARD_H */

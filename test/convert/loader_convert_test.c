@@ -185,16 +185,18 @@ same_text(const char *a, const char *b)
  * behind the room that it has? Aligned or not, as the field's length has it.
  */
 static bool
-put_is_same(Trial *t, const LdrField *f, const Outcome *o)
+put_is_same(Trial *t, LdrPutFn put, const LdrField *f, const Outcome *o)
 {
 	char	   *dst = guarded_output_end() - f->len - t->c.put_slack;
+	LdrField	slack;
 	char	   *end;
 	char	   *p;
 	struct varlena *value;
 
-	if (t->c.put == NULL || f->len + t->c.put_slack > GUARDED_SIZE)
+	if (put == NULL || f->len + t->c.put_slack > GUARDED_SIZE)
 		return true;
-	end = t->c.put(&t->c, f, dst);
+	slack = guarded_slack_field(f);
+	end = put(&t->c, &slack, dst);
 	if (end == NULL)
 		return true;
 	if (o->error != NULL)
@@ -212,6 +214,15 @@ put_is_same(Trial *t, const LdrField *f, const Outcome *o)
 		memcmp(VARDATA_ANY(p), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)) == 0;
 }
 
+/* All routines for that. */
+static bool
+puts_are_same(Trial *t, const LdrField *f, const Outcome *o)
+{
+	return put_is_same(t, t->c.put, f, o) &&
+		(!field_is_ascii(f) || put_is_same(t, t->c.put_ascii, f, o)) &&
+		(t->c.put == NULL || t->c.typid != NUMERICOID || put_is_same(t, ldr_put_numeric, f, o));
+}
+
 /* NULL if both do the same with the field, else a description in the context of the trial. */
 static char *
 trial_compare(Trial *t, const LdrField *f)
@@ -227,7 +238,7 @@ trial_compare(Trial *t, const LdrField *f)
 	if (theirs.error != NULL)
 		t->errors++;
 
-	put_same = put_is_same(t, f, &theirs);
+	put_same = puts_are_same(t, f, &theirs);
 	if (ours.error != NULL && theirs.error != NULL)
 	{
 		if (put_same && ours.error->sqlerrcode == theirs.error->sqlerrcode &&

@@ -154,8 +154,10 @@ sub killed
 for my $level (sort keys %level)
 {
 	my $streaming = $level eq 'replica';
+	# the checkpoints below must not take away what a slow standby has not read
 	my $node = new_node($level, "$level{$level}\nautovacuum = off\nrestart_after_crash = on\nfsync = on\nlog_checkpoints = on\nlog_min_messages = debug1\n"
-		. "max_parallel_maintenance_workers = 0\nloader.small_package = '1GB'", streaming => $streaming, checksums => 1);
+		. "max_parallel_maintenance_workers = 0\nloader.small_package = '1GB'\n"
+		. "wal_keep_size = '4GB'", streaming => $streaming, checksums => 1);
 	my $standby;
 
 	gates($node);

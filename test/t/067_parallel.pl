@@ -202,6 +202,13 @@ one($node, q{CREATE FUNCTION small(bigint) RETURNS boolean LANGUAGE plpgsql AS '
 is(with_table('check_unsafe', 'CHECK (small(id))'), 'loaded', 'a constraint whose function is not marked as safe');
 is(workers(), '', '... does without workers');
 
+# Each query in such a function is a command: the leader must begin none while it has workers.
+one($node, q{CREATE FUNCTION looks(bigint) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS 'BEGIN PERFORM 1 FROM pg_class LIMIT 1; RETURN true; END'});
+leader_helps('on');
+is(with_table('check_looks', 'CHECK (looks(id))'), 'loaded', 'a constraint whose function begins commands');
+is(workers(), '', '... does without workers');
+leader_helps('off');
+
 one($node, 'CREATE DOMAIN short AS text CHECK (length(VALUE) < 1000)');
 one($node, 'CREATE SCHEMA domains; CREATE TABLE domains.items (id bigint, name short, amount numeric(38,9), at timestamptz, ok boolean, doc text)');
 is(load($node, package_of('csv', \@rows, disposition => 'replace'), 'domains'), 'loaded', 'a domain');
@@ -218,7 +225,7 @@ one($node, q{
 grant_loader($node, 'etl');
 one($node, q{
 	CREATE SCHEMA mine;
-	CREATE FUNCTION mine.spy(bigint) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS $$
+	CREATE FUNCTION mine.spy(bigint) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 	DECLARE
 		r text;
 		s text := '';
@@ -248,12 +255,12 @@ one($node, q{
 }
 for my $sql ('RESET SESSION AUTHORIZATION', 'SET ROLE postgres', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1', "SELECT set_config('work_mem', '1MB', false)")
 {
-	one($node, "CREATE OR REPLACE FUNCTION mine.spy(bigint) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS \$\$
+	one($node, "CREATE OR REPLACE FUNCTION mine.spy(bigint) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS \$\$
 		BEGIN IF \$1 = 40000 THEN EXECUTE \$q\$$sql\$q\$; END IF; RETURN true; END \$\$", user => 'etl');
 	my $path = package_of('csv', \@rows, disposition => 'replace');
 	my $e = error_of($node, "CALL loader_run('$path', dataset => 'mine')", user => 'etl');
 
-	like($e->{message}, qr/cannot/, "a worker refuses: $sql");
+	like($e->{message}, qr/cannot|is not allowed/, "a worker refuses: $sql");
 	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
 }
 
@@ -266,7 +273,7 @@ is(contents('none', 'id'), contents('one_csv', 'id'), '... and all rows are ther
 # A constraint that waits, in a worker, until this session lets it go on.
 one($node, q{
 	CREATE SCHEMA held;
-	CREATE FUNCTION held.wait(bigint) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS
+	CREATE FUNCTION held.wait(bigint) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS
 		$$ BEGIN IF $1 = 40000 THEN PERFORM pg_advisory_xact_lock_shared(42); END IF; RETURN true; END $$;
 	CREATE TABLE held.items (id bigint CHECK (held.wait(id)), name text, amount numeric(38,9), at timestamptz, ok boolean, doc text);
 });
@@ -298,6 +305,69 @@ is(contents('held', 'id'), $held, '... and the old rows are there');
 $id = held(sub { one($node, "SELECT pg_terminate_backend(pid) FROM loader.running() WHERE package_id = $_[0]"); wait_for($node, "SELECT count(*) = 0 $waiting") });
 is(wait_package($node, one($node, "SELECT loader_start($id)")), 'loaded', 'the leader is terminated: its workers go with it, and the package goes on');
 is(contents('held', 'id'), $held, '... all rows are there, once');
+
+# A constraint at which workers wait, and the leader: in its first block, so that they come, and in its next one.
+one($node, q{
+	CREATE SCHEMA apart;
+	CREATE FUNCTION apart.wait(bigint) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+	BEGIN
+		IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'parallel worker' THEN
+			PERFORM pg_advisory_xact_lock_shared(41);
+		ELSE
+			PERFORM pg_advisory_xact_lock_shared(CASE WHEN $1 < 3000 THEN 42 ELSE 43 END);
+		END IF;
+		RETURN true;
+	END $$;
+	CREATE TABLE apart.items (id bigint CHECK (id % 500 <> 1 OR apart.wait(id)), name text, amount numeric(38,9), at timestamptz, ok boolean, doc text);
+});
+my $apart = q{FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objsubid = 1 AND NOT granted};
+
+sub apart
+{
+	my ($do, $path) = @_;
+	my $holder = session($node);
+
+	$holder->run("SELECT pg_advisory_lock($_)") for 41 .. 43;
+	my $id = start_package($node, $path || package_of('csv', \@rows, disposition => 'replace'), 'apart');
+	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 42');
+	$holder->run('SELECT pg_advisory_unlock(42)');
+	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 43');
+	$do->($id, $holder);
+	$holder->end;
+	return $id;
+}
+
+# The leader has an error in a block of its own, and a row before, which a worker leaves to it, is too large.
+{
+	my @with = map { [@$_] } @rows;
+
+	$with[5000][5] = 'x' x 9000;
+	$with[$_ * 100][3] = 'no time' for 97 .. 117;
+	one($node, 'ALTER TABLE apart.items ALTER doc SET STORAGE PLAIN');
+	my $path = package_of('csv', \@with, disposition => 'replace');
+	my $alone = error_of($node, "SET loader.workers = 1; CALL loader_run('$path', dataset => 'apart')");
+
+	is($alone->{sqlstate}, '54000', 'a row that is too large, one process');
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+	leader_helps('on');
+	$id = apart(sub { $_[1]->run('SELECT pg_advisory_unlock(43)'); wait_for($node, "SELECT string_agg(objid::text, ' ') $apart", '41 41') }, $path);
+	wait_package($node, $id);
+	is(one($node, "SELECT sqlstate || message FROM loader.packages WHERE package_id = $id"), '54000' . ($alone->{message} =~ s/^package \d+ failed: //r), '... comes before what the leader finds');
+	one($node, "SELECT loader_forget($id)");
+	one($node, 'ALTER TABLE apart.items ALTER doc SET STORAGE EXTENDED');
+}
+
+apart(sub { one($node, "SELECT pg_cancel_backend(pid) $apart AND objid = 43"); wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $_[0]", 'cancelled') });
+is(one($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'"), 0, 'the leader is cancelled in a block of its own: it does not wait for workers');
+$id = apart(sub
+{
+	one($node, "SELECT pg_terminate_backend(pid) $apart AND objid = 41 ORDER BY pid LIMIT 1");
+	wait_for($node, "SELECT EXISTS (SELECT FROM loader.events e WHERE e.package_id = $_[0] AND kind ~ 'retry')");
+});
+is(wait_package($node, $id), 'loaded', 'a worker is terminated meanwhile: neither');
+unlike(slurp($node->logfile), qr/terminating background worker "parallel worker" due to administrator command\n[^\n]*DETAIL:  File/, '... and that is the fault of no row');
+is(one($node, 'SELECT count(*), count(DISTINCT id) FROM apart.items'), '60000|60000', '... all rows are there, once');
+leader_helps('off');
 
 # Shared memory for the blocks is not to be had.
 {
