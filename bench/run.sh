@@ -9,6 +9,7 @@
 #	  memory	what processes take: a csv file of SIZE=10 GB, others of MORE_SIZE=2
 #	  neighbour	pgbench beside loads: DURATION=30 s each, SCALE=20, CLIENTS=4, RATE, MAX_RATE
 #	  reject	what on_error => 'reject' costs where no row is bad
+#	  reject_merge	the same of merges of 600,000 rows (or N), and what they cost with bad ones
 #	  client	pipeline.load() by dlt's destination and by ours
 #	  swap		what readers see while N rows, and ten times N, are replaced
 #	  merge		merges into 1 M rows (N must be that many), and into 3 M and 10 M
@@ -52,7 +53,7 @@ settings_of()
 		queue) printf '%s\n' "max_connections = 100" "max_worker_processes = 24" "loader.max_workers = 8" ;;
 		# what a process has touched of them counts as its memory; and the log needs not be kept
 		memory) printf '%s\n' "shared_buffers = 64MB" "max_wal_size = 1GB" "autovacuum = off" ;;
-		sizes | neighbour) echo "autovacuum = off" ;;
+		sizes | neighbour | reject_merge) echo "autovacuum = off" ;;
 	esac
 }
 
@@ -66,12 +67,12 @@ prepare_python()
 					-r "$top/test/airbyte/requirements.txt"
 			return
 			;;
-		queue) [ -n "$own_python" ] || PYTHON=$keep/queue/bin/python ;;
+		queue | reject_merge) [ -n "$own_python" ] || PYTHON=$keep/queue/bin/python ;;
 		*) [ -n "$own_python" ] || PYTHON=$keep/venv/bin/python ;;
 	esac
 	[ -z "$own_python" ] || return 0
 	case $1 in
-		queue) [ -x "$PYTHON" ] || make_venv "$keep/queue" 'psycopg[binary]' ;;
+		queue | reject_merge) [ -x "$PYTHON" ] || make_venv "$keep/queue" 'psycopg[binary]' ;;
 		*) make_venv "$keep/venv" 'dlt[postgres,parquet]==1.31.0' tpchgen-cli 'psycopg[binary]' ;;
 	esac
 }
@@ -155,6 +156,14 @@ run_queue()
 	"$PYTHON" "$top/bench/load.py" --dir "$work/queue" --dsn "$dsn"
 }
 
+run_reject_merge()
+{
+	as_user mkdir -p "$work/rejects" && chmod 755 "$work/rejects" || return
+	headline "merges with rejects, medians of ${RUNS:-9} runs"
+	"$PYTHON" "$top/bench/reject_merge.py" --dir "$work/rejects" --dsn "$dsn" \
+		--runs "${RUNS:-9}" --rows "${N:-600000}"
+}
+
 run_sizes()
 {
 	local n sizes=${SIZES:-200000 2000000 20000000} largest=0 all=0
@@ -231,6 +240,7 @@ for group in "${groups[@]}"; do
 	case $group in
 		airbyte) run_airbyte "$rows" ;;
 		queue) run_queue ;;
+		reject_merge) run_reject_merge ;;
 		sizes) run_sizes ;;
 		memory) run_memory ;;
 		neighbour) run_neighbour "$rows" ;;

@@ -309,7 +309,7 @@ SELECT r.package_id, r.job_id, j.table_name, j.file_name, r.line, r.column_name,
 	loader.raw_text(r.raw, CASE WHEN j.format = 'csv' THEN p.options ->> 'csv_encoding' END) AS raw_text, r.raw, r.raw_size, r.reject_id
 FROM loader.reject r JOIN loader.package p USING (package_id) JOIN loader.job j USING (package_id, job_id)
 WHERE loader.may_see(p.role_oid, p.role_name, p.system_identifier);
-COMMENT ON VIEW loader.rejects IS 'rows that were refused (on_error => ''reject''): where they stand, why, and the bytes of the file, which raw_text shows as text if they are such';
+COMMENT ON VIEW loader.rejects IS 'rows that were refused (on_error => ''reject''): where they stand, why, and the bytes of the file, which raw_text shows as text if they are such; kept until they are loaded again or discarded, or for loader.reject_retention';
 
 CREATE VIEW loader.events WITH (security_barrier) AS
 SELECT e.event_id, e.package_id, e.happened_at, e.kind, e.object, e.detail

@@ -19,7 +19,11 @@ SELECT * FROM test.refuse('1.0', $$, 'd', on_error => 'ignore'$$);
 SELECT * FROM test.refuse('1.0', $$, 'd', max_rejects => '1'$$);
 SELECT r.* FROM unnest(ARRAY['', '-1', '0.01', '1 %', '101%', '1.2.3%', '99999999999999999999', 'all']) AS m,
 	test.refuse('1.0', format($$, 'd', on_error => 'reject', max_rejects => %L$$, m)) AS r;
+-- a number needs its quotes, or a cast
+SELECT code FROM test.refuse('1.0', $$, 'd', on_error => 'reject', max_rejects => 5$$);
+SELECT code FROM test.refuse('1.0', $$, 'd', on_error => 'reject', max_rejects => 5::text$$);
 SELECT action, detail FROM loader_plan(test.path('1.0'), 'd', on_error => 'reject', max_rejects => '0.5%') WHERE action = 'on error';
+SELECT action, detail FROM loader_plan(test.path('1.0'), 'd', on_error => 'reject') WHERE action = 'on error';
 SELECT action FROM loader_plan(test.path('1.0'), 'd') WHERE action = 'on error';
 
 -- csv into a plain table: conversion, NOT NULL, CHECK, domain, unique within the file and against the table, exclusion, fields
@@ -74,7 +78,7 @@ CALL test.file('1.5/new_jobs/items.a.0.csv', convert_to(E'id,name,note\nx,', 'UT
 CALL test.load('1.5', 'bad', $$, on_error => 'reject', csv_format => '{"encoding": "latin1"}'$$);
 SELECT line, sqlstate, message, raw_text, raw FROM loader.rejects WHERE package_id = test.last();
 SELECT id, name FROM bad.items WHERE id BETWEEN 70 AND 79 ORDER BY id;
-SELECT loader.raw_text('\x00', NULL), loader.raw_text('\x80', 'UTF8'), loader.raw_text('\x41', 'nonsense'), loader.raw_text('\xe9', 'nonsense'), loader.raw_text('\xe282ac', NULL), loader.raw_text(NULL, NULL);
+SELECT loader.raw_text('\x00', NULL), loader.raw_text('\x80', 'UTF8'), loader.raw_text('\x41', 'nonsense'), loader.raw_text('\xe9', 'nonsense'), loader.raw_text('\xe282ac', NULL), loader.raw_text('\xe282ac', 'UTF-8'), loader.raw_text(NULL, NULL);
 CREATE TABLE bad.wide (id bigint, a text, UNIQUE (a));
 ALTER TABLE bad.wide ALTER a SET STORAGE PLAIN;
 CALL test.package('1.6', test.schema('a', 'wide: id bigint, a text; write_disposition="append"'), 'wide.a.0.csv',
@@ -450,6 +454,51 @@ SELECT t.* FROM test.try(format('SELECT loader_replay(%s)', :id)) t;
 SELECT * FROM loader_replay(test.last());
 SELECT id FROM sad.fresh ORDER BY id;
 DROP SCHEMA sad CASCADE;
+
+-- a column, or the table, is not there any more: what to do
+CREATE SCHEMA lost;
+CREATE TABLE lost.items (id bigint, v bigint CHECK (v > 0), w text);
+CREATE TABLE lost.merged (LIKE lost.items INCLUDING CONSTRAINTS);
+CREATE TABLE lost.gone (LIKE lost.items INCLUDING CONSTRAINTS);
+CALL test.package('8.1', test.schema('a', 'items: id bigint, v bigint, w text; write_disposition="append"', 'gone: id bigint, v bigint, w text; write_disposition="append"',
+	'merged: id bigint +primary_key, v bigint, w text; write_disposition="merge", x-merge-strategy="upsert"'),
+	'items.a.0.csv', E'id,v,w\n1,0,a\n', 'items.b.0.insert_values', E'INSERT INTO {}("id","v","w")\nVALUES\n(2,0,E\'b\');\n',
+	'items.c.0.jsonl', E'{"id":3,"v":0,"w":"c"}\n', 'merged.a.0.csv', E'id,v,w\n1,0,a\n', 'gone.a.0.csv', E'id,v,w\n1,0,a\n');
+CALL test.load('8.1', 'lost', $$, on_error => 'reject'$$);
+ALTER TABLE lost.items RENAME w TO x;
+ALTER TABLE lost.items RENAME v TO "V";
+ALTER TABLE lost.merged DROP w;
+ALTER TABLE lost.gone RENAME TO away;
+SELECT name, t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail, t.hint FROM unnest(ARRAY['items', 'merged', 'gone']) AS name, test.try(format('SELECT loader_replay(test.last(), %L)', name)) AS t;
+DELETE FROM loader.reject WHERE job_id = 'items.a.csv' AND package_id = test.last();
+SELECT t.* FROM test.try('SELECT loader_replay(test.last(), ''items'')') AS t;
+DELETE FROM loader.reject WHERE job_id = 'items.b.insert_values' AND package_id = test.last();
+SELECT * FROM loader_replay(test.last(), 'items');
+SELECT job, code, reason FROM test.rejects() WHERE job LIKE 'items.%';
+ALTER SCHEMA lost RENAME TO lost_too;
+SELECT t.code, t.message, replace(t.detail, test.last()::text, '<id>') AS detail, t.hint FROM test.try('SELECT loader_replay(test.last(), ''gone'')') AS t;
+ALTER SCHEMA lost_too RENAME TO lost;
+ALTER TABLE lost.items RENAME x TO w;
+ALTER TABLE lost.items RENAME "V" TO v;
+ALTER TABLE lost.items DROP CONSTRAINT items_v_check;
+SELECT * FROM loader_replay(test.last(), 'items');
+DROP SCHEMA lost CASCADE;
+
+-- a column whose name has quotes in it, in files that name it and in the head that a replay makes for their rows
+CREATE SCHEMA quoted;
+CREATE TABLE quoted.items (id bigint CHECK (id > 0), "a""b" text);
+CALL test.package('8.2', test.schema('a', 'items: id bigint, a"b text; write_disposition="append"'), 'items.a.0.csv', E'id,"a""b"\n0,x\n',
+	'items.b.0.insert_values', E'INSERT INTO {}("id","a""b")\nVALUES\n(0,E\'y\');\n');
+CALL test.load('8.2', 'quoted', $$, on_error => 'reject'$$);
+ALTER TABLE quoted.items DROP CONSTRAINT items_id_check;
+SELECT * FROM loader_replay(test.last());
+SELECT * FROM quoted.items ORDER BY 2;
+DROP SCHEMA quoted CASCADE;
+-- not while the package may still be loaded
+CALL test.package('8.3', test.schema('a', 'items: id bigint; write_disposition="append"'), 'items.a.0.csv', E'id\n1\n');
+SELECT loader_register(test.path('8.3'), 'waits') AS id \gset
+SELECT t.code, replace(t.message, :'id', '<id>') AS message, t.detail, t.hint FROM unnest(ARRAY['loader_replay', 'loader_discard']) AS f, test.try(format('SELECT %s(%s)', f, :id)) AS t;
+SELECT loader_forget(:id);
 
 -- They go with their package.
 SELECT count(*) > 0 AS has_rejects FROM loader.reject;

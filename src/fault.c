@@ -6,7 +6,7 @@
  * it is not, nothing is counted and nothing happens. Its records have 64 bytes each:
  *
  *	FAULT_ARMS		what is to happen at which place, when it has been reached so often
- *	FAULT_POINTS	a place, and how often it was reached
+ *	FAULT_POINTS	a place, how often it was reached, and how often of that by parallel workers
  *
  * test/torture/faults.py is the other side of it.
  */
@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "access/parallel.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "storage/fd.h"
@@ -64,14 +65,16 @@ typedef struct FaultArm
 	uint32		state;
 	int32		pid;			/* who it has happened to */
 	uint32		bytes;			/* for FAULT_LIMIT_MEMORY */
-	char		unused[4];
+	uint16		only_parallel;	/* others than parallel workers do not count */
+	uint16		in_parallel;	/* it has happened to one */
 } FaultArm;
 
 typedef struct FaultPoint
 {
 	char		name[FAULT_NAME];
 	uint64		reached;
-	char		unused[16];
+	uint64		in_parallel;	/* of that, by parallel workers */
+	char		unused[8];
 } FaultPoint;
 
 typedef struct FaultShared
@@ -196,16 +199,19 @@ ldr_fault(const char *name, int *slot)
 	if (*slot < 0)
 		*slot = fault_find(shared, name);
 	(void) __atomic_add_fetch(&shared->points[*slot].reached, 1, __ATOMIC_RELAXED);
+	if (IsParallelWorker())
+		(void) __atomic_add_fetch(&shared->points[*slot].in_parallel, 1, __ATOMIC_RELAXED);
 	for (int i = 0; i < FAULT_ARMS; i++)
 	{
 		FaultArm   *arm = &shared->arms[i];
 		uint32		armed = FAULT_ARMED;
 
 		if (__atomic_load_n(&arm->state, __ATOMIC_SEQ_CST) != FAULT_ARMED ||
-			strcmp(arm->name, name) != 0 ||
+			strcmp(arm->name, name) != 0 || (arm->only_parallel && !IsParallelWorker()) ||
 			__atomic_sub_fetch(&arm->times, 1, __ATOMIC_SEQ_CST) > 0)
 			continue;
 		arm->pid = MyProcPid;
+		arm->in_parallel = IsParallelWorker();
 		if (__atomic_compare_exchange_n(&arm->state, &armed, FAULT_FIRED, false, __ATOMIC_SEQ_CST,
 										__ATOMIC_SEQ_CST))
 			fault_happen(arm);

@@ -36,6 +36,7 @@ int			ldr_retry_attempts = 5;
 int			ldr_retry_delay = 1000;
 int			ldr_checkpoint_interval = 1000;
 int			ldr_retention = -1;
+int			ldr_reject_retention = -1;
 int			ldr_launcher_naptime = 60;
 char	   *ldr_spool_directory = NULL;
 int			ldr_upload_limit = 100 * 1024 * 1024;
@@ -174,10 +175,17 @@ _PG_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("loader.retention",
 							"Time for which loaded and cancelled packages stay in the catalog.",
-							"What a package loaded stays, and still counts as loaded. -1 keeps "
-							"them for ever.",
+							"What a package loaded stays, and still counts as loaded. One that "
+							"has rejected rows stays longer, see loader.reject_retention. -1 "
+							"keeps them for ever.",
 							&ldr_retention, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL,
 							NULL);
+	DefineCustomIntVariable("loader.reject_retention",
+							"Time for which they stay although they have rejected rows.",
+							"Where loader.retention would remove them. -1: until the rows are "
+							"loaded again or discarded.",
+							&ldr_reject_retention, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("loader.launcher_naptime", "Time between two rounds of the launcher.",
 							"The launcher runs only if loader is in shared_preload_libraries.",
 							&ldr_launcher_naptime, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,

@@ -19,6 +19,7 @@ extern int	ldr_retry_attempts;
 extern int	ldr_retry_delay;	/* ms */
 extern int	ldr_checkpoint_interval;	/* ms */
 extern int	ldr_retention;		/* minutes; -1: keep for ever */
+extern int	ldr_reject_retention;	/* the same where rows were rejected */
 extern int	ldr_launcher_naptime;	/* s */
 extern char *ldr_spool_directory;
 extern int	ldr_upload_limit;	/* kB; -1: none */

@@ -143,7 +143,7 @@ loader_scan(PG_FUNCTION_ARGS)
 		value = Int64GetDatum(package_id);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
-	ldr_package_sweep(ldr_retention);
+	ldr_package_sweep(ldr_retention, ldr_reject_retention);
 	ldr_stage_sweep();
 	ldr_spool_sweep();
 	return (Datum) 0;

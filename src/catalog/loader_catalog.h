@@ -191,7 +191,7 @@ extern List *ldr_package_datasets(void);
 
 /* The one dataset into which this role last loaded this schema; NULL and *n if not exactly one. */
 extern char *ldr_package_last_dataset(Oid role, const char *schema_name, int *n);
-extern int64 ldr_package_sweep(int retention_minutes);
+extern int64 ldr_package_sweep(int minutes, int reject_minutes);
 
 /* job.c */
 extern void ldr_job_insert(int64 package_id, const LdrJob *job);
@@ -273,7 +273,7 @@ extern List *ldr_reject_jobs(int64 package_id, const char *table_name); /* of Ld
 extern List *ldr_reject_list(int64 package_id, const char *job_id, int64 after, int limit,
 							 int bytes);
 extern uint64 ldr_reject_delete(const List *rejects);
-extern void ldr_reject_renew(const LdrReject *reject);
+extern void ldr_reject_renew(const List *rejects);	/* of LdrReject */
 extern void ldr_reject_settled(int64 package_id, const LdrJob *job, int64 settled, int64 inserted);
 extern void ldr_reject_settled_job(int64 package_id, const LdrJob *job, int64 settled,
 								   int64 inserted);

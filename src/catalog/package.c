@@ -671,15 +671,16 @@ ldr_package_last_dataset(Oid role, const char *schema_name, int *n)
 /*
  * Remove what ended well, or was cancelled, longer ago than that. Failed packages stay, and so do
  * those that left rows behind without a record in the dataset; but no syncs, whose records are of
- * their own.
+ * their own. Nor do rejected rows go that somebody may still want, but for their own time (-1: none)
+ * or if they can never be loaded, since their package was loaded anew.
  */
 int64
-ldr_package_sweep(int retention_minutes)
+ldr_package_sweep(int minutes, int reject_minutes)
 {
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(retention_minutes)};
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(minutes), Int32GetDatum(reject_minutes)};
 
-	if (retention_minutes < 0)
+	if (minutes < 0)
 		return 0;
 	return ldr_catalog_execute("DELETE FROM loader.package "
 							   "WHERE package_id IN (SELECT package_id FROM loader.package p "
@@ -689,6 +690,10 @@ ldr_package_sweep(int retention_minutes)
 							   "OR (catalog IS NOT NULL AND state IN ('failed', 'cancelled'))) "
 							   "AND finished_at < (SELECT clock_timestamp() "
 							   "- make_interval(mins => $1)) "
+							   "AND (superseded OR NOT EXISTS (SELECT FROM loader.reject r "
+							   "WHERE r.package_id = p.package_id) "
+							   "OR ($2 >= 0 AND finished_at < (SELECT clock_timestamp() "
+							   "- make_interval(mins => $2)))) "
 							   "ORDER BY finished_at LIMIT 1000 FOR UPDATE SKIP LOCKED)",
-							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
+							   2, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }

@@ -6,11 +6,15 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "catalog/loader_catalog.h"
+
+#define RENEW_ROWS	1000		/* at once */
 
 /* A copy in the current context. */
 LdrReject *
@@ -37,6 +41,18 @@ typedef struct RejectArrays
 	Datum	   *values[7];
 	bool	   *nulls[7];
 } RejectArrays;
+
+static void
+reject_arrays(RejectArrays *a, int n, int columns)
+{
+	a->n = n;
+	a->filled = 0;
+	for (int i = 0; i < columns; i++)
+	{
+		a->values[i] = palloc(sizeof(Datum) * n);
+		a->nulls[i] = palloc(sizeof(bool) * n);
+	}
+}
 
 static void
 reject_put(RejectArrays *a, int column, Datum value, bool isnull)
@@ -90,14 +106,10 @@ ldr_reject_insert(int64 package_id, const char *job_id, List *rejects)
 	Oid			types[] = {INT8OID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID, BYTEAARRAYOID, INT8ARRAYOID};
 	Datum		values[9] = {Int64GetDatum(package_id), CStringGetTextDatum(job_id)};
-	RejectArrays a = {.n = list_length(rejects)};
+	RejectArrays a;
 	ListCell   *lc;
 
-	for (int i = 0; i < lengthof(elements); i++)
-	{
-		a.values[i] = palloc(sizeof(Datum) * a.n);
-		a.nulls[i] = palloc(sizeof(bool) * a.n);
-	}
+	reject_arrays(&a, list_length(rejects), lengthof(elements));
 	foreach(lc, rejects)
 		reject_append(&a, lfirst(lc));
 	for (int i = 0; i < lengthof(elements); i++)
@@ -311,19 +323,54 @@ ldr_reject_delete(const List *rejects)
 							   1, types, values, NULL, SPI_OK_DELETE, false, NULL, NULL);
 }
 
-/* It was refused again: why. */
-void
-ldr_reject_renew(const LdrReject *r)
+/* Some of them. Most are refused for the same reason as before: nothing is to be written then. */
+static void
+reject_renew_some(const List *rejects, int from, int n)
 {
-	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(r->id), LDR_TEXT_ARG(r->column),
-		CStringGetTextDatum(r->sqlstate), CStringGetTextDatum(r->message),
-	LDR_TEXT_ARG(r->detail)};
-	char		nulls[] = {' ', LDR_TEXT_NULL(r->column), ' ', ' ', LDR_TEXT_NULL(r->detail)};
+	static const Oid elements[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[lengthof(elements)];
+	RejectArrays a;
 
-	ldr_catalog_execute("UPDATE loader.reject SET column_name = $2, sqlstate = $3, message = $4, "
-						"detail = $5 WHERE reject_id = $1",
-						5, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+	reject_arrays(&a, n, lengthof(elements));
+	for (a.filled = 0; a.filled < n; a.filled++)
+	{
+		const LdrReject *r = list_nth(rejects, from + a.filled);
+
+		reject_put(&a, 0, Int64GetDatum(r->id), false);
+		reject_put(&a, 1, LDR_TEXT_ARG(r->column), r->column == NULL);
+		reject_put(&a, 2, CStringGetTextDatum(r->sqlstate), false);
+		reject_put(&a, 3, CStringGetTextDatum(r->message), false);
+		reject_put(&a, 4, LDR_TEXT_ARG(r->detail), r->detail == NULL);
+	}
+	for (int i = 0; i < lengthof(elements); i++)
+		values[i] = reject_array(&a, i, elements[i]);
+	ldr_catalog_execute("UPDATE loader.reject r SET column_name = n.column_name, "
+						"sqlstate = n.sqlstate, message = n.message, detail = n.detail "
+						"FROM unnest($1, $2, $3, $4, $5) "
+						"AS n (id, column_name, sqlstate, message, detail) "
+						"WHERE r.reject_id = n.id "
+						"AND (r.column_name, r.sqlstate, r.message, r.detail) IS DISTINCT FROM "
+						"(n.column_name, n.sqlstate, n.message, n.detail)",
+						lengthof(types), types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
+}
+
+/* They (List of LdrReject) were refused again: why. */
+void
+ldr_reject_renew(const List *rejects)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "loader renewed rejects",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+
+	for (int from = 0; from < list_length(rejects); from += RENEW_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		reject_renew_some(rejects, from, Min(RENEW_ROWS, list_length(rejects) - from));
+		MemoryContextReset(cxt);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
 }
 
 /* So many rejects of a job are none any more, and so many rows came of them. */

@@ -110,8 +110,9 @@ chain_look_relation(LdrChainTable *table)
 {
 	Relation	rel = table_open(table->relid, AccessShareLock);
 
-	table->update_triggers = rel->rd_rules != NULL;
-	table->plain = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rules == NULL &&
+	table->rules = rel->rd_rules != NULL;
+	table->update_triggers = table->rules;
+	table->plain = rel->rd_rel->relkind == RELKIND_RELATION && !table->rules &&
 		!rel->rd_rel->relrowsecurity && !rel->rd_rel->relhassubclass;
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{

@@ -33,6 +33,7 @@ typedef struct LdrChainTable
 	LdrChainColumn *columns;	/* those that have a type */
 	int			ncolumns;
 	bool		update_triggers;	/* an update can do more, or less, than it says */
+	bool		rules;			/* a statement may be rewritten */
 	bool		plain;			/* the same for all else: no triggers, rules, policies, children */
 } LdrChainTable;
 
@@ -100,6 +101,13 @@ extern int64 ldr_chain_write(LdrChain *chain, LdrChainTable *table, const char *
 /* The same for the INSERT of ldr_sql_insert. */
 extern int64 ldr_chain_insert(LdrChain *chain, LdrChainTable *table, const char *from,
 							  const char *condition);
+
+/*
+ * UPDATE d SET set FROM from (with the alias s) WHERE condition. With a sieve by pieces; matched is
+ * then which pairs of rows are tried.
+ */
+extern int64 ldr_chain_update(LdrChain *chain, LdrChainTable *table, const char *set,
+							  const char *from, const char *matched, const char *condition);
 
 /* In two steps, where another statement comes between choosing and writing. Only with a sieve. */
 typedef struct LdrPieces LdrPieces;

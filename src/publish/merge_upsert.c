@@ -338,13 +338,9 @@ upsert_sift(Upsert *u)
 	LdrPieces  *pieces = NULL;
 
 	/* what differs is not asked here, for it may be what cannot be converted */
-	counts->updated +=
-		ldr_chain_write(u->chain, u->table,
-						psprintf("FROM %s d, %s WHERE %s", u->table->target, from,
-								 ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), u->kept)), NULL,
-						psprintf("UPDATE %s d SET %s FROM %s s WHERE %s AND " LDR_SOME_ROWS,
-								 u->table->target, ldr_sql_assignments(u->table),
-								 u->table->staging, updated), SPI_OK_UPDATE);
+	counts->updated += ldr_chain_update(u->chain, u->table, ldr_sql_assignments(u->table), from,
+										ldr_sql_and(ldr_sql_match(u->keys, "d", "s"), u->kept),
+										updated);
 	if (u->deleted && u->inserts_deleted)
 		pieces = ldr_pieces_choose(u->chain, u->table, rows);
 	if (u->deleted)

@@ -269,22 +269,16 @@ diff_update_by_key(LdrDiff *diff)
 {
 	LdrChainTable *table = diff->table;
 	StringInfoData set;
-	char	   *condition;
-	char	   *sql;
+	char	   *match = ldr_sql_match(diff->keys, "d", "s");
 	ListCell   *lc;
 
 	initStringInfo(&set);
 	appendStringInfoString(&set, ldr_sql_assignments(table));
 	foreach(lc, diff->others)
 		appendStringInfo(&set, ", %s = NULL", (const char *) lfirst(lc));
-	condition = ldr_sql_and(ldr_sql_match(diff->keys, "d", "s"), diff_changed(diff));
-	sql = psprintf("UPDATE %s d SET %s FROM %s s WHERE %s", table->target, set.data,
-				   table->staging, condition);
-	table->counts->updated +=
-		ldr_chain_write(diff->chain, table,
-						psprintf("FROM %s d, %s s WHERE %s", table->target, table->staging,
-								 ldr_sql_match(diff->keys, "d", "s")),
-						sql, psprintf("%s AND " LDR_SOME_ROWS, sql), SPI_OK_UPDATE);
+	table->counts->updated += ldr_chain_update(diff->chain, table, set.data,
+											   psprintf("%s s", table->staging), match,
+											   ldr_sql_and(match, diff_changed(diff)));
 }
 
 static void

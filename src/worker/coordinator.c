@@ -713,7 +713,7 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 		ldr_start_waiting(false);
 	others = others && ldr_start_stands();
 	LDR_FAULT("others started");
-	(void) ldr_package_sweep(ldr_retention);
+	(void) ldr_package_sweep(ldr_retention, ldr_reject_retention);
 	ldr_stage_sweep();
 	if (package)
 		coordinator_done_with(package);

@@ -9,6 +9,7 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -89,17 +90,42 @@ ldr_replay_check_insert(Oid relid)
 					   get_rel_name(relid));
 }
 
+void
+ldr_replay_check_columns(Oid relid, const char *table_name, const List *columns)
+{
+	StringInfoData missing;
+	const ListCell *lc;
+
+	initStringInfo(&missing);
+	foreach(lc, columns)
+		if (get_attnum(relid, lfirst(lc)) == InvalidAttrNumber)
+			appendStringInfo(&missing, "%s\"%s\"", missing.len > 0 ? ", " : "",
+							 (const char *) lfirst(lc));
+	if (missing.len == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("rejected rows have columns that table \"%s\" no longer has", table_name),
+			 errdetail("Columns that were dropped or renamed: %s.", missing.data),
+			 errhint("Rename them back, or add them, and call loader_replay again; loader_discard "
+					 "removes the rows.")));
+}
+
 /* The table, open and locked for rows. Asks for the right to write to it before it waits. */
 static Relation
 replay_open(const LdrPackage *package, const char *table_name)
 {
-	Oid			nsp = LookupExplicitNamespace(package->dataset, false);
-	Oid			relid = get_relname_relid(table_name, nsp);
+	Oid			nsp = LookupExplicitNamespace(package->dataset, true);
+	Oid			relid = OidIsValid(nsp) ? get_relname_relid(table_name, nsp) : InvalidOid;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", package->dataset, table_name)));
+				 errmsg("relation \"%s.%s\" does not exist", package->dataset, table_name),
+				 errdetail("Package " INT64_FORMAT " has rejected rows of it.",
+						   package->package_id),
+				 errhint("Create it, or rename it back, and call loader_replay again; "
+						 "loader_discard removes the rows.")));
 	ldr_replay_check_insert(relid);
 	return table_open(relid, RowExclusiveLock);
 }
@@ -116,7 +142,8 @@ replay_lost(void)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("rejected rows were loaded or removed while they were loaded again"),
 			 errdetail("Code of the table has called loader_replay, loader_discard or "
-					   "loader_forget, or the package was swept as loader.retention says.")));
+					   "loader_forget, or the package was removed after "
+					   "loader.reject_retention.")));
 }
 
 void
@@ -131,14 +158,12 @@ static int64
 replay_settle(const LdrReplayBatch *batch)
 {
 	List	   *loaded = NIL;
-	ListCell   *lc;
 
 	for (int i = 0; i < list_length(batch->rows); i++)
 		if (!batch->refused[i])
 			loaded = lappend(loaded, list_nth(batch->rows, i));
 	ldr_replay_forget(loaded);
-	foreach(lc, batch->again)
-		ldr_reject_renew(lfirst(lc));
+	ldr_reject_renew(batch->again);
 	return list_length(loaded);
 }
 
@@ -154,6 +179,7 @@ replay_job(const LdrPackage *package, const LdrRejectJob *job, const LdrOptions 
 	int64		loaded = 0;
 	int64		inserted = 0;
 
+	ldr_replay_check_columns(RelationGetRelid(rel), job->job->table_name, job->columns);
 	while (ldr_replay_batch(package, job, options, rel, &after, &batch))
 	{
 		CHECK_FOR_INTERRUPTS();

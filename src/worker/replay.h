@@ -39,6 +39,9 @@ extern bool ldr_replay_batch(const LdrPackage *package, const LdrRejectJob *job,
 /* Only who may change the rows may have the lock for it: ask before waiting. */
 extern void ldr_replay_check_insert(Oid relid);
 
+/* Raises 42703 if the table lacks columns (List of char *) that its rejected rows have. */
+extern void ldr_replay_check_columns(Oid relid, const char *table_name, const List *columns);
+
 /* These rows (List of LdrReject) are loaded: they are rejects no longer. */
 extern void ldr_replay_forget(const List *loaded);
 

@@ -144,6 +144,22 @@ replay_lock(const ReplayChain *c)
 	(void) ldr_lock_tables(relids, ShareRowExclusiveLock);
 }
 
+/* The load has added what was not there. */
+static void
+replay_check_columns(const ReplayChain *c)
+{
+	for (int i = 0; i < c->merge.ntables; i++)
+	{
+		const ReplayTable *t = &c->tables[i];
+		List	   *names = NIL;
+
+		for (int n = 0; n < t->schema->ncolumns; n++)
+			if (t->schema->columns[n].type != LDR_TYPE_NONE)
+				names = lappend(names, (char *) t->schema->columns[n].name);
+		ldr_replay_check_columns(t->target, t->schema->name, names);
+	}
+}
+
 /* --- staging ---------------------------------------------------------------------------------- */
 
 /* A temporary table with the columns of the schema: types of the target, NOT NULL of the schema. */
@@ -222,8 +238,8 @@ replay_stage_job(ReplayChain *c, ReplayTable *t, Relation rel, int job)
 
 			again->message = replay_rename(t, again->message);
 			again->detail = replay_rename(t, again->detail);
-			ldr_reject_renew(again);
 		}
+		ldr_reject_renew(batch.again);
 		MemoryContextSwitchTo(old);
 		for (int i = 0; i < list_length(batch.rows); i++)
 			if (!batch.refused[i])
@@ -308,21 +324,24 @@ static void
 replay_refuse(LdrSift *sift, int table, List *refused)
 {
 	ReplayTable *t = &((ReplayChain *) sift)->tables[table];
+	List	   *again = NIL;
 	ListCell   *lc;
 
 	foreach(lc, refused)
 	{
 		LdrRefused *r = lfirst(lc);
 		ReplayRow  *row = bsearch(&r->tid, t->rows, t->n, sizeof(ReplayRow), replay_compare);
-		LdrReject	reject = {0};
+		LdrReject  *reject;
 
 		if (row == NULL)
 			elog(ERROR, "a staged row of \"%s\" is unknown", t->staged_as);
 		row->refused = true;
-		reject.id = row->id;
-		ldr_load_explain(&reject, r->edata);
-		ldr_reject_renew(&reject);
+		reject = palloc0(sizeof(LdrReject));
+		reject->id = row->id;
+		ldr_load_explain(reject, r->edata);
+		again = lappend(again, reject);
 	}
+	ldr_reject_renew(again);
 }
 
 /* Those that are staged are rejects, too, until all is done. */
@@ -428,6 +447,7 @@ ldr_replay_chain(const LdrPackage *package, LdrOptions *options, List *jobs, int
 	if (reason)
 		return psprintf("Table \"%s\" is merged, and %s.", root, reason);
 	replay_lock(&c);
+	replay_check_columns(&c);
 	replay_stage(&c);
 	if (ldr_merge_hits_others(&c.merge))
 	{

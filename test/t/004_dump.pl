@@ -152,7 +152,16 @@ one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')",
 is(one($node, $states, database => 'source'), 'cancelled failed loaded registered started', 'retention: not before its time');
 one($node, q{UPDATE loader.package SET finished_at = finished_at - interval '61 min'}, database => 'source');
 one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')", @db);
-is(one($node, $states, database => 'source'), 'failed registered', 'retention: loaded and cancelled ones are cleared, failed and new ones stay');
+is(one($node, $states, database => 'source'), 'failed loaded registered', 'retention: loaded and cancelled ones are cleared; failed and new ones stay, and one with a rejected row');
+$node->append_conf('postgresql.conf', 'loader.reject_retention = 2h');
+$node->reload;
+wait_for($node, "SELECT count(*) FROM loader.running(); SHOW loader.reject_retention", "0\n2h");
+one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')", @db);
+is(one($node, $states, database => 'source'), 'failed loaded registered', 'retention: not before loader.reject_retention');
+one($node, q{UPDATE loader.package SET finished_at = finished_at - interval '1 h'}, database => 'source');
+one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')", @db);
+is(one($node, $states, database => 'source'), 'failed registered', 'retention: but after it');
+is(one($node, 'SELECT count(*) FROM loader.reject', database => 'source'), 0, 'retention: with the row');
 is(one($node, 'SELECT count(*) FROM loader.job j WHERE NOT EXISTS (SELECT FROM loader.package p WHERE p.package_id = j.package_id)', database => 'source'), 0, 'retention: with their jobs');
 is(start_package($node, $dir{loaded}, 'loaded', @db), '', 'retention: what was loaded still counts as loaded');
 is(one($node, 'SELECT count(*) FROM loaded.items', database => 'source'), 1, 'retention: and is not loaded twice');
@@ -160,5 +169,16 @@ one($node, q{UPDATE loader.package SET finished_at = clock_timestamp() - interva
 is(load($node, package_of('last'), 'last', @db), 'loaded', 'retention: one more package');
 wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'loader %'", 0);
 is(one($node, $states, database => 'source'), 'failed last registered', 'retention: nothing else is cleared by a package that ends');
+$node->append_conf('postgresql.conf', 'loader.reject_retention = -1');
+$node->reload;
+wait_for($node, "SELECT count(*) FROM loader.running(); SHOW loader.reject_retention", "0\n-1");
+one($node, "INSERT INTO loader.reject (package_id, job_id, line, sqlstate, message, raw, raw_size)
+	SELECT package_id, job_id, 2, '22P02', 'a bad row', 'x', 1 FROM loader.job JOIN loader.package USING (package_id) WHERE dataset = 'last'", database => 'source');
+one($node, q{UPDATE loader.package SET finished_at = clock_timestamp() - interval '1 year'}, database => 'source');
+one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')", @db);
+is(one($node, $states, database => 'source'), 'failed last registered', 'retention: a rejected row is kept until somebody has looked');
+is(one($node, q{SELECT loader_discard(package_id) FROM loader.packages WHERE dataset = 'last'}, @db), 1, 'retention: it is discarded');
+one($node, 'SELECT loader_scan(' . quote_literal("$top/loaded") . ", 'loaded')", @db);
+is(one($node, $states, database => 'source'), 'failed registered', 'retention: then its package goes');
 
 done_testing();

@@ -37,15 +37,22 @@ class Faults:
         self.map = mmap.mmap(self.file.fileno(), SIZE * (ARMS + POINTS))
 
     def reached(self):
-        return {name: struct.unpack_from("<Q", self.map, SIZE * (ARMS + i) + NAME)[0]
+        return self.counts(0)
+
+    def reached_in_parallel(self):
+        """Of that, by parallel workers."""
+        return self.counts(8)
+
+    def counts(self, offset):
+        return {name: struct.unpack_from("<Q", self.map, SIZE * (ARMS + i) + NAME + offset)[0]
                 for i, name in enumerate(self.names)}
 
-    def arm(self, slot, name, action, times, size=0):
+    def arm(self, slot, name, action, times, size=0, only_parallel=False):
         at = SIZE * slot
         struct.pack_into("<I", self.map, at + NAME + 8, IDLE)
         self.map[at:at + NAME] = name.encode().ljust(NAME, b"\0")
         struct.pack_into("<Ii", self.map, at + NAME, ACTIONS[action], times)
-        struct.pack_into("<iI", self.map, at + NAME + 12, 0, size)
+        struct.pack_into("<iIHH", self.map, at + NAME + 12, 0, size, only_parallel, 0)
         struct.pack_into("<I", self.map, at + NAME + 8, ARMED)
 
     def state(self, slot):
@@ -53,6 +60,10 @@ class Faults:
 
     def pid(self, slot):
         return struct.unpack_from("<i", self.map, SIZE * slot + NAME + 12)[0]
+
+    def in_parallel(self, slot):
+        """It has happened to a parallel worker."""
+        return struct.unpack_from("<H", self.map, SIZE * slot + NAME + 22)[0] != 0
 
     def release(self, slot):
         if self.state(slot) == WAITING:

@@ -35,7 +35,7 @@ class Mishap:
     def __init__(self, torture, going, rng):
         self.torture, self.server, self.going, self.rng = torture, torture.server, going, rng
         self.faults = torture.server.faults
-        self.happened = False
+        self.happened = self.only_parallel = self.in_parallel = False
         self.point = self.second = self.lock = self.filler = self.hog = None
         self.sessions, self.spoilt = [], []
         known = [(k, w) for k, w in AT_POINT + WHILE_IT_WAITS + ANY_TIME
@@ -53,7 +53,8 @@ class Mishap:
 
     def __str__(self):
         second = f" and {self.second[1]} at \"{self.second[0]}\" ({self.second[2]})" if self.second else ""
-        return f"{self.kind}" + (f" at \"{self.point}\" ({self.times})" if self.point else f" ({self.detail:.3f})") + second
+        where = " in a parallel worker" if self.only_parallel else ""
+        return f"{self.kind}" + (f" at \"{self.point}\" ({self.times}){where}" if self.point else f" ({self.detail:.3f})") + second
 
     def choose_point(self, raises):
         """A place that the steps reach, rather one at which little has happened yet; and at which time."""
@@ -69,11 +70,23 @@ class Mishap:
             reached = {p: 1 for p in LAUNCHER}
         elif rng.random() < 0.05:
             reached = {p: 1 for p in self.torture.points}
+        parallel = self.seen_in_parallel()
+        if parallel and rng.random() < 0.4:
+            reached = parallel
+            self.only_parallel = True
         if self.kind == "heap held":
             reached = {"staged": 1}
+            self.only_parallel = False
         may = [p for p in sorted(reached) if not raises or self.torture.points[p]]
         self.point = min(rng.sample(may, min(3, len(may))), key=lambda p: (self.torture.faulted[p], p))
         self.times = rng.randint(1, max(1, reached[self.point]))
+
+    def is_parallel(self):
+        return any(t.variant.get("parallel") for t in self.going)
+
+    def seen_in_parallel(self):
+        """Places that parallel workers have come by so far, if there are to be some; each comes by few times."""
+        return {p: 2 for p, n in self.faults.reached_in_parallel().items() if n} if self.is_parallel() else {}
 
     def spoilable(self):
         return [f for t in self.going if t.variant.get("start") not in ("upload", "archive") for f in t.files]
@@ -88,7 +101,7 @@ class Mishap:
     def begin(self):
         if self.point:
             self.faults.arm(0, self.point, self.kind if self.kind in ACTIONS else "wait", self.times,
-                            int(self.detail * 1000) * 2000)
+                            int(self.detail * 1000) * 2000, self.only_parallel)
             if self.second:
                 self.faults.arm(1, *self.second)
         elif self.kind == "connection limit":
@@ -114,6 +127,7 @@ class Mishap:
                 self.faults.release(0)
         else:
             self.at_random(idle)
+        self.in_parallel = self.point is not None and self.happened and self.faults.in_parallel(0)
 
     def undo(self):
         for session in self.sessions:
@@ -346,7 +360,7 @@ class Mishap:
             wait_until("the postmaster to end", lambda: not self.server.alive())
             return
         like = "^loader launcher$" if self.kind == "end of the launcher" else self.rng.choice(
-            ["^loader (coordinator|job worker)$"] * 3 + ["^client backend$", "^loader"] +
+            ["^loader (coordinator|job worker)$"] * 3 + ["^client backend$", "^loader"] + ["^parallel worker$"] * self.is_parallel() * 2 +
             (["^(checkpointer|walwriter|background writer|autovacuum)"] if self.kind == "kill of a process" else []))
         found = self.processes(like)
         end = time.monotonic() + 1

@@ -128,7 +128,7 @@ class Torture:
         self.points = points_of(f"{args.source}/src")
         self.server = Server(args.work, args.bindir, args.library, args.user, args.small, args.wal)
         self.env = Env(self.server, args.work, args.source)
-        self.counts, self.faulted = collections.Counter(), collections.Counter()
+        self.counts, self.faulted, self.faulted_in_parallel = (collections.Counter() for _ in range(3))
         self.faults = self.rounds = self.failed = self.checks = 0
         self.tracks, self.slowest = [], (0, "")
         self.complete = self.wanted >= 2000         # so many reach all places
@@ -222,6 +222,7 @@ class Torture:
             self.counts[mishap.kind] += 1
             if mishap.point:
                 self.faulted[mishap.point] += 1
+                self.faulted_in_parallel[mishap.point] += mishap.in_parallel
 
     def torment(self, going, mishap):
         gate = Gate()
@@ -399,15 +400,18 @@ class Torture:
     def summary(self, seconds):
         reached = self.server.faults.reached()
         never = [p for p, n in reached.items() if n == 0]
-        print("== fault points: how often reached, and how often something happened there")
+        in_parallel = self.server.faults.reached_in_parallel()
+        print("== fault points: how often reached, and how often something happened there; of that, in parallel workers")
         for point, n in sorted(reached.items()):
-            print(f"{n:9d} {self.faulted[point]:5d}  {point}")
+            of_that = f"{in_parallel[point]:7d} {self.faulted_in_parallel[point]:5d}" if in_parallel[point] else " " * 13
+            print(f"{n:9d} {self.faulted[point]:5d} {of_that}  {point}")
         if never:
             print(f"not reached: {', '.join(never)}")
         print(f"slowest, {self.slowest[0]:.1f} s, {self.slowest[1]}")
         print("== faults: " + ", ".join(f"{n} {kind}" for kind, n in self.counts.most_common()))
         print(f"seed {self.seed}: {self.faults} faults in {self.rounds} rounds, {len(reached) - len(never)} of {len(reached)} fault points reached, "
-              f"{sum(n > 0 for n in self.faulted.values())} of them with a fault, {self.checks} comparisons, {seconds:.0f} s")
+              f"{sum(n > 0 for n in self.faulted.values())} of them with a fault, {sum(n > 0 for n in in_parallel.values())} by parallel workers, "
+              f"{sum(n > 0 for n in self.faulted_in_parallel.values())} with a fault there, {self.checks} comparisons, {seconds:.0f} s")
         if never and self.complete:
             self.failed += 1
             print("FAILED: fault points were not reached")
