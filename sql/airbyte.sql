@@ -172,6 +172,17 @@ SELECT loader_airbyte_open(:'config', test.catalog(test.stream('gen', 'append', 
 SELECT test.write(:p, :'m') AS w \gset
 SELECT test.close(:p);
 SELECT id, _airbyte_generation_id FROM ab.gen ORDER BY id;
+-- The same of a table that another loader has left: its rows say of which generation they are.
+CREATE TABLE ab.left1 (_airbyte_raw_id varchar NOT NULL, _airbyte_extracted_at timestamptz NOT NULL, _airbyte_meta jsonb NOT NULL, _airbyte_generation_id bigint, id bigint);
+INSERT INTO ab.left1 VALUES ('r1', 'epoch', '{}', 6, 1), ('r2', 'epoch', '{}', NULL, 2);
+CREATE TABLE ab.left2 (LIKE ab.left1 INCLUDING ALL);
+INSERT INTO ab.left2 VALUES ('r1', 'epoch', '{}', 7, 1);
+SELECT loader_airbyte_open(:'config', test.catalog(test.stream('left1', 'append', :'id', more => '{"generation_id": 7, "minimum_generation_id": 7, "sync_id": 70}'),
+	test.stream('left2', 'append', :'id', more => '{"generation_id": 7, "minimum_generation_id": 7, "sync_id": 70}')), 'left') AS p \gset
+\set m 'left1|{"id": 3}\nleft2|{"id": 3}\nleft1=COMPLETE\nleft2=COMPLETE'
+SELECT test.write(:p, :'m') AS w \gset
+SELECT test.close(:p);
+SELECT 1 AS t, id, _airbyte_generation_id FROM ab.left1 UNION ALL SELECT 2, id, _airbyte_generation_id FROM ab.left2 ORDER BY 1, 2;
 -- Strategies as PyAirbyte resolves them, and streams that take part.
 SELECT loader_airbyte_open(:'config', test.catalog(test.stream('s1', 'append', :'a', '{id}', 'name'), test.stream('s2', 'append', :'a', cursor => 'name'), test.stream('s3', 'append', :'a'), test.stream('s4', 'append', :'a')), 'str', '{s1,s2,s3}', 'AUTO', true) AS p \gset
 \set m 's1|{"id": 1}\ns1|{"id": 1}\ns2|{"id": 1}\ns2|{"id": 1}\ns3|{"id": 1}\ns1=COMPLETE\ns2=COMPLETE\ns3=COMPLETE'

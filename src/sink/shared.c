@@ -5,6 +5,9 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "access/htup_details.h"
+
 #include "sink/fill.h"
 #include "sink/runs.h"
 #include "sink/shared.h"
@@ -43,11 +46,49 @@ shared_full(LdrSink *sink)
 	ldr_runs_start(&state->runs, &state->fill.run);
 }
 
+/* The length of a row of which all is in the TOAST table that can go there. Changes values. */
+static Size
+shared_least_length(TupleDesc desc, Datum *values, bool *isnull)
+{
+	char		pointer[TOAST_POINTER_SIZE] = {0};
+	Size		len = SizeofHeapTupleHeader;
+
+	SET_VARTAG_EXTERNAL(pointer, VARTAG_ONDISK);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!isnull[i] && att->attlen == -1 && att->attstorage != TYPSTORAGE_PLAIN &&
+			VARSIZE_ANY(DatumGetPointer(values[i])) > MAXALIGN(TOAST_POINTER_SIZE))
+			values[i] = PointerGetDatum(pointer);
+	}
+	if (memchr(isnull, true, sizeof(bool) * desc->natts) != NULL)
+		len += BITMAPLEN(desc->natts);
+	return MAXALIGN(len) + heap_compute_data_size(desc, values, isnull);
+}
+
+/*
+ * The leader puts it. But if it is too large even so, that is an error of its row, and has its turn
+ * among those of others: the leader may not come to it.
+ */
 static void
 shared_large(LdrSink *sink, HeapTuple tuple)
 {
 	SharedSinkState *state = sink->state;
+	TupleDesc	desc = state->fill.check->desc;
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *isnull = palloc(sizeof(bool) * desc->natts);
 
+	if (tuple != NULL)
+		heap_deform_tuple(tuple, desc, values, isnull);
+	else
+	{
+		memcpy(values, sink->slot->tts_values, sizeof(Datum) * desc->natts);
+		memcpy(isnull, sink->slot->tts_isnull, sizeof(bool) * desc->natts);
+	}
+	ldr_storage_check_length(shared_least_length(desc, values, isnull));
+	pfree(values);
+	pfree(isnull);
 	state->large(state->arg);
 }
 

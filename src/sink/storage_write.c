@@ -378,17 +378,23 @@ ldr_storage_flush(LdrStorage *storage)
 	storage_init_page(storage, storage->kept);
 }
 
+void
+ldr_storage_check_length(Size len)
+{
+	if (MAXALIGN(len) > MaxHeapTupleSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row is too big: size %zu, maximum size %zu",
+						(Size) MAXALIGN(len), (Size) MaxHeapTupleSize)));
+}
+
 HeapTuple
 ldr_storage_toast(LdrStorage *storage, HeapTuple tuple)
 {
 	/* what its chunks are to be like, they take from here */
 	tuple = heap_toast_insert_or_update(storage->heap, tuple, NULL, TABLE_INSERT_SKIP_FSM |
 										(storage->frozen ? TABLE_INSERT_FROZEN : 0));
-	if (MAXALIGN(tuple->t_len) > MaxHeapTupleSize)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row is too big: size %zu, maximum size %zu",
-						(Size) MAXALIGN(tuple->t_len), (Size) MaxHeapTupleSize)));
+	ldr_storage_check_length(tuple->t_len);
 	return tuple;
 }
 

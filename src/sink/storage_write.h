@@ -67,6 +67,7 @@ extern void ldr_storage_flush(LdrStorage *storage);
  * context. Raises 54000 if it is still too large for a page.
  */
 extern HeapTuple ldr_storage_toast(LdrStorage *storage, HeapTuple tuple);
+extern void ldr_storage_check_length(Size len);
 
 /*
  * Write what is kept, and make what belongs to the pages agree with them: the visibility map. Not

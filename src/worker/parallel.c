@@ -286,9 +286,8 @@ leader_settle_next(Leader *l)
 /* --- a block of its own ------------------------------------------------------------------------- */
 
 /*
- * An error in a block of ours: those in blocks before it come first. None is put any more, so a large
- * row of theirs is not found too large. Nor is anything else done in a transaction that has failed,
- * but to look whether somebody wants it to end.
+ * An error in a block of ours: those in blocks before it come first. No row is put any more, nor is
+ * anything else done in a transaction that has failed, but to look whether somebody wants it to end.
  */
 static void
 leader_await_before(Leader *l, uint64 n)

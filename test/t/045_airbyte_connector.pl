@@ -15,6 +15,9 @@ use Test::More;
 plan skip_all => 'destination-loader is not installed: libpq\'s headers were missing'
 	unless LoaderConnector::available();
 
+# What a shell runs in the background ignores it, and so would the connector, as is right.
+$SIG{INT} = 'DEFAULT';
+
 my $node = new_node('main', "log_statement = all\nlog_connections = on\nlog_min_duration_statement = 0\nlog_parameter_max_length_on_error = -1");
 my $top = packages_dir();
 my $json = JSON::PP->new->canonical->utf8;

@@ -412,6 +412,8 @@ for my $case (['in one transaction', 'own1'], ['staged by several', 'own2', {'lo
 	set_traps($dataset, arguments => $arguments);
 	my $id = start_package($node, ways(2), $dataset, user => 'etl', settings => $settings || {}, arguments => $arguments || {});
 	is(wait_package($node, $id), 'loaded', "$name: loaded") or diag(one($node, "SELECT sqlstate, message, detail, hint FROM loader.packages WHERE package_id = $id"));
+	# statistics are made after the commit
+	wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator'}, 0);
 	sprung($name, 'etl', @all);
 }
 

@@ -324,20 +324,39 @@ my $apart = q{FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = '
 
 sub apart
 {
-	my ($do) = @_;
+	my ($do, $path) = @_;
 	my $holder = session($node);
 
 	$holder->run("SELECT pg_advisory_lock($_)") for 41 .. 43;
-	my $id = start_package($node, package_of('csv', \@rows, disposition => 'replace'), 'apart');
+	my $id = start_package($node, $path || package_of('csv', \@rows, disposition => 'replace'), 'apart');
 	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 42');
 	$holder->run('SELECT pg_advisory_unlock(42)');
 	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 43');
-	$do->($id);
+	$do->($id, $holder);
 	$holder->end;
 	return $id;
 }
 
-leader_helps('on');
+# The leader has an error in a block of its own, and a row before, which a worker leaves to it, is too large.
+{
+	my @with = map { [@$_] } @rows;
+
+	$with[5000][5] = 'x' x 9000;
+	$with[$_ * 100][3] = 'no time' for 97 .. 117;
+	one($node, 'ALTER TABLE apart.items ALTER doc SET STORAGE PLAIN');
+	my $path = package_of('csv', \@with, disposition => 'replace');
+	my $alone = error_of($node, "SET loader.workers = 1; CALL loader_run('$path', dataset => 'apart')");
+
+	is($alone->{sqlstate}, '54000', 'a row that is too large, one process');
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+	leader_helps('on');
+	$id = apart(sub { $_[1]->run('SELECT pg_advisory_unlock(43)'); wait_for($node, "SELECT string_agg(objid::text, ' ') $apart", '41 41') }, $path);
+	wait_package($node, $id);
+	is(one($node, "SELECT sqlstate || message FROM loader.packages WHERE package_id = $id"), '54000' . ($alone->{message} =~ s/^package \d+ failed: //r), '... comes before what the leader finds');
+	one($node, "SELECT loader_forget($id)");
+	one($node, 'ALTER TABLE apart.items ALTER doc SET STORAGE EXTENDED');
+}
+
 apart(sub { one($node, "SELECT pg_cancel_backend(pid) $apart AND objid = 43"); wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $_[0]", 'cancelled') });
 is(one($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'"), 0, 'the leader is cancelled in a block of its own: it does not wait for workers');
 $id = apart(sub

@@ -193,11 +193,16 @@ class Mishap:
             self.until(lambda: not self.server.alive(), idle, 0.3 + self.detail * 0.5)
 
     def is_registered(self, path):
-        """A file of messages that is spoilt before that is another one than the one that is loaded in the end, and so another package."""
-        if "messages.jsonl" not in path:
-            return True
+        """A file that is spoilt before anybody has looked at it is another one than the one that is loaded in the end: of
+        messages, and so another package, or of rows, and so others."""
+        track = next(t for t in self.going if path in t.files)
         with self.server.connect() as c:
-            return c.execute("SELECT EXISTS (SELECT FROM loader.package WHERE source = %s AND state IN ('new', 'loading'))", [path]).fetchone()[0]
+            if "messages.jsonl" in path:
+                known = c.execute("SELECT EXISTS (SELECT FROM loader.package WHERE source = %s AND state IN ('new', 'loading'))", [path])
+            else:
+                known = c.execute("SELECT EXISTS (SELECT FROM loader.job JOIN loader.package USING (package_id) WHERE dataset = %s AND load_id = %s AND file_name = %s)",
+                                  [track.dataset, track.load_id, os.path.basename(path)])
+            return known.fetchone()[0]
 
     def spoil(self, path):
         """And have it as it was, times included, when it is over."""

@@ -70,6 +70,10 @@ class Server:
             for name, value in settings.items():
                 f.write(f"{name} = '{value}'\n")
 
+    def change(self, name, value):
+        self.configure({name: value})
+        self.command("pg_ctl", "-D", self.data, "-s", "reload")
+
     # --- processes --------------------------------------------------------------------------------
 
     def start(self):

@@ -131,6 +131,7 @@ class Torture:
         self.counts, self.faulted, self.faulted_in_parallel = (collections.Counter() for _ in range(3))
         self.faults = self.rounds = self.failed = self.checks = 0
         self.tracks, self.slowest = [], (0, "")
+        self.log_seen = 0
         self.complete = self.wanted >= 2000         # so many reach all places
         self.amcheck = False
 
@@ -199,6 +200,8 @@ class Torture:
         subprocess.run(["tail", "-n", "30", self.server.log], stdout=sys.stdout, check=False)
 
     def round(self):
+        if self.rounds % 20 == 0:       # else it would load most of the files, which are small, before its workers are there
+            self.server.change("parallel_leader_participation", "on" if self.rounds % 40 else "off")
         self.rounds += 1
         rng = random.Random(f"{self.seed}/{self.rounds}")
         while len(self.tracks) < 3:
@@ -349,11 +352,21 @@ class Torture:
             known |= {r[0] for r in c.execute(nodes).fetchall()}
         return there - known, folder
 
+    def has_forgotten(self):
+        """Has there been no memory to undo a transaction since the last look? The server takes the name of a file from
+        the list of those that it has to remove before it asks for memory to do so."""
+        with open(self.server.log, "rb") as f:
+            f.seek(self.log_seen)
+            said = f.read()
+            self.log_seen = f.tell()
+        return b"AbortTransaction while in ABORT state" in said
+
     def check_files(self, crashed):
         """The server leaves files when it dies while a transaction is open that has made them, and no
         extension can do better; but there are none after a round without a crash."""
         if self.rounds % 10 and not crashed:
             return
+        crashed = self.has_forgotten() or crashed
         strays, folder = self.stray_files()
         if strays and not crashed:
             strays &= self.stray_files()[0]
