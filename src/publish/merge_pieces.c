@@ -369,8 +369,8 @@ ldr_chain_write(LdrChain *chain, LdrChainTable *table, const char *rows, const c
 
 /*
  * Which row of the target a staged row changes is noted with it, for to look for it by its key would
- * be to read the whole table for every piece, if it has no index. Where triggers or foreign keys may
- * move rows meanwhile, that is what has to be done.
+ * be to read the whole table for every piece, if it has no index. Where triggers or foreign keys
+ * may move rows meanwhile, that is what has to be done.
  */
 int64
 ldr_chain_update(LdrChain *chain, LdrChainTable *table, const char *set, const char *from,
