@@ -11,12 +11,19 @@
 #include "loader.h"
 #include "publish/merge.h"
 #include "schema/plan.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(test_merge);
 PG_FUNCTION_INFO_V1(test_statements);
 PG_FUNCTION_INFO_V1(test_ddl);
+
+/* Nobody asks to cancel what has no package. */
+void
+ldr_check_cancel(void)
+{
+}
 
 /* The module's own parts ask raise.c for this; here no text is foreign. */
 static LdrSchema *
