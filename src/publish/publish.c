@@ -190,8 +190,8 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 					  result.rows_read, result.rows_inserted, result.rows_rejected,
 					  run->job_started_at);
 	if (result.workers > 0)
-		ldr_event(run->package->package_id, "parallel", job->job_id, "%d parallel workers",
-				  result.workers);
+		ldr_event(run->package->package_id, "parallel", job->job_id, result.workers == 1
+				  ? "%d parallel worker" : "%d parallel workers", result.workers);
 	if (result.rows_rejected > 0)
 	{
 		ldr_rejects_end(rejects, result.columns);

@@ -73,7 +73,7 @@ for my $format (qw(csv jsonl insert_values))
 	is(load($node, $path, "one_$format", %serial), 'loaded', "$format, one process");
 	is(workers(), '', '... without workers');
 	is(load($node, package_of($format, \@rows), "all_$format"), 'loaded', "$format, several");
-	like(workers(), qr/^[1-3] parallel workers$/, '... with workers');
+	like(workers(), qr/^[1-3] parallel workers?$/, '... with workers');
 	is(contents("all_$format", 'id'), contents("one_$format", 'id'), '... the same rows');
 	is(sound("all_$format"), 0, '... the heap is sound');
 
@@ -102,7 +102,7 @@ for my $format (qw(csv jsonl insert_values))
 	for my $format (qw(csv jsonl insert_values))
 	{
 		is(load($node, package_of($format, \@large, disposition => 'replace'), "large_all_$format"), 'loaded', "$format with large rows, the leader helps");
-		like(workers(), qr/^[12] parallel workers$/, '... with workers');
+		like(workers(), qr/^[12] parallel workers?$/, '... with workers');
 		is(contents("large_all_$format", 'id'), contents("large_one_$format", 'id'), '... the same rows');
 		is(sound("large_all_$format"), 0, '... sound');
 	}
@@ -322,14 +322,34 @@ one($node, q{
 });
 my $apart = q{FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objsubid = 1 AND NOT granted};
 
+# A package whose workers and leader have come to where they wait, the leader in the first block; or nothing, and all
+# is as before: another has been there first.
+sub apart_begin
+{
+	my ($holder, $path) = @_;
+
+	$holder->run("SELECT pg_advisory_lock($_)") for 41 .. 43;
+	my $id = start_package($node, $path, 'apart');
+	wait_for($node, "SELECT count(*) $apart", 3);
+	return $id if one($node, "SELECT count(*) $apart AND objid = 42");
+	one($node, "SELECT loader_cancel($id)");
+	wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $id", 'cancelled');
+	$holder->run("SELECT pg_advisory_unlock($_)") for 41 .. 43;
+	one($node, "SELECT loader_forget($id)");
+	return;
+}
+
 sub apart
 {
 	my ($do, $path) = @_;
 	my $holder = session($node);
+	my $id;
 
-	$holder->run("SELECT pg_advisory_lock($_)") for 41 .. 43;
-	my $id = start_package($node, $path || package_of('csv', \@rows, disposition => 'replace'), 'apart');
-	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 42');
+	$path ||= package_of('csv', \@rows, disposition => 'replace');
+	for (1 .. 50)
+	{
+		last if defined($id = apart_begin($holder, $path));
+	}
 	$holder->run('SELECT pg_advisory_unlock(42)');
 	wait_for($node, "SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') $apart", '41 41 43');
 	$do->($id, $holder);
