@@ -5,18 +5,12 @@
 # --times N: with each data file N times, for more rows than there are files for.
 import argparse, glob, json, os, shutil, sys, tempfile, time
 import psycopg
+from common import link
 
 a = argparse.ArgumentParser()
 a.add_argument("packages"); a.add_argument("name"); a.add_argument("dsn")
 a.add_argument("--replace"); a.add_argument("--times", type=int, default=1)
 a = a.parse_args()
-
-
-def link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 def new_package(tmp):

@@ -218,6 +218,7 @@ form_put_datum(LdrForm *form, const FormColumn *column, Datum value, size_t byte
 {
 	Form_pg_attribute att = column->att;
 	size_t		size = sizeof(Datum);
+	size_t		room;
 	bool		make_short = false;
 	bool		align = true;
 
@@ -235,14 +236,13 @@ form_put_datum(LdrForm *form, const FormColumn *column, Datum value, size_t byte
 		size = strlen(DatumGetCString(value)) + 1;
 	else if (!att->attbyval)
 		size = att->attlen;
-	size += LDR_PUT_SLACK;
-	if (form->end - dst < size + bytes + form->slack)
+	room = size + LDR_PUT_SLACK + bytes + form->slack;
+	if (form->end - dst < room)
 	{
-		dst = form_reserve(form, dst, size + bytes + form->slack);
+		dst = form_reserve(form, dst, room);
 		if (dst == NULL)
 			return NULL;
 	}
-	size -= LDR_PUT_SLACK;
 
 	if (align)
 	{

@@ -85,3 +85,17 @@ ldr_fill_put_tuple(LdrSink *sink, HeapTuple tuple)
 		ldr_fill_place(sink, tuple);
 	fill_forget(sink);
 }
+
+void
+ldr_fill_writing(LdrSink *sink)
+{
+	sink->error_line = 0;
+	sink->writing = true;
+}
+
+void
+ldr_fill_written(LdrSink *sink)
+{
+	sink->writing = false;
+	sink->error_line = sink->line;
+}

@@ -30,4 +30,8 @@ extern void ldr_fill_put_tuple(LdrSink *sink, HeapTuple tuple);
 /* The same for one that the toaster has seen, so that it fits into a page. */
 extern void ldr_fill_place(LdrSink *sink, HeapTuple tuple);
 
+/* Pages are being written, and have been. An error in between is of no row. */
+extern void ldr_fill_writing(LdrSink *sink);
+extern void ldr_fill_written(LdrSink *sink);
+
 #endif							/* LDR_FILL_H */

@@ -37,8 +37,6 @@ ldr_runs_full(LdrRuns *runs)
 void
 ldr_runs_write(LdrRuns *runs, int n)
 {
-	n += runs->full * LDR_STORAGE_RUN;
-	if (n > 0)
-		ldr_storage_write_pages(runs->storage, runs->memory, n);
+	ldr_storage_write_pages(runs->storage, runs->memory, runs->full * LDR_STORAGE_RUN + n);
 	runs->full = 0;
 }

@@ -20,29 +20,14 @@ typedef struct SharedSinkState
 	void	   *arg;
 } SharedSinkState;
 
-/* No row is to blame for what goes wrong until shared_written. */
-static void
-shared_writing(LdrSink *sink)
-{
-	sink->error_line = 0;
-	sink->writing = true;
-}
-
-static void
-shared_written(LdrSink *sink)
-{
-	sink->writing = false;
-	sink->error_line = sink->line;
-}
-
 static void
 shared_full(LdrSink *sink)
 {
 	SharedSinkState *state = sink->state;
 
-	shared_writing(sink);
+	ldr_fill_writing(sink);
 	ldr_runs_full(&state->runs);
-	shared_written(sink);
+	ldr_fill_written(sink);
 	ldr_runs_start(&state->runs, &state->fill.run);
 }
 
@@ -122,9 +107,9 @@ ldr_shared_sink_end(LdrSink *sink, Page rest)
 
 	if (run->used > 0)
 		memcpy(rest, ldr_page_of(run, run->used - 1), BLCKSZ);
-	shared_writing(sink);
+	ldr_fill_writing(sink);
 	ldr_runs_write(&state->runs, Max(run->used - 1, 0));
-	shared_written(sink);
+	ldr_fill_written(sink);
 }
 
 static void

@@ -37,8 +37,7 @@
 typedef struct StorageSinkState
 {
 	LdrFill		fill;			/* first: see fill.h */
-	LdrStorage *storage;
-	LdrRuns		runs;			/* that it is to write */
+	LdrRuns		runs;			/* with who writes them */
 } StorageSinkState;
 
 int			ldr_storage_use = LDR_STORAGE_AUTO;
@@ -84,7 +83,7 @@ ldr_storage_choose(LdrSinkKind kind, Relation rel, Relation into, uint64 bytes,
 static void
 storage_start(StorageSinkState *state)
 {
-	state->fill.run.kind = ldr_storage_kind(state->storage);
+	state->fill.run.kind = ldr_storage_kind(state->runs.storage);
 	ldr_runs_start(&state->runs, &state->fill.run);
 }
 
@@ -94,17 +93,15 @@ storage_writing(LdrSink *sink)
 {
 	StorageSinkState *state = sink->state;
 
-	sink->error_line = 0;
-	sink->writing = true;
+	ldr_fill_writing(sink);
 	ldr_storage_sink_count(sink, state->fill.run.rows);
 }
 
 static void
 storage_written(LdrSink *sink)
 {
-	sink->writing = false;
+	ldr_fill_written(sink);
 	sink->pending = 0;
-	sink->error_line = sink->line;
 	storage_start(sink->state);
 }
 
@@ -126,7 +123,7 @@ storage_write_part(LdrSink *sink)
 
 	storage_writing(sink);
 	ldr_runs_write(&state->runs, 0);
-	ldr_storage_write_part(state->storage, &state->fill.run);
+	ldr_storage_write_part(state->runs.storage, &state->fill.run);
 	storage_written(sink);
 }
 
@@ -140,7 +137,7 @@ storage_large(LdrSink *sink, HeapTuple tuple)
 	if (tuple == NULL)
 		tuple = heap_form_tuple(check->desc, sink->slot->tts_values, sink->slot->tts_isnull);
 	MemoryContextSwitchTo(GetPerTupleMemoryContext(check->estate));
-	ldr_fill_place(sink, ldr_storage_toast(state->storage, tuple));
+	ldr_fill_place(sink, ldr_storage_toast(state->runs.storage, tuple));
 	ResetPerTupleExprContext(check->estate);
 	MemoryContextSwitchTo(old);
 }
@@ -153,8 +150,8 @@ storage_open(LdrSink *sink)
 	state->fill.full = storage_full;
 	state->fill.large = storage_large;
 	ldr_fill_open(sink, &state->fill);
-	state->storage = ldr_storage_open(sink->into ? sink->into : sink->rel, sink->into != NULL);
-	ldr_runs_open(&state->runs, state->storage);
+	ldr_runs_open(&state->runs, ldr_storage_open(sink->into ? sink->into : sink->rel,
+												 sink->into != NULL));
 	storage_start(state);
 }
 
@@ -187,25 +184,25 @@ storage_flush(LdrSink *sink)
 	if (sink->pending > 0 || state->runs.full > 0)
 		storage_write_part(sink);
 	sink->error_line = 0;
-	ldr_storage_flush(state->storage);
+	ldr_storage_flush(state->runs.storage);
 }
 
 LdrPageKind
 ldr_storage_sink_kind(const LdrSink *sink)
 {
-	return ldr_storage_kind(((StorageSinkState *) sink->state)->storage);
+	return ldr_storage_kind(((StorageSinkState *) sink->state)->runs.storage);
 }
 
 void
 ldr_storage_sink_share(LdrSink *sink)
 {
-	ldr_storage_share(((StorageSinkState *) sink->state)->storage);
+	ldr_storage_share(((StorageSinkState *) sink->state)->runs.storage);
 }
 
 void
 ldr_storage_sink_count(LdrSink *sink, uint64 rows)
 {
-	ldr_storage_count(((StorageSinkState *) sink->state)->storage, rows);
+	ldr_storage_count(((StorageSinkState *) sink->state)->runs.storage, rows);
 	sink->inserted += rows;
 }
 
@@ -215,13 +212,13 @@ ldr_storage_sink_unshare(LdrSink *sink, char *pages, int n)
 	StorageSinkState *state = sink->state;
 
 	storage_write_part(sink);
-	ldr_storage_unshare(state->storage);
+	ldr_storage_unshare(state->runs.storage);
 	for (int i = 0; i < n; i++)
 	{
 		Page		page = (Page) (pages + (Size) i * BLCKSZ);
 
 		if (!PageIsNew(page))
-			ldr_storage_keep(state->storage, page);
+			ldr_storage_keep(state->runs.storage, page);
 	}
 }
 
@@ -230,7 +227,7 @@ storage_close(LdrSink *sink)
 {
 	StorageSinkState *state = sink->state;
 
-	ldr_storage_close(state->storage);
+	ldr_storage_close(state->runs.storage);
 	ldr_fill_close(sink);
 }
 

@@ -294,6 +294,8 @@ ldr_storage_try_write_pages(LdrStorage *storage, char *memory, int n)
 void
 ldr_storage_write_pages(LdrStorage *storage, char *memory, int n)
 {
+	if (n == 0)
+		return;
 	LockRelationForExtension(storage->heap, ExclusiveLock);
 	storage_write_locked(storage, memory, n);
 }
