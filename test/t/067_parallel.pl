@@ -332,9 +332,9 @@ sub apart_begin
 	my $id = start_package($node, $path, 'apart');
 	wait_for($node, "SELECT count(*) $apart", 3);
 	return $id if one($node, "SELECT count(*) $apart AND objid = 42");
-	one($node, "SELECT loader_cancel($id)");
-	wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $id", 'cancelled');
+	one($node, "SELECT loader_cancel($id)");    # seen when they no longer wait for a lock
 	$holder->run("SELECT pg_advisory_unlock($_)") for 41 .. 43;
+	wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $id", 'cancelled');
 	one($node, "SELECT loader_forget($id)");
 	return;
 }
