@@ -53,7 +53,7 @@ loader_cancel(PG_FUNCTION_ARGS)
 	{
 		ldr_stage_release(package->package_id);
 		ldr_notify(package->package_id, "cancelled");
-		ldr_start_waiting(true);
+		ldr_start_waiting(true, NULL);
 	}
 	PG_RETURN_BOOL(true);
 }
@@ -230,6 +230,6 @@ loader_forget(PG_FUNCTION_ARGS)
 	forgotten = ldr_package_forget(id);
 	control_done_with(package);
 	ldr_stage_release(id);
-	ldr_start_waiting(true);
+	ldr_start_waiting(true, NULL);
 	PG_RETURN_BOOL(forgotten);
 }

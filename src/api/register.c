@@ -461,7 +461,7 @@ ldr_api_start(LdrPackage *package)
 				 errhint("loader_resume(" INT64_FORMAT ") takes it up here.",
 						 package->package_id)));
 	/* who has waited longer goes first; this package is among them if it was started before */
-	ldr_start_waiting(false);
+	ldr_start_waiting(false, NULL);
 	if (package->wanted)
 		return NULL;
 	if (!ldr_package_want(package->package_id, (int64) GetSystemIdentifier(), MyDatabaseId))

@@ -115,7 +115,7 @@ loader_scan(PG_FUNCTION_ARGS)
 	/* until commit; a call that overlaps finds nothing to do rather than a queue to stand in */
 	if (!ldr_scan_lock(directory))
 		return (Datum) 0;
-	ldr_start_waiting(true);
+	ldr_start_waiting(true, NULL);
 	package_cxt = AllocSetContextCreate(CurrentMemoryContext, "loader package",
 										ALLOCSET_DEFAULT_SIZES);
 	foreach(lc, ldr_package_find_all(directory))

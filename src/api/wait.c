@@ -187,7 +187,7 @@ wait_loop(int64 package_id, TimestampTz until, bool notices)
 		{
 			/* at once, and then now and then: its turn may come, or its worker be gone */
 			if (wait_check_startable(package) && startable != 0)
-				ldr_start_waiting(false);
+				ldr_start_waiting(false, NULL);
 			startable = now;
 		}
 		if (notices && TimestampDifferenceExceeds(noticed, now, NOTICE_MS) &&

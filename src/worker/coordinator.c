@@ -91,9 +91,12 @@ worker_check_version(LdrWorkerArg *arg)
 				 errhint("Let sessions that began before the library was replaced reconnect.")));
 }
 
-/* Start what waits here, if there are slots. Returns whether some does and none runs. */
+/*
+ * Start what waits here, if there are slots. Returns whether some does and none runs; left, if not
+ * NULL, is what the server had no process for.
+ */
 static bool
-worker_start_here(void)
+worker_start_here(LdrWorkerArg *left)
 {
 	bool		stands = false;
 
@@ -101,7 +104,7 @@ worker_start_here(void)
 	if (ldr_catalog_exists())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		(void) ldr_start_waiting(false);
+		(void) ldr_start_waiting(false, left);
 		stands = ldr_start_stands();
 		PopActiveSnapshot();
 	}
@@ -113,10 +116,11 @@ worker_start_here(void)
  * Have the next slot that anybody leaves, for one package of this database: who ends a package starts
  * the next one of its own, so a long queue there would keep others waiting until it is done. While
  * somebody is hungry it does not, and is hungry then, too, so that databases take turns. There is a
- * bound, for the launcher waits for us.
+ * bound, for the launcher waits for us. Who can leave word of what there was no process for ends with
+ * that: left, else NULL.
  */
 static void
-worker_hunger(void)
+worker_hunger(LdrWorkerArg *left)
 {
 	TimestampTz until;
 	long		pause = 50;
@@ -129,7 +133,8 @@ worker_hunger(void)
 	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 										ldr_launcher_naptime * INT64CONST(1000));
 	/* until it runs: a slot that is only free might be taken by somebody else */
-	while (worker_start_here() && GetCurrentTimestamp() < until)
+	while (worker_start_here(left) && GetCurrentTimestamp() < until &&
+		   (left == NULL || left->package_id == 0))
 	{
 		pause = Min(pause * 2, 1000);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
@@ -142,13 +147,15 @@ worker_hunger(void)
 
 /*
  * Start what waits in this database, with all that has to be looked after. The launcher waits for us,
- * and after us are other databases: where somebody has locked our catalog for long, leave.
+ * and after us are other databases: where somebody has locked our catalog for long, leave. The last
+ * process that the server had may be ours; then the launcher starts in its place what we would have.
  */
 static void
 worker_scout(const LdrWorkerArg *arg)
 {
 	bool		is_of_launcher = !TransactionIdIsValid(arg->caller_xid);
 	bool		starved = false;
+	LdrWorkerArg left = {0};
 
 	if (is_of_launcher)
 		SetConfigOption("lock_timeout", SCOUT_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
@@ -157,15 +164,19 @@ worker_scout(const LdrWorkerArg *arg)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		LDR_FAULT("scout looks");
-		starved = ldr_start_waiting(false) == 0 && ldr_start_stands();
+		starved = ldr_start_waiting(false, &left) == 0 && ldr_start_stands();
 		ldr_stage_sweep();
 		PopActiveSnapshot();
 	}
 	LDR_FAULT("scout sweeps the spool");
 	ldr_spool_sweep();			/* without the extension nobody needs what it left */
 	CommitTransactionCommand();
-	if (starved && is_of_launcher)
-		worker_hunger();
+	if (!starved || !is_of_launcher)
+		return;
+	if (left.package_id == 0)
+		worker_hunger(&left);
+	if (left.package_id != 0)
+		ldr_errand_leave(arg->segment, &left);
 }
 
 /* The entry of every dynamic worker. */
@@ -710,7 +721,7 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
 	others = ldr_others_hunger();
 	if (!others)
-		ldr_start_waiting(false);
+		ldr_start_waiting(false, NULL);
 	others = others && ldr_start_stands();
 	LDR_FAULT("others started");
 	(void) ldr_package_sweep(ldr_retention, ldr_reject_retention);
@@ -722,7 +733,7 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	if (others)
-		worker_hunger();
+		worker_hunger(NULL);
 	LDR_FAULT("coordinator has left");
 }
 
@@ -734,8 +745,8 @@ ldr_coordinator_run(const LdrWorkerArg *arg)
 	LdrPackage *package;
 
 	MemoryContextSwitchTo(cxt);
-	if (arg->feed != 0 && ldr_feed_attach(arg->feed))
-		coordinator_feed = arg->feed;
+	if (arg->segment != 0 && ldr_feed_attach(arg->segment))
+		coordinator_feed = arg->segment;
 	if (!coordinator_enter(arg))
 	{
 		coordinator_refuse_sync(arg);

@@ -4,7 +4,8 @@
  * Runs only with shared_preload_libraries. It has no database: for each one that can be connected
  * to it starts a scout, which looks for the extension and for packages that were started and have
  * not ended, starts their coordinators and is gone. Once at the start of the server, and then
- * every loader.launcher_naptime for packages that found no slot.
+ * every loader.launcher_naptime for packages that found no slot. Where the server has one process left,
+ * a scout takes it; it says then which coordinator it would have started, and the launcher does.
  *
  * A database that is dropped, renamed or closed while it is looked into, or whose catalog somebody
  * has locked or is of another version, costs its own scout and nothing else.
@@ -67,14 +68,37 @@ launcher_databases(void)
 	return oids;
 }
 
+/* Memory for the coordinator that a scout could not start, as it had the last process itself. */
+static dsm_segment *
+launcher_errand(void)
+{
+	dsm_segment *segment = dsm_create(sizeof(LdrWorkerArg), 0);
+
+	dsm_pin_mapping(segment);
+	return segment;
+}
+
+/* A scout's last word: what to start in its place. Its launcher may have gone. */
+void
+ldr_errand_leave(dsm_handle handle, const LdrWorkerArg *left)
+{
+	dsm_segment *segment = dsm_attach(handle);
+
+	if (segment == NULL)
+		return;
+	memcpy(dsm_segment_address(segment), left, sizeof(*left));
+	dsm_detach(segment);
+}
+
 /*
  * One round: a scout for each database, one after the other, so that they take one slot. What a scout
  * fails of is in the log, and no reason to leave out the others. Returns the database at which there
  * was no slot, where the next round begins; InvalidOid: all have been looked into.
  */
 static Oid
-launcher_round(Oid first)
+launcher_round(Oid first, dsm_segment *segment)
 {
+	LdrWorkerArg *errand = dsm_segment_address(segment);
 	List	   *oids = launcher_databases();
 	int			n = list_length(oids);
 	int			begin = 0;
@@ -89,12 +113,17 @@ launcher_round(Oid first)
 		arg.kind = LDR_SCOUT;
 		arg.db = list_nth_oid(oids, (begin + i) % n);
 		arg.role = BOOTSTRAP_SUPERUSERID;
+		arg.segment = dsm_segment_handle(segment);
+		memset(errand, 0, sizeof(*errand));
 		LDR_FAULT("launcher starts a scout");
 		handle = ldr_worker_start(&arg);
 		if (handle == NULL)
 			return arg.db;
 		(void) WaitForBackgroundWorkerShutdown(handle);
 		LDR_FAULT("scout has gone");
+		/* its end will wake us, so that the next package follows at once */
+		if (errand->package_id != 0 && ldr_worker_start(errand) == NULL)
+			return arg.db;
 		CHECK_FOR_INTERRUPTS();
 	}
 	return InvalidOid;
@@ -106,17 +135,19 @@ loader_launcher_main(Datum main_arg)
 	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "loader launcher",
 											  ALLOCSET_DEFAULT_SIZES);
 	Oid			next = InvalidOid;
+	dsm_segment *errand;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	errand = launcher_errand();
 	for (;;)
 	{
 		MemoryContextSwitchTo(cxt);
 		MemoryContextReset(cxt);
 		LDR_FAULT("launcher begins a round");
-		next = launcher_round(next);
+		next = launcher_round(next, errand);
 		/* what has set the latch during the round was taken for the end of a scout */
 		if (!ConfigReloadPending)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

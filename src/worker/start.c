@@ -105,6 +105,20 @@ ldr_worker_start(const LdrWorkerArg *arg)
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
+/* What a package's coordinator is told; asked: see there. */
+static LdrWorkerArg
+start_coordinator_arg(const LdrPackage *package, bool asked)
+{
+	LdrWorkerArg arg = {0};
+
+	arg.kind = LDR_COORDINATOR;
+	arg.db = MyDatabaseId;
+	arg.role = package->role;
+	arg.package_id = package->package_id;
+	arg.asked = asked;
+	return arg;
+}
+
 /*
  * Start a package's coordinator; same_transaction if the catalog change is not committed yet, asked
  * if a user wants this very package, so that it is no resumption.
@@ -112,14 +126,9 @@ ldr_worker_start(const LdrWorkerArg *arg)
 BackgroundWorkerHandle *
 ldr_package_start(const LdrPackage *package, bool same_transaction, bool asked)
 {
-	LdrWorkerArg arg = {0};
+	LdrWorkerArg arg = start_coordinator_arg(package, asked);
 	BackgroundWorkerHandle *handle;
 
-	arg.kind = LDR_COORDINATOR;
-	arg.db = MyDatabaseId;
-	arg.role = package->role;
-	arg.package_id = package->package_id;
-	arg.asked = asked;
 	if (!same_transaction)
 		return ldr_worker_start(&arg);
 
@@ -138,14 +147,9 @@ ldr_package_start(const LdrPackage *package, bool same_transaction, bool asked)
 BackgroundWorkerHandle *
 ldr_sync_start(const LdrPackage *package, dsm_handle feed)
 {
-	LdrWorkerArg arg = {0};
+	LdrWorkerArg arg = start_coordinator_arg(package, true);
 
-	arg.kind = LDR_COORDINATOR;
-	arg.db = MyDatabaseId;
-	arg.role = package->role;
-	arg.package_id = package->package_id;
-	arg.asked = true;
-	arg.feed = feed;
+	arg.segment = feed;
 	arg.caller_xid = GetTopTransactionId();
 	start_remember();
 	return ldr_worker_start(&arg);
@@ -154,10 +158,11 @@ ldr_sync_start(const LdrPackage *package, dsm_handle feed)
 /*
  * Start whatever was started before, has not ended, does not run, and need not wait for another
  * package; no more than there are slots. Returns how many. Caller is in a transaction; with
- * same_transaction its own changes make them startable, so workers wait for its end.
+ * same_transaction its own changes make them startable, so workers wait for its end. left, if not
+ * NULL, gets the coordinator that the server had no process for; what it held before, if none.
  */
 int
-ldr_start_waiting(bool same_transaction)
+ldr_start_waiting(bool same_transaction, LdrWorkerArg *left)
 {
 	int			room = ldr_max_workers - ldr_progress_running();
 	int			n = 0;
@@ -181,7 +186,13 @@ ldr_start_waiting(bool same_transaction)
 		/* started by this very transaction: its worker is there, and waits for the commit */
 		if (!same_transaction && TransactionIdIsCurrentTransactionId(package->xmin))
 			continue;
-		if (ldr_package_start(package, same_transaction, false) == NULL || ++n >= room)
+		if (ldr_package_start(package, same_transaction, false) == NULL)
+		{
+			if (left)
+				*left = start_coordinator_arg(package, false);
+			break;
+		}
+		if (++n >= room)
 			break;
 	}
 	return n;

@@ -33,7 +33,7 @@ typedef struct LdrWorkerArg
 	int64		package_id;
 	TransactionId caller_xid;	/* wait for its end first; invalid: none */
 	bool		asked;			/* somebody asks for this package now; else it was found waiting */
-	dsm_handle	feed;			/* of a sync whose messages a session sends; 0: none */
+	dsm_handle	segment;		/* 0: none; a coordinator's: feed of a sync; a scout's: for its errand */
 } LdrWorkerArg;
 
 StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra");
@@ -43,7 +43,7 @@ extern BackgroundWorkerHandle *ldr_worker_start(const LdrWorkerArg *arg);
 extern BackgroundWorkerHandle *ldr_package_start(const LdrPackage *package, bool same_transaction,
 												 bool asked);
 extern BackgroundWorkerHandle *ldr_sync_start(const LdrPackage *package, dsm_handle feed);
-extern int	ldr_start_waiting(bool same_transaction);
+extern int	ldr_start_waiting(bool same_transaction, LdrWorkerArg *left);
 extern bool ldr_start_stands(void);
 extern void ldr_scout_at_end(void);
 extern bool ldr_package_begin(LdrPackage *package, bool slots);
@@ -143,6 +143,7 @@ extern void ldr_job_worker_run(const LdrWorkerArg *arg);
 
 /* launcher.c */
 extern void ldr_launcher_register(void);
+extern void ldr_errand_leave(dsm_handle segment, const LdrWorkerArg *left);
 extern PGDLLEXPORT void loader_launcher_main(Datum main_arg);
 
 #endif							/* LDR_WORKER_H */

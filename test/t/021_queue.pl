@@ -158,14 +158,14 @@ sub one_place
 	return;
 }
 
-# No process slot left: all of max_worker_processes are taken. Without the launcher there is one for us,
-# so that a package that ends cannot start the next, since it is still there itself; with it there are two.
+# No process slot left: all of max_worker_processes are taken, those that are for us by packages. A package
+# that ends cannot start the next if it has the only one itself; with the launcher it goes on nevertheless.
 #
 # A process that has ended keeps its slot until the postmaster has seen that, so what is to start in one
 # that was used before is asked for until it does.
 sub no_slot
 {
-	my ($node, $name, $slots) = @_;
+	my ($node, $name, $slots, $launcher) = @_;
 	my $dataset = 'd' . ++$n;
 	my $none = packages_dir() . '/none';
 	my @holders = map { LoaderCrash->new($node) } 1 .. $slots;
@@ -191,7 +191,7 @@ sub no_slot
 	is(one($node, "SELECT loader_wait($id, '3s')"), 'new', "$name: a wait cannot help it");
 	$_->quit for @holders;
 	is(wait_package($node, $_), 'loaded', "$name: what holds the slots loads") for @first;
-	if ($slots > 1)
+	if ($launcher)
 	{
 		wait_for($node, "SELECT bool_and(state = 'loaded') FROM loader.packages WHERE package_id IN ($id, $third)");
 		pass("$name: what waits is started without anybody's help");
@@ -222,10 +222,13 @@ for my $preload ('', 'preload')
 	one_place($node, $name);
 
 	# the launcher of logical replication takes one, ours another
-	$node->append_conf('postgresql.conf', "loader.max_workers = 4\nmax_worker_processes = "
-		. ($preload ? 4 : 2) . "\nlog_min_messages = info");
-	$node->restart;
-	no_slot($node, $name, $preload ? 2 : 1);
+	for my $slots ($preload ? (2, 1) : 1)
+	{
+		$node->append_conf('postgresql.conf', "loader.max_workers = 4\nmax_worker_processes = "
+			. ($slots + ($preload ? 2 : 1)) . "\nlog_min_messages = info");
+		$node->restart;
+		no_slot($node, "$name, $slots", $slots, $preload);
+	}
 	$node->stop;
 }
 
