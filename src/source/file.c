@@ -118,6 +118,15 @@ file_consumed(const LdrSource *self)
 	return ((const FileSource *) self)->offset;
 }
 
+LdrStatus
+ldr_file_check(int fd, const LdrFileStamp *expect, LdrError *err)
+{
+	LdrFileStamp now;
+	LdrStatus	status = ldr_file_stamp(fd, &now, err);
+
+	return status == LDR_OK && !file_same(&now, expect) ? file_changed(err) : status;
+}
+
 LdrSource *
 ldr_file_source(int fd, const LdrFileStamp *expect, LdrError *err)
 {

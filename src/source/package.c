@@ -634,6 +634,25 @@ ldr_package_job_source(LdrPackageDir *dir, const char *file_name, const LdrFileS
 	return source;
 }
 
+void
+ldr_package_job_check(LdrPackageDir *dir, const char *file_name, const LdrFileStamp *stamp)
+{
+	LdrError	err = {0};
+	LdrStatus	status;
+	char		format[32];
+	int			fd;
+
+	ldr_reference_format(file_name, format, sizeof(format));
+	fd = strcmp(format, "reference") == 0 ? -1
+		: openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	status = ldr_file_check(fd, stamp, &err);
+	close(fd);
+	if (status == LDR_FILE_CHANGED)
+		ldr_raise(&err, psprintf("%s/%s", dir->jobs_path, file_name));
+}
+
 /* Does a directory look like a complete package, as ldr_package_read would want it? */
 static bool
 package_is_complete(int fd)

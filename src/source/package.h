@@ -52,6 +52,13 @@ extern LdrPackageDir *ldr_package_read(const char *source);
 extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_name,
 										 const LdrFileStamp *stamp);
 
+/*
+ * Raise LDR_FILE_CHANGED if the file does not match its stamp any more. For who handles an error: does
+ * not look into catalogs, and so not at a file that is referred to. Nothing if it has gone.
+ */
+extern void ldr_package_job_check(LdrPackageDir *dir, const char *file_name,
+								  const LdrFileStamp *stamp);
+
 /* No compressor writes nothing: an empty file of such a name was cut short. LDR_CORRUPT if so. */
 extern LdrStatus ldr_job_check_empty(const char *file_name, const LdrFileStamp *stamp,
 									 LdrError *err);

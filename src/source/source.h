@@ -39,6 +39,9 @@ typedef struct LdrPackageStamps
 /* Fill *stamp from an open file. LDR_IO, or LDR_UNSUPPORTED if it is not a regular file. */
 extern LdrStatus ldr_file_stamp(int fd, LdrFileStamp *stamp, LdrError *err);
 
+/* Is an open file still the one of the stamp? LDR_FILE_CHANGED if not, or as ldr_file_stamp. */
+extern LdrStatus ldr_file_check(int fd, const LdrFileStamp *expect, LdrError *err);
+
 /*
  * A source over an open regular file; takes the descriptor over, also if it fails. If expect is
  * given, the file must match it now and, when its end is reached, still (LDR_FILE_CHANGED).

@@ -382,6 +382,18 @@ ldr_load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects
 	return load;
 }
 
+/*
+ * Half a row at the end of a file that somebody writes to is not bad data: say that it was changed. Not
+ * if the load will be tried again, or was cancelled.
+ */
+static void
+load_check_file(const LdrLoad *load, const ErrorData *edata)
+{
+	if (load->dir != NULL && !ldr_error_is_transient(edata) &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_OPERATOR_INTERVENTION)
+		ldr_package_job_check(load->dir, load->path, load->stamp);
+}
+
 /* An error was raised, and ends the load: raise it again, with where in the file it was. */
 void
 ldr_load_fail(LdrLoad *load)
@@ -393,6 +405,7 @@ ldr_load_fail(LdrLoad *load)
 	FlushErrorState();
 	if (load->sink)
 		ldr_guard_abort(&load->sink->guard);
+	load_check_file(load, edata);
 	ldr_load_locate_error(load, edata);
 	ReThrowError(edata);
 }
@@ -402,6 +415,8 @@ static void
 load_whole(LdrLoad *load, LdrPackageDir *dir, const LdrFileStamp *stamp, LdrFormat format,
 		   const LdrSchemaTable *table, const LdrOptions *options, LdrLoadResult *result)
 {
+	load->dir = dir;
+	load->stamp = stamp;
 	ldr_rate_begin();
 	PG_TRY();
 	{

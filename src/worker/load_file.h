@@ -17,6 +17,8 @@ typedef struct LdrLoad
 	MemoryContext cxt;
 	MemoryContext row_cxt;		/* what handling a row's error leaves */
 	const char *path;
+	LdrPackageDir *dir;			/* NULL: what is loaded are no whole files */
+	const LdrFileStamp *stamp;	/* of the file, where dir is set */
 	LdrReader  *reader;
 	LdrSink    *sink;
 	LdrConverter *converters;	/* one per column of the file */

@@ -238,7 +238,7 @@ $dataset = dataset();
 }
 
 # While it is read: the worker is held at a row of the first batch, the file is much longer.
-for my $what ('longer', 'shorter')
+for my $what ('longer', 'longer by half a row', 'shorter')
 {
 	my $rows = join('', map { sprintf qq{%d,"%s","key%d"\n}, $_, 'x' x 1000, $_ } 300 .. 3000);
 	my $path = items_package(1, 1, format => 'csv', file => qq{"id","name","_dlt_id"\n$rows});
@@ -248,15 +248,15 @@ for my $what ('longer', 'shorter')
 	my $id = start_package($node, $path, $dataset, settings => {'loader.index_memory' => 0});
 
 	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'loader coordinator' AND wait_event_type = 'Lock'", 1);
-	if ($what eq 'longer')
+	if ($what eq 'shorter')
 	{
-		open(my $fh, '>>', $file) or die $!;
-		print $fh qq{3001,"x","key3001"\n};
-		close $fh;
+		truncate($file, length($rows) - 100_000) or die $!;
 	}
 	else
 	{
-		truncate($file, length($rows) - 100_000) or die $!;
+		open(my $fh, '>>', $file) or die $!;
+		print $fh $what eq 'longer' ? qq{3001,"x","key3001"\n} : '3001,"x';
+		close $fh;
 	}
 	$holder->quit;
 	is(wait_package($node, $id), 'failed', "file $what while it is read: failed");
