@@ -158,6 +158,8 @@ ldr_run_job(LdrRun *run, LdrJob *job, Oid relid, Oid into, bool trial)
 	{
 		rejects = ldr_rejects_of_job(run->package->package_id, job, run->options);
 		rejects->trial = trial;
+		if (run->trusting)
+			rejects = NULL;
 	}
 	if (stats->files == 0)
 		stats->files = ldr_run_bytes(run, job->table_name);
@@ -217,35 +219,87 @@ publish_index(LdrRun *run)
 	run->unindexed = InvalidOid;
 }
 
+/* The jobs of a table that are to be loaded, and where to. */
+typedef struct PublishTable
+{
+	const LdrPlanTable *t;
+	const char *stage;			/* NULL: the table itself */
+	List	   *jobs;			/* of LdrJob */
+} PublishTable;
+
+/* LdrTryFn */
+static void
+publish_fill(LdrRun *run, void *arg)
+{
+	const PublishTable *table = arg;
+	ListCell   *lc;
+
+	foreach(lc, table->jobs)
+		if (table->stage)
+			ldr_stage_job(run, lfirst(lc), table->stage);
+		else
+			ldr_run_job(run, lfirst(lc), table->t->relid, InvalidOid, false);
+	/* now: code of the next table, of a trigger say, may look into this one by an index */
+	publish_index(run);
+}
+
+static void
+publish_table(LdrRun *run, PublishTable *table)
+{
+	const char *name = table->t->table->name;
+	Oid			relid;
+
+	if (table->t->way == LDR_WAY_SWAP)
+	{
+		/* all of them */
+		ldr_stage_job(run, linitial(table->jobs), table->stage);
+		return;
+	}
+	relid = table->stage && run->options->reject ? ldr_stage_hold(run, name) : table->t->relid;
+	if (ldr_run_may_try(run, name, relid))
+	{
+		if (ldr_run_try(run, name, LDR_TRY_TRUSTING, publish_fill, table))
+			return;
+		ldr_run_untry(relid);
+	}
+	publish_fill(run, table);
+}
+
+/* The next table of run->jobs, whose jobs stand together, from *i on. */
+static PublishTable
+publish_next_table(const LdrRun *run, const LdrPlan *plan, int *i)
+{
+	const char *name = ((LdrJob *) list_nth(run->jobs, *i))->table_name;
+	PublishTable table = {.t = ldr_plan_table(plan, name)};
+
+	table.stage = ldr_way_stage(table.t->way);
+	for (; *i < list_length(run->jobs); (*i)++)
+	{
+		LdrJob	   *job = list_nth(run->jobs, *i);
+
+		if (strcmp(job->table_name, name) != 0)
+			break;
+		/* completed: staged, or by itself, before the package was registered anew as atomic */
+		if (strcmp(job->state, "completed") != 0)
+			table.jobs = lappend(table.jobs, job);
+	}
+	return table;
+}
+
 /* Every job that is not completed, and an empty heap for each swapped table without jobs. */
 static void
 publish_jobs(LdrRun *run, const LdrPlan *plan)
 {
-	const char *filled = "";
-	ListCell   *lc;
-
 	ldr_progress_phase(LDR_PHASE_LOAD);
 	run->builds_indexes = run->alone = true;
-	foreach(lc, run->jobs)
+	for (int i = 0; i < list_length(run->jobs);)
 	{
-		LdrJob	   *job = lfirst(lc);
-		const LdrPlanTable *t = ldr_plan_table(plan, job->table_name);
-		const char *stage = ldr_way_stage(t->way);
+		PublishTable table = publish_next_table(run, plan, &i);
 
-		/* completed: staged, or by itself, before the package was registered anew as atomic */
-		if (strcmp(job->state, "completed") == 0)
-			continue;
-		/* code of this table, of a trigger say, may look by an index into the one before */
-		if (strcmp(filled, job->table_name) != 0)
-			publish_index(run);
-		if (stage == NULL)
-			ldr_run_job(run, job, t->relid, InvalidOid, false);
-		else if (t->way != LDR_WAY_SWAP || strcmp(filled, job->table_name) != 0)
-			ldr_stage_job(run, job, stage);
-		filled = job->table_name;
+		if (table.jobs != NIL)
+			publish_table(run, &table);
 	}
 	run->builds_indexes = run->alone = false;
-	publish_index(run);
 	for (int i = 0; i < plan->ntables; i++)
 		if (plan->tables[i].way == LDR_WAY_SWAP && !plan->tables[i].has_jobs)
 			ldr_stage_empty_heap(run, &plan->tables[i]);

@@ -30,6 +30,7 @@ typedef struct LdrRun
 	bool		builds_indexes; /* after all jobs: of tables that are filled without entries */
 	Oid			unindexed;		/* the one in work, Invalid: none; */
 	LdrJob	   *unindexed_by;	/* ... and the last job that has put rows into it */
+	bool		trusting;		/* no row is expected to be bad: see try.c */
 } LdrRun;
 
 /* publish.c: the transactions */
@@ -104,6 +105,28 @@ extern LdrTableStats *ldr_run_stats(LdrRun *run, const LdrSchemaTable *table);
 extern void ldr_ways_choose(LdrPlan *plan, const LdrOptions *options);
 extern const char *ldr_way_stage(LdrWay way);	/* LDR_STAGE_*, NULL: none */
 extern const char *ldr_replace_strategy(const LdrSchemaTable *root, const LdrOptions *options);
+
+/* try.c: the files of a table as if none of their rows were bad */
+
+typedef enum LdrTry
+{
+	LDR_TRY_TRUSTING,			/* run->trusting: rows are not guarded */
+	LDR_TRY_GUARDED				/* they are; what an index says at the end is of no single one */
+} LdrTry;
+
+/*
+ * What fn loads into a table, in a subtransaction; its memory lives as long as the caller's. False if
+ * that was undone, as a row may have been bad; other errors are raised.
+ */
+typedef void (*LdrTryFn) (LdrRun *run, void *arg);
+extern bool ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *arg);
+
+/*
+ * Is it worth that, for rows that may be refused: is the table new and empty? And after it was
+ * undone: empty it again, down to its files. Caller holds AccessExclusiveLock, as who made it does.
+ */
+extern bool ldr_run_may_try(const LdrRun *run, const char *table_name, Oid relid);
+extern void ldr_run_untry(Oid relid);
 
 /* stage.c: rows that wait for publish */
 

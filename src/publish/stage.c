@@ -463,10 +463,19 @@ stage_run_jobs(LdrRun *run, const char *table_name, Oid target, Oid into, bool t
 	run->job = last;
 }
 
+typedef struct StageHeap
+{
+	const char *table_name;
+	Relation	target;
+	bool		filled;			/* all rows were in it, whatever its indexes said then */
+} StageHeap;
+
 /* The swap heap of a table: made, filled, indexed, analyzed. */
 static void
-stage_make_heap(LdrRun *run, const char *table_name, Relation target, bool trial)
+stage_make_heap(LdrRun *run, StageHeap *heap, bool trial)
 {
+	const char *table_name = heap->table_name;
+	Relation	target = heap->target;
 	Oid			target_id = RelationGetRelid(target);
 	LdrStage	stage = {0};
 	Oid			tried = InvalidOid;
@@ -492,67 +501,38 @@ stage_make_heap(LdrRun *run, const char *table_name, Relation target, bool trial
 	}
 	else
 		stage_run_jobs(run, table_name, target_id, stage.relation, false);
+	heap->filled = true;
 	LDR_FAULT("swap heap filled");
 	ldr_swap_complete(target, stage.relation);
 }
 
-/* Would it have been a row of the heap's that was refused, had the indexes been there? */
-static bool
-stage_is_of_row(const ErrorData *edata)
+/* LdrTryFn */
+static void
+stage_try_heap(LdrRun *run, void *arg)
 {
-	/* of the file, or too many rejects: that stays */
-	return edata->sqlerrcode != ERRCODE_BAD_COPY_FILE_FORMAT && !ldr_rejects_is_limit(edata) &&
-		ldr_guard_is_of_row(edata, false);
-}
-
-/*
- * Make the heap in a subtransaction. False if that was undone, because a row could not be written
- * or an index could not be built.
- */
-static bool
-stage_try_heap(LdrRun *run, const char *table_name, Relation target)
-{
-	LdrTableStats *stats = ldr_run_stats(run, ldr_schema_table(run->dir->schema, table_name));
-	LdrTableStats before = *stats;
-	MemoryContext cxt = CurrentMemoryContext;
-	LdrGuard	guard = {0};
-	volatile bool made = true;
-
-	ldr_guard_begin(&guard);
-	PG_TRY();
-	{
-		stage_make_heap(run, table_name, target, false);
-		ldr_guard_commit(&guard);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata = ldr_guard_catch(&guard, cxt);
-
-		if (!stage_is_of_row(edata))
-			ReThrowError(edata);
-		*stats = before;
-		made = false;
-	}
-	PG_END_TRY();
-	return made;
+	stage_make_heap(run, arg, false);
 }
 
 /*
  * All jobs of a table into a swap heap of its own. Its rows are frozen, so none of them could be
  * taken back, and what an index refuses shows when all of them are there. If one is refused that
- * the package may do without, all is done again in another way: first into a table with indexes,
- * where single rows can be undone, and then from there into the heap.
+ * the package may do without, all is done again in other ways: with a guard for each row; and, if it
+ * was an index, first into a table with indexes, where single rows can be undone, and then from there
+ * into the heap.
  */
 static void
 stage_fill_heap(LdrRun *run, const char *table_name)
 {
 	Relation	target = table_open(stage_relation(run->package->dataset, table_name),
 									AccessShareLock);
+	StageHeap	heap = {.table_name = table_name, .target = target};
 
 	if (!run->options->reject)
-		stage_make_heap(run, table_name, target, false);
-	else if (!stage_try_heap(run, table_name, target))
-		stage_make_heap(run, table_name, target, true);
+		stage_make_heap(run, &heap, false);
+	else if (!ldr_run_try(run, table_name, LDR_TRY_TRUSTING, stage_try_heap, &heap) &&
+			 (heap.filled ||
+			  !ldr_run_try(run, table_name, LDR_TRY_GUARDED, stage_try_heap, &heap)))
+		stage_make_heap(run, &heap, true);
 	ldr_progress_show();		/* building indexes has counters of its own */
 	run->job = NULL;
 	table_close(target, NoLock);

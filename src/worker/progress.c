@@ -143,6 +143,23 @@ ldr_progress_job_done(uint64 rows, uint64 bytes)
 	ldr_progress_rows(0, 0);
 }
 
+LdrProgressMark
+ldr_progress_mark(void)
+{
+	return (LdrProgressMark) {
+		.rows = rows_before, .bytes = bytes_before, .jobs = mine[PROGRESS_JOBS_DONE]
+	};
+}
+
+void
+ldr_progress_back(const LdrProgressMark *mark)
+{
+	rows_before = mark->rows;
+	bytes_before = mark->bytes;
+	mine[PROGRESS_JOBS_DONE] = mark->jobs;
+	ldr_progress_rows(0, 0);
+}
+
 /* All is undone and begins again. */
 void
 ldr_progress_rewind(void)

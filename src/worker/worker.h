@@ -111,6 +111,16 @@ extern void ldr_progress_job(int ordinal);
 extern void ldr_progress_rows(uint64 rows, uint64 bytes);
 extern void ldr_progress_job_done(uint64 rows, uint64 bytes);
 extern void ldr_progress_rewind(void);
+/* how far it is, to come back to when what follows is undone */
+typedef struct LdrProgressMark
+{
+	uint64		rows;
+	uint64		bytes;
+	int64		jobs;
+} LdrProgressMark;
+
+extern LdrProgressMark ldr_progress_mark(void);
+extern void ldr_progress_back(const LdrProgressMark *mark);
 extern void ldr_progress_show(void);
 extern void ldr_progress_end(void);
 extern int	ldr_progress_running(void);

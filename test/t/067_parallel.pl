@@ -116,6 +116,32 @@ for my $format (qw(csv jsonl insert_values))
 	is(one($node, 'SELECT count(*), sum(length(doc)), min(id), max(id) FROM many.items'), '3001|13504500|10000|13000', '... all are there');
 }
 
+# --- rows that may be refused ---------------------------------------------------------------------
+
+# As long as none is, files are loaded as others are. The first bad one undoes that, and all is loaded by one process.
+for my $format (qw(csv jsonl insert_values))
+{
+	my @bad = map { [@$_] } @rows;
+	my $reject = "on_error => 'reject'";
+
+	for my $disposition (qw(append replace))
+	{
+		my $name = "$format, $disposition";
+
+		one($node, 'CALL loader_run(' . quote_literal(package_of($format, \@rows, disposition => $disposition)) . ", 'may_$format', $reject)");
+		like(workers(), qr/^[1-3] parallel workers?$/, "$name, rows may be refused: with workers");
+		is(contents("may_$format", 'id'), contents("one_$format", 'id'), '... the same rows');
+		$bad[$_][3] = 'no time' for 777, 30_000;
+		one($node, 'CALL loader_run(' . quote_literal(package_of($format, \@bad, disposition => $disposition)) . ", '${disposition}_$format', $reject)");
+		is(workers(), '', "$name, two are refused: by one process");
+		is(one($node, "SELECT count(*), count(DISTINCT id), sum(id) FROM ${disposition}_$format.items"), '59998|59998|' . (30_000 * 60_001 - 778 - 30_001), '... all others are there');
+		is(one($node, 'SELECT string_agg(sqlstate || $$ $$ || column_name, $$, $$) FROM loader.rejects WHERE package_id = (SELECT max(package_id) FROM loader.packages)'),
+			'22007 at, 22007 at', '... and they are set aside');
+		is(sound("${disposition}_$format"), 0, '... the heap is sound');
+	}
+	one($node, "DROP SCHEMA may_$format, append_$format, replace_$format CASCADE");
+}
+
 # --- the first error is the one that is raised -----------------------------------------------------
 
 sub bad_at
