@@ -284,6 +284,7 @@ extern int64 ldr_reject_discard(int64 package_id, const char *table_name);
 extern void ldr_package_table_insert(int64 package_id, const LdrTableStats *stats);
 extern void ldr_package_table_recount(int64 package_id);
 extern char *ldr_package_table_stage(int64 package_id, const char *table_name);
+extern bool ldr_package_table_has_rejects(const LdrPackage *package, const char *table_name);
 extern void ldr_package_table_chain_rows(int64 package_id, const char *chain, int64 *read,
 										 int64 *inserted);
 

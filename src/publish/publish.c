@@ -219,11 +219,24 @@ publish_index(LdrRun *run)
 	run->unindexed = InvalidOid;
 }
 
-/* The jobs of a table that are to be loaded, and where to. */
+/* The table that a job's rows go into straight, locked for them; InvalidOid: there is none. */
+static Oid
+publish_hold(const LdrRun *run, const LdrJob *job)
+{
+	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
+	Oid			relid = get_relname_relid(job->table_name, nsp);
+
+	if (OidIsValid(relid))
+		publish_lock(list_make1_oid(relid));
+	return relid;
+}
+
+/* Jobs of a table that are to be loaded, and where to. */
 typedef struct PublishTable
 {
-	const LdrPlanTable *t;
-	const char *stage;			/* NULL: the table itself */
+	const char *name;
+	Oid			relid;			/* the table itself; if stage, another one is found */
+	const char *stage;			/* LDR_STAGE_*, NULL: the table itself */
 	List	   *jobs;			/* of LdrJob */
 } PublishTable;
 
@@ -238,7 +251,7 @@ publish_fill(LdrRun *run, void *arg)
 		if (table->stage)
 			ldr_stage_job(run, lfirst(lc), table->stage);
 		else
-			ldr_run_job(run, lfirst(lc), table->t->relid, InvalidOid, false);
+			ldr_run_job(run, lfirst(lc), table->relid, InvalidOid, false);
 	/* now: code of the next table, of a trigger say, may look into this one by an index */
 	publish_index(run);
 }
@@ -246,19 +259,19 @@ publish_fill(LdrRun *run, void *arg)
 static void
 publish_table(LdrRun *run, PublishTable *table)
 {
-	const char *name = table->t->table->name;
-	Oid			relid;
+	Oid			relid = table->relid;
 
-	if (table->t->way == LDR_WAY_SWAP)
+	if (table->stage && strcmp(table->stage, LDR_STAGE_SWAP) == 0)
 	{
 		/* all of them */
 		ldr_stage_job(run, linitial(table->jobs), table->stage);
 		return;
 	}
-	relid = table->stage && run->options->reject ? ldr_stage_hold(run, name) : table->t->relid;
-	if (ldr_run_may_try(run, name, relid))
+	if (table->stage && run->options->reject)
+		relid = ldr_stage_hold(run, table->name);
+	if (ldr_run_may_try(run, table->name, relid))
 	{
-		if (ldr_run_try(run, name, LDR_TRY_TRUSTING, publish_fill, table))
+		if (ldr_run_try(run, table->name, LDR_TRY_TRUSTING, publish_fill, table))
 			return;
 		ldr_run_untry(relid);
 	}
@@ -270,9 +283,9 @@ static PublishTable
 publish_next_table(const LdrRun *run, const LdrPlan *plan, int *i)
 {
 	const char *name = ((LdrJob *) list_nth(run->jobs, *i))->table_name;
-	PublishTable table = {.t = ldr_plan_table(plan, name)};
+	const LdrPlanTable *t = ldr_plan_table(plan, name);
+	PublishTable table = {.name = name, .relid = t->relid, .stage = ldr_way_stage(t->way)};
 
-	table.stage = ldr_way_stage(table.t->way);
 	for (; *i < list_length(run->jobs); (*i)++)
 	{
 		LdrJob	   *job = list_nth(run->jobs, *i);
@@ -284,6 +297,18 @@ publish_next_table(const LdrRun *run, const LdrPlan *plan, int *i)
 			table.jobs = lappend(table.jobs, job);
 	}
 	return table;
+}
+
+/* A job by itself, with what it holds until the caller's commit. */
+static void
+publish_one_job(LdrRun *run, LdrJob *job, const char *stage)
+{
+	PublishTable table = {
+		.name = job->table_name, .stage = stage,
+		.relid = stage ? InvalidOid : publish_hold(run, job), .jobs = list_make1(job)
+	};
+
+	publish_table(run, &table);
 }
 
 /* Every job that is not completed, and an empty heap for each swapped table without jobs. */
@@ -506,18 +531,6 @@ ldr_publish_tables(LdrRun *run)
 	return true;
 }
 
-/* The table that a job's rows go into straight, locked for them; InvalidOid: there is none. */
-static Oid
-publish_hold(const LdrRun *run, const LdrJob *job)
-{
-	Oid			nsp = LookupExplicitNamespace(run->package->dataset, false);
-	Oid			relid = get_relname_relid(job->table_name, nsp);
-
-	if (OidIsValid(relid))
-		publish_lock(list_make1_oid(relid));
-	return relid;
-}
-
 /* Package row first: loader_cancel, which has locked it, counts the rows of its tables anew. */
 static void
 publish_count(const LdrRun *run)
@@ -546,10 +559,7 @@ ldr_publish_next_job(LdrRun *run, bool staged_only)
 		LDR_FAULT("job claimed");
 		run->job = job;
 		stats->stage = ldr_package_table_stage(run->package->package_id, job->table_name);
-		if (stats->stage)
-			ldr_stage_job(run, job, stats->stage);
-		else
-			ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
+		publish_one_job(run, job, stats->stage);
 		LDR_FAULT("before a job commits");
 		publish_count(run);
 		/*
@@ -596,10 +606,8 @@ ldr_publish_job(LdrRun *run, LdrJob *job, bool staging, const char *statement)
 	stats->stage = staging ? LDR_STAGE_STAGING : NULL;
 	if (statement)
 		publish_statement(run, job, stats, statement);
-	else if (staging)
-		ldr_stage_job(run, job, stats->stage);
 	else
-		ldr_run_job(run, job, publish_hold(run, job), InvalidOid, false);
+		publish_one_job(run, job, stats->stage);
 	LDR_FAULT("rows of a session written");
 	/* deferred triggers fire here, where the error still becomes the job's */
 	ldr_sql_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, SPI_OK_UTILITY);

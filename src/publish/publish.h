@@ -122,8 +122,8 @@ typedef void (*LdrTryFn) (LdrRun *run, void *arg);
 extern bool ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *arg);
 
 /*
- * Is it worth that, for rows that may be refused: is the table new and empty? And after it was
- * undone: empty it again, down to its files. Caller holds AccessExclusiveLock, as who made it does.
+ * Is it worth that, for rows that may be refused? And after it was undone: empty a table that is new,
+ * down to its files. Caller holds RowExclusiveLock, or has made the table.
  */
 extern bool ldr_run_may_try(const LdrRun *run, const char *table_name, Oid relid);
 extern void ldr_run_untry(Oid relid);

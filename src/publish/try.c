@@ -1,12 +1,14 @@
 /*
  * publish/try.c: the files of a table as if none of their rows were bad.
  *
- * To be able to take back a single row costs: rows are put under a guard, by one process, and into
- * tables that have their indexes from the start. Nearly always there is nothing to take back. So
- * where a table is the transaction's own, its files are first loaded as without on_error =>
- * 'reject', in a subtransaction of their own; if a row may be at fault, that is undone, and all is
- * done again with a guard. A table that others read is guarded at once: what is undone stays dead
- * in it until it is vacuumed.
+ * To be able to take back a single row costs: rows are put under a guard, by one process, and each
+ * with its index entries at once. Nearly always there is nothing to take back. So files are first
+ * loaded as without on_error => 'reject', in a subtransaction; if a row may be at fault, that is
+ * undone, and all is done again with a guard.
+ *
+ * What is undone is cut off from a table that is the transaction's own. In one that others read it
+ * stays dead until it is vacuumed; so there it has to pay, and rows are guarded at once after a package
+ * that had some refused.
  */
 #include "postgres.h"
 
@@ -21,6 +23,8 @@
 #include "loader.h"
 #include "publish/publish.h"
 #include "sink/guard.h"
+#include "sink/index.h"
+#include "sink/sink.h"
 #include "worker/worker.h"
 
 /* May it have been a row? Who is wrong here has loaded twice for nothing. */
@@ -45,7 +49,7 @@ ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext cxt = AllocSetContextCreate(old, "loader try", ALLOCSET_DEFAULT_SIZES);
 	LdrGuard	guard = {0};
-	volatile bool done = true;
+	ErrorData  *volatile edata = NULL;
 
 	MemoryContextSwitchTo(cxt);
 	ldr_guard_begin(&guard);
@@ -58,27 +62,37 @@ ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata = ldr_guard_catch(&guard, old);
-
+		edata = ldr_guard_catch(&guard, old);
 		run->trusting = false;
 		if (!try_is_of_row(edata, how))
 			ReThrowError(edata);
-		FreeErrorData(edata);
-		done = false;
 	}
 	PG_END_TRY();
 	run->trusting = false;
 	MemoryContextSwitchTo(old);
-	if (!done)
-	{
-		*stats = before;
-		run->job = NULL;
-		run->unindexed = InvalidOid;
-		ldr_progress_back(&mark);
-		MemoryContextDelete(cxt);	/* and with it what reads the file */
-		LDR_FAULT("rows were not, and are undone");
-	}
-	return done;
+	if (edata == NULL)
+		return true;
+	*stats = before;
+	run->job = NULL;
+	run->unindexed = InvalidOid;
+	ldr_progress_back(&mark);
+	MemoryContextDelete(cxt);	/* and with it what reads the file */
+	ldr_event(run->package->package_id, "load again", table_name, "%s: %s",
+			  unpack_sql_state(edata->sqlerrcode), edata->message);
+	FreeErrorData(edata);
+	LDR_FAULT("rows were not, and are undone");
+	return false;
+}
+
+/* Entries of indexes can wait, and no row of it that was refused before does. */
+static bool
+try_pays(const LdrRun *run, const char *table_name, Relation rel)
+{
+	const char *reason;
+
+	return rel->rd_rel->relhasindex && ldr_index_memory > 0 &&
+		ldr_sink_choose(rel, &reason) == LDR_SINK_HEAP &&
+		!ldr_package_table_has_rejects(run->package, table_name);
 }
 
 bool
@@ -92,7 +106,8 @@ ldr_run_may_try(const LdrRun *run, const char *table_name, Oid relid)
 		ldr_schema_table(run->dir->schema, table_name) == run->dir->schema->state_table)
 		return false;
 	rel = table_open(relid, NoLock);
-	may = ldr_relation_is_new(rel) && RelationGetNumberOfBlocks(rel) == 0;
+	may = ldr_relation_is_new(rel) ? RelationGetNumberOfBlocks(rel) == 0
+		: try_pays(run, table_name, rel);
 	table_close(rel, NoLock);
 	return may;
 }
@@ -102,7 +117,8 @@ ldr_run_untry(Oid relid)
 {
 	Relation	rel = table_open(relid, NoLock);
 
-	heap_truncate_one_rel(rel);
+	if (ldr_relation_is_new(rel))
+		heap_truncate_one_rel(rel);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
