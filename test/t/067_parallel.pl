@@ -205,6 +205,33 @@ for ([4000, join('', map { chr(97 + ($_ * 7919 + $_ * $_) % 26) } 1 .. 9000)], [
 	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
 }
 
+# Other files that are damaged: packed and cut short; a row that is longer than a block, and has a field too many.
+for my $damage ('packed, cut short', 'a long row')
+{
+	my @with = map { [@$_] } @rows;
+
+	$with[40_000][5] = 'abc' x 400_000;
+	my $path = package_of('csv', \@with);
+	my ($file) = glob("$path/new_jobs/*");
+
+	if ($damage eq 'a long row')
+	{
+		spew($file, slurp($file) =~ s/((?:abc){1000}"?)\n/$1,more\n/r);
+	}
+	else
+	{
+		system('gzip', '-1', $file) == 0 or die 'gzip';
+		truncate("$file.gz", 0.7 * -s "$file.gz") or die $!;
+	}
+	my $alone = error_of($node, "SET loader.workers = 1; CALL loader_run('$path', dataset => 'cut')");
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+	my $e = error_of($node, "CALL loader_run('$path', dataset => 'cut')");
+
+	is($alone->{sqlstate}, $damage eq 'a long row' ? '22P04' : 'XX001', "$damage: refused");
+	is("$e->{sqlstate} $e->{message} $e->{detail}" =~ s/package \d+/package/r, "$alone->{sqlstate} $alone->{message} $alone->{detail}" =~ s/package \d+/package/r, '... at the same place');
+	one($node, 'SELECT loader_forget(max(package_id)) FROM loader.packages');
+}
+
 # --- what runs in workers ----------------------------------------------------------------------
 
 # A table to be replaced, with a constraint or default; it is not new, so its definition is ours.

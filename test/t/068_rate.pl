@@ -95,5 +95,18 @@ for my $parallel (0, 1)
 	is(one($node, "SELECT to_regclass('slow_$parallel.items') IS NULL"), 't', "${what}nothing of it is there");
 }
 
+# what a source says before its first record is read between transactions
+{
+	my $log = '{"type": "LOG", "log": {"level": "INFO", "message": "' . 'x' x 1000 . '"}}' . "\n";
+	my $file = spew(packages_dir() . '/talk.jsonl', $log x 3000 . join('', map { "$_\n" } messages_of('items', 10)));
+	my $sync = one($node, "SET loader.max_rate = '1kB'; SELECT loader_start(" . quote_literal($file) . ', catalog => '
+		. quote_literal(catalog({name => 'items'})) . ", config => '{\"schema\": \"talk\"}')");
+
+	wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity JOIN loader.running() r USING (pid) WHERE r.package_id = $sync AND wait_event = 'Extension'
+		AND (SELECT bytes_done > 0 FROM loader.progress WHERE package_id = $sync)");
+	one($node, "SELECT loader_cancel($sync)");
+	is(wait_package($node, $sync), 'cancelled', 'a sync: loader_cancel');
+}
+
 $node->stop;
 done_testing();
