@@ -75,6 +75,7 @@ $$ SELECT (pg_relation_size(c.oid) - pg_relation_size(d.oid)) / 8192, (pg_relati
 	(pg_indexes_size(c.oid) - pg_indexes_size(d.oid)) / 8192 FROM pg_class c, pg_class d WHERE c.oid = t AND d.oid = 'looks.same'::regclass $$;
 \set sure '''sure: id bigint!, name text, key text!~; write_disposition="append"'''
 CALL test.package('5.1', test.schema('a', :sure), 'sure.a.0.csv', test.rows(1, 3000), 'sure.b.0.csv', test.rows(3001, 3010));
+SELECT object, detail FROM loader_plan(test.path('5.1'), 'pages', on_error => 'reject') WHERE action = 'load' ORDER BY 1;
 CALL test.load('5.1', 'pages', $$, on_error => 'reject'$$);
 SELECT * FROM test.sinks();
 DROP TABLE pages.sure;

@@ -141,7 +141,7 @@ plan_new_sink(const LdrPackageDir *dir, const LdrSchemaTable *table, const LdrOp
 	bool		has_indexes = false;
 	ListCell   *lc;
 
-	if (options->reject || !options->atomic || XLogLogicalInfoActive())
+	if (!options->atomic || XLogLogicalInfoActive())
 		return "heap";
 	foreach(lc, dir->files)
 	{
