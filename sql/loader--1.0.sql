@@ -87,6 +87,7 @@ CREATE TABLE loader.job (
 	finished_at	timestamptz,
 	sqlstate	text,
 	exception	text,
+	hint		text,
 	source		text,									-- in job mode, of one whose rows are staged: where its bytes are
 	definition	json,									-- in job mode, of what follows for a chain: options, schema and state, each as a string; of a statement that is staged: that
 	PRIMARY KEY (package_id, job_id)

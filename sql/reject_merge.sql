@@ -417,6 +417,21 @@ ALTER TABLE rf.root DROP CONSTRAINT small;
 SELECT loaded, "left" FROM loader_replay(test.last());
 SELECT r.id, n.v FROM rf.root r JOIN rf.root__n n ON n._dlt_root_id = r._dlt_id ORDER BY 1;
 
+-- A package that has failed after one of its files was staged has no rejects, and says so.
+CALL test.package('6.40', test.schema('a', 'cut: id bigint +primary_key, v bigint; write_disposition="merge", x-merge-strategy="upsert"'),
+	'cut.a.0.jsonl', E'{"id":1,"v":"x"}\n{"id":2,"v":2}\n', 'cut.b.0.csv', E'id,v\n3,"3\n');
+SET loader.small_package = 0;
+SET loader.workers = 1;
+SELECT loader_start(test.path('6.40'), 'rf', on_error => 'reject') AS id \gset
+SELECT loader_wait(:id);
+RESET loader.small_package;
+RESET loader.workers;
+SELECT rows_rejected, message, hint FROM loader.packages WHERE package_id = :id;
+SELECT job_id, state, rows_read, rows_inserted, rows_rejected FROM loader.jobs WHERE package_id = :id AND kind = 'load' ORDER BY 1;
+SELECT table_name, rows_read, rows_rejected FROM loader.tables WHERE package_id = :id;
+SELECT count(*) FROM loader.rejects WHERE package_id = :id;
+SELECT loader_forget(:id);
+
 DROP SCHEMA rm, rm_staging, rf, rf_staging CASCADE;
 SELECT test.forget();
 SELECT count(*) FROM loader.reject;

@@ -341,24 +341,26 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 	const ErrorData *shown = ldr_error_printable(edata);
 	char	   *exception = shown->detail ? psprintf("%s\n%s", shown->message, shown->detail)
 		: shown->message;
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), Int32GetDatum(ordinal),
 		CStringGetTextDatum(state),
 		CStringGetTextDatum(unpack_sql_state(edata->sqlerrcode)), LDR_TEXT_ARG(exception),
-	TimestampTzGetDatum(started_at)};
-	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' '};
+	TimestampTzGetDatum(started_at), LDR_TEXT_ARG(shown->hint)};
+	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' ', LDR_TEXT_NULL(shown->hint)};
 
 	LDR_FAULT("state: job failed");
 	ldr_catalog_execute("UPDATE loader.job "
-						"SET state = $3, sqlstate = $4, exception = $5, started_at = $6, "
+						"SET state = $3, sqlstate = $4, exception = $5, hint = $7, started_at = $6, "
 						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "
 						"retry_count = retry_count + CASE WHEN $3 = 'retry' THEN 1 ELSE 0 END "
 						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
-						6, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
+						7, types, values, nulls, SPI_OK_UPDATE, false, NULL, NULL);
 }
 
+#define JOB_NO_ROWS \
+	"rows_read = NULL, rows_inserted = NULL, rows_rejected = NULL, columns = NULL"
 #define JOB_UNDO \
-	"UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL " \
+	"UPDATE loader.job SET state = 'new', relation = NULL, finished_at = NULL, " JOB_NO_ROWS " " \
 	"WHERE package_id = $1 AND kind = 'load' AND state = 'completed'"
 
 /* Completed jobs become new, as that statement says which: what they have rejected goes with it. */
@@ -380,7 +382,7 @@ ldr_job_recheck(int64 package_id, const char *dataset)
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(dataset)};
 
-	job_undo(package_id, "UPDATE loader.job j SET state = 'new' "
+	job_undo(package_id, "UPDATE loader.job j SET state = 'new', " JOB_NO_ROWS " "
 			 "WHERE package_id = $1 AND state = 'completed' AND NOT " JOB_HAS_ROWS " "
 			 "AND NOT EXISTS (SELECT FROM loader.stage s JOIN pg_class c ON c.oid = s.relation "
 			 "WHERE s.package_id = j.package_id AND s.relation = j.relation) "
@@ -430,6 +432,7 @@ typedef struct JobFailure
 {
 	char	   *sqlstate;
 	char	   *exception;
+	char	   *hint;
 } JobFailure;
 
 static void
@@ -439,30 +442,16 @@ job_read_failure(HeapTuple t, TupleDesc d, void *arg)
 
 	f->sqlstate = ldr_catalog_text(t, d, 1);
 	f->exception = ldr_catalog_text(t, d, 2);
-}
-
-/* What the first failed job of the package said. False if none has failed. */
-bool
-ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception)
-{
-	JobFailure	f = {NULL, NULL};
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(package_id)};
-
-	if (ldr_catalog_execute("SELECT sqlstate, exception FROM loader.job "
-							"WHERE package_id = $1 AND state = 'failed' ORDER BY ordinal LIMIT 1",
-							1, types, values, NULL, SPI_OK_SELECT, true, job_read_failure,
-							&f) == 0)
-		return false;
-	*sqlstate = f.sqlstate;
-	*exception = f.exception;
-	return true;
+	f->hint = ldr_catalog_text(t, d, 3);
 }
 
 /* Raise an error as ldr_job_failed has stored it: the detail is behind the first line. */
-void
-ldr_job_raise_failure(const char *sqlstate, char *exception)
+static void
+__attribute__((noreturn))
+job_raise(const JobFailure *f)
 {
+	const char *sqlstate = f->sqlstate;
+	char	   *exception = f->exception;
 	char	   *detail = exception ? strchr(exception, '\n') : NULL;
 
 	if (detail)
@@ -472,18 +461,34 @@ ldr_job_raise_failure(const char *sqlstate, char *exception)
 					 ? MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
 									 sqlstate[4]) : ERRCODE_DATA_EXCEPTION),
 			 errmsg("%s", exception ? exception : "a job of the package failed"),
-			 detail ? errdetail("%s", detail) : 0));
+			 detail ? errdetail("%s", detail) : 0,
+			 f->hint ? errhint("%s", f->hint) : 0));
+}
+
+/* Raise what the first failed job of the package said; nothing if none has failed. */
+void
+ldr_job_raise_first(int64 package_id)
+{
+	JobFailure	f = {0};
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(package_id)};
+
+	if (ldr_catalog_execute("SELECT sqlstate, exception, hint FROM loader.job "
+							"WHERE package_id = $1 AND state = 'failed' ORDER BY ordinal LIMIT 1",
+							1, types, values, NULL, SPI_OK_SELECT, true, job_read_failure,
+							&f) > 0)
+		job_raise(&f);
 }
 
 /* Raise the error that a job's record holds, if it holds one. Raises 42704 if there is no job. */
 void
 ldr_job_raise(int64 package_id, const char *job_id)
 {
-	JobFailure	f = {NULL, NULL};
+	JobFailure	f = {0};
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(package_id), CStringGetTextDatum(job_id)};
 
-	if (ldr_catalog_execute("SELECT sqlstate, exception FROM loader.job "
+	if (ldr_catalog_execute("SELECT sqlstate, exception, hint FROM loader.job "
 							"WHERE package_id = $1 AND job_id = $2",
 							2, types, values, NULL, SPI_OK_SELECT, true, job_read_failure,
 							&f) == 0)
@@ -491,7 +496,7 @@ ldr_job_raise(int64 package_id, const char *job_id)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("package " INT64_FORMAT " has no job \"%s\"", package_id, job_id)));
 	if (f.exception)
-		ldr_job_raise_failure(f.sqlstate, f.exception);
+		job_raise(&f);
 }
 
 /* Has a job of the package, by itself, left rows in a table that is still there? */
@@ -514,7 +519,7 @@ ldr_job_reset(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("UPDATE loader.job "
-						"SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL "
+						"SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL, hint = NULL "
 						"WHERE package_id = $1 AND state IN ('failed', 'retry')",
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }

@@ -208,7 +208,7 @@ extern LdrJob *ldr_job_claim(int64 package_id, bool staged_only);
 extern void ldr_job_restage(int64 package_id, const char *table_name, Oid relation);
 extern void ldr_job_restage_trial(int64 package_id, Oid from, Oid to);
 extern void ldr_job_lost(int64 package_id, Oid relid);
-extern bool ldr_job_first_failure(int64 package_id, char **sqlstate, char **exception);
+extern void ldr_job_raise_first(int64 package_id);
 extern void ldr_job_recheck(int64 package_id, const char *dataset);
 extern bool ldr_job_has_rows(int64 package_id, const char *dataset);
 extern void ldr_job_completed(int64 package_id, int ordinal, Oid relid, int64 rows_read,
@@ -219,8 +219,6 @@ extern void ldr_job_failed(int64 package_id, int ordinal, const char *state,
 						   TimestampTz started_at, ErrorData *edata);
 extern void ldr_job_reset(int64 package_id);
 extern void ldr_job_raise(int64 package_id, const char *job_id);
-extern void ldr_job_raise_failure(const char *sqlstate, char *exception)
-			__attribute__((noreturn));
 
 /* Does this session hold a lock on a table of the package, or on one of dlt's own there? */
 extern bool ldr_package_tables_locked_by_me(int64 package_id, const char *dataset);

@@ -165,6 +165,7 @@ worker_scout(const LdrWorkerArg *arg)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		LDR_FAULT("scout looks");
 		starved = ldr_start_waiting(false, &left) == 0 && ldr_start_stands();
+		(void) ldr_package_sweep(ldr_retention, ldr_reject_retention);
 		ldr_stage_sweep();
 		PopActiveSnapshot();
 	}
@@ -443,15 +444,12 @@ coordinator_check_jobs(LdrRun *run, bool staged_only)
 {
 	int			unfinished,
 				failed;
-	char	   *sqlstate,
-			   *exception;
 
 	ldr_xact_begin();
 	ldr_check_cancel();
 	ldr_job_counts(run->package->package_id, staged_only, &unfinished, &failed);
-	if (failed > 0 && staged_only &&
-		ldr_job_first_failure(run->package->package_id, &sqlstate, &exception))
-		ldr_job_raise_failure(sqlstate, exception);
+	if (failed > 0 && staged_only)
+		ldr_job_raise_first(run->package->package_id);
 	ldr_xact_commit();
 	if (unfinished > 0)
 		ereport(ERROR,

@@ -159,6 +159,12 @@ is(nothing_runs($node), 0, 'nothing is left');
 	is(one($node, "SELECT loader_cancel($id)"), 't', 'cancelled while it waits');
 	is(wait_package($node, $id), 'cancelled', 'at once');
 }
+
+# What has been in the catalog for long enough goes, also where nothing is loaded.
+cmp_ok(one($node, 'SELECT count(*) FROM loader.package', database => 'a'), '>', 0, 'finished packages are in the catalog');
+$node->append_conf('postgresql.conf', 'loader.retention = 0');
+$node->reload;
+wait_for($node, 'SELECT count(*) FROM loader.package', 0, database => 'a');
 $node->stop;
 
 # --- a standby that is promoted -------------------------------------------------------------------------
