@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/heap.h"
 #include "catalog/pg_class.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
@@ -125,7 +126,10 @@ ldr_run_untry(Oid relid)
 	Relation	rel = table_open(relid, NoLock);
 
 	if (ldr_relation_is_new(rel))
+	{
 		heap_truncate_one_rel(rel);
+		pgstat_count_truncate(rel); /* nothing dead is left for autovacuum */
+	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
