@@ -4,10 +4,10 @@
  * Runs only with shared_preload_libraries. It has no database: for each one that can be connected
  * to it starts a scout, which looks for the extension and for packages that were started and have
  * not ended, starts their coordinators and is gone. Once at the start of the server, and then
- * every loader.launcher_naptime for packages that found no slot. Where the server has one process left,
- * a scout takes it; it says then which coordinator it would have started, and the launcher does. When
- * that ends it looks again at once, so a queue goes on; but one that ends without having got anywhere,
- * as somebody has locked its package, say, has to wait for the next round like everything else.
+ * every loader.launcher_naptime for packages that found no slot. Where the server has one process
+ * left, a scout takes it; it says then which coordinator it would have started, and the launcher
+ * does. When that ends it looks again at once, so a queue goes on; but one that got nowhere, as
+ * somebody has locked its package, say, has to wait for the next round like everything else.
  *
  * A database that is dropped, renamed or closed while it is looked into, or whose catalog somebody
  * has locked or is of another version, costs its own scout and nothing else.
