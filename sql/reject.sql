@@ -526,6 +526,23 @@ CALL test.package('9.4', :some test.some(27001, 36000) || E'x,y\n');
 CALL test.load('9.4', 'trust', $$, on_error => 'reject', atomic => false$$);
 SELECT again, rejected FROM test.twice(0);
 SELECT count(*), max(id) FROM trust.items;
+-- What the package makes need not be a table when it is made: a view has no files.
+CREATE TABLE trust.behind (id bigint, name text);
+CREATE FUNCTION trust.to_behind() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO trust.behind VALUES (NEW.id, NEW.name); RETURN NEW; END $$;
+CREATE FUNCTION trust.make_view() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'trust.front') THEN
+		DROP TABLE trust.front;
+		CREATE VIEW trust.front AS SELECT * FROM trust.behind;
+		CREATE TRIGGER to_behind INSTEAD OF INSERT ON trust.front FOR EACH ROW EXECUTE FUNCTION trust.to_behind();
+	END IF;
+END $$;
+CREATE EVENT TRIGGER test_view ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION trust.make_view();
+CALL test.package('9.5', test.schema('a', 'front: id bigint!, name text; write_disposition="append"'), 'front.a.0.csv', E'id,name\n1,a\nx,y\n2,b\n');
+CALL test.load('9.5', 'trust', $$, on_error => 'reject'$$);
+DROP EVENT TRIGGER test_view;
+SELECT again, rejected, (SELECT string_agg(name, ' ' ORDER BY id) FROM trust.behind) AS there FROM test.twice(0);
 DROP SCHEMA trust CASCADE;
 DROP FUNCTION test.some, test.twice;
 

@@ -476,8 +476,8 @@ ldr_api_start(LdrPackage *package)
 				(errmsg("no worker slot is free: package " INT64_FORMAT " stays new",
 						package->package_id),
 				 errhint("The next loader_start, loader_scan or loader_wait, a package that ends, "
-						 "or the launcher starts it. A package that ends has none for the next but "
-						 "its own: raise max_worker_processes.")));
+						 "or the launcher starts it. Without the launcher, two free slots are needed "
+						 "for one package to start the next: raise max_worker_processes.")));
 	return handle;
 }
 

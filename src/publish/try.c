@@ -15,6 +15,8 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/heap.h"
+#include "catalog/pg_class.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
@@ -84,6 +86,13 @@ ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *
 	return false;
 }
 
+/* A new relation that has files, without rows in them. An event trigger may have made a view of it. */
+static bool
+try_is_empty(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION && RelationGetNumberOfBlocks(rel) == 0;
+}
+
 /* Entries of indexes can wait, and no row of it that was refused before does. */
 static bool
 try_pays(const LdrRun *run, const char *table_name, Relation rel)
@@ -106,8 +115,7 @@ ldr_run_may_try(const LdrRun *run, const char *table_name, Oid relid)
 		ldr_schema_table(run->dir->schema, table_name) == run->dir->schema->state_table)
 		return false;
 	rel = table_open(relid, NoLock);
-	may = ldr_relation_is_new(rel) ? RelationGetNumberOfBlocks(rel) == 0
-		: try_pays(run, table_name, rel);
+	may = ldr_relation_is_new(rel) ? try_is_empty(rel) : try_pays(run, table_name, rel);
 	table_close(rel, NoLock);
 	return may;
 }
@@ -118,7 +126,10 @@ ldr_run_untry(Oid relid)
 	Relation	rel = table_open(relid, NoLock);
 
 	if (ldr_relation_is_new(rel))
+	{
 		heap_truncate_one_rel(rel);
+		pgstat_count_truncate(rel); /* nothing dead is left for autovacuum */
+	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }

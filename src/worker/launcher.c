@@ -4,8 +4,10 @@
  * Runs only with shared_preload_libraries. It has no database: for each one that can be connected
  * to it starts a scout, which looks for the extension and for packages that were started and have
  * not ended, starts their coordinators and is gone. Once at the start of the server, and then
- * every loader.launcher_naptime for packages that found no slot. Where the server has one process left,
- * a scout takes it; it says then which coordinator it would have started, and the launcher does.
+ * every loader.launcher_naptime for packages that found no slot. Where the server has one process
+ * left, a scout takes it; it says then which coordinator it would have started, and the launcher
+ * does. When that ends it looks again at once, so a queue goes on; but one that got nowhere, as
+ * somebody has locked its package, say, has to wait for the next round like everything else.
  *
  * A database that is dropped, renamed or closed while it is looked into, or whose catalog somebody
  * has locked or is of another version, costs its own scout and nothing else.
@@ -23,6 +25,7 @@
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -34,6 +37,16 @@
 #include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
+
+/* The last coordinator that was started in place of a scout of this database. */
+typedef struct LauncherErrand
+{
+	Oid			db;
+	int64		package_id;
+	instr_time	at;
+} LauncherErrand;
+
+static List *errands = NIL;		/* of LauncherErrand *, in TopMemoryContext */
 
 /* OIDs of the databases that a scout can look into. Allocated in the current context. */
 static List *
@@ -90,6 +103,53 @@ ldr_errand_leave(dsm_handle handle, const LdrWorkerArg *left)
 	dsm_detach(segment);
 }
 
+/* The last one of a database; made if there is none. */
+static LauncherErrand *
+launcher_last_errand(Oid db)
+{
+	LauncherErrand *last;
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, errands)
+	{
+		last = lfirst(lc);
+		if (last->db == db)
+			return last;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	last = palloc0(sizeof(LauncherErrand));
+	last->db = db;
+	errands = lappend(errands, last);
+	MemoryContextSwitchTo(old);
+	return last;
+}
+
+/*
+ * Start what a scout has left; false if there is no slot. Not what was started a moment ago, and is
+ * still what comes first: it would end at once as it did then, which would wake us to start it once
+ * more, and so on.
+ */
+static bool
+launcher_start_errand(const LdrWorkerArg *errand)
+{
+	LauncherErrand *last = launcher_last_errand(errand->db);
+	instr_time	now,
+				passed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	passed = now;
+	INSTR_TIME_SUBTRACT(passed, last->at);
+	if (last->package_id == errand->package_id &&
+		INSTR_TIME_GET_DOUBLE(passed) < ldr_launcher_naptime)
+		return true;
+	if (ldr_worker_start(errand) == NULL)
+		return false;
+	last->package_id = errand->package_id;
+	last->at = now;
+	return true;
+}
+
 /*
  * One round: a scout for each database, one after the other, so that they take one slot. What a scout
  * fails of is in the log, and no reason to leave out the others. Returns the database at which there
@@ -122,7 +182,7 @@ launcher_round(Oid first, dsm_segment *segment)
 		(void) WaitForBackgroundWorkerShutdown(handle);
 		LDR_FAULT("scout has gone");
 		/* its end will wake us, so that the next package follows at once */
-		if (errand->package_id != 0 && ldr_worker_start(errand) == NULL)
+		if (errand->package_id != 0 && !launcher_start_errand(errand))
 			return arg.db;
 		CHECK_FOR_INTERRUPTS();
 	}

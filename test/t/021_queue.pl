@@ -207,6 +207,49 @@ sub no_slot
 	return;
 }
 
+sub wait_for_log
+{
+	my ($node, $pattern, $times) = @_;
+	my $until = time() + $LoaderTest::limit;
+
+	while (log_count($node, $pattern) < $times)
+	{
+		die "timed out waiting for the log: $pattern" if time() > $until;
+		select(undef, undef, undef, 0.1);
+	}
+	return;
+}
+
+# One process is left, and what comes first cannot begin, as a transaction has locked its package: it is
+# tried now and then, not again and again.
+sub locked
+{
+	my ($node, $name) = @_;
+	my $dataset = 'd' . ++$n;
+	my $holder = LoaderCrash->new($node);
+	my $locker = LoaderCrash->new($node);
+	my $scouts = qr/ registering background worker "loader scout"/;
+
+	load($node, items_package(-9, 0, name => 'held'), $dataset) eq 'loaded' or die 'table';
+	$holder->query("BEGIN; INSERT INTO $dataset.held (id, _dlt_id) VALUES (0, 'key1')");
+	my $first = start_package($node, items_package(1, 10, name => 'held'), $dataset);
+	# a wait starts it where a scout had the slot
+	wait_for($node, "SELECT ($held) + 0 * length(loader_wait($first, '0s'))", 1);
+	my $id = start_package($node, items_package(1, 10, name => 'second'), $dataset);
+	$locker->query("BEGIN; SELECT loader_cancel($id)");
+	$holder->quit;
+	is(wait_package($node, $first), 'loaded', "$name: what holds the slot loads");
+	wait_for_log($node, qr/ registering background worker "loader coordinator for package $id"/, 1);
+	my ($begin, $before) = (time(), log_count($node, $scouts));
+	wait_for_log($node, $scouts, $before + 10);
+	cmp_ok(time() - $begin, '>=', 2, "$name: what cannot begin is not tried all the time");
+	$locker->query('ROLLBACK');
+	$locker->quit;
+	wait_for($node, "SELECT state FROM loader.packages WHERE package_id = $id", 'loaded');
+	is(nothing_runs($node), 0, "$name: nothing is left");
+	return;
+}
+
 for my $preload ('', 'preload')
 {
 	my $conf = $preload ? "shared_preload_libraries = 'loader'\nloader.launcher_naptime = 1\n" : '';
@@ -228,6 +271,12 @@ for my $preload ('', 'preload')
 			. ($slots + ($preload ? 2 : 1)) . "\nlog_min_messages = info");
 		$node->restart;
 		no_slot($node, "$name, $slots", $slots, $preload);
+	}
+	if ($preload)
+	{
+		$node->append_conf('postgresql.conf', 'log_min_messages = debug1');
+		$node->restart;
+		locked($node, 'locked');
 	}
 	$node->stop;
 }

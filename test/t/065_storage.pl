@@ -166,6 +166,9 @@ sub undone
 	my $id = one($node, "SET loader.storage_sink = on; $several SELECT loader_start(" . quote_literal($bad) . ", '$dataset', on_error => 'reject')");
 	is(wait_package($node, $id), 'loaded', "$name: loaded");
 	is(one($node, "SELECT sink, rows_inserted, rows_rejected FROM loader.tables WHERE package_id = $id AND table_name = 'big'"), "heap|$rows|1", "$name: but for one row");
+	wait_for($node, "SELECT n_tup_ins >= $rows FROM pg_stat_all_tables WHERE schemaname = '$dataset' AND relname = 'big'");
+	is(one($node, "SELECT n_live_tup, n_dead_tup FROM pg_stat_all_tables WHERE schemaname = '$dataset' AND relname = 'big'"), "$rows|0",
+		"$name: nothing for autovacuum");
 	my $file = one($node, "SELECT pg_relation_filepath('$dataset.big')");
 	$node->stop('immediate');
 	lose($node, $file, %then) if $level eq 'replica';
