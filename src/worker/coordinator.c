@@ -708,6 +708,7 @@ coordinator_done_with(const LdrPackage *package)
 static void
 coordinator_leave(int64 package_id, const LdrPackage *package)
 {
+	LdrWorkerArg left = {0};
 	bool		others;
 
 	LDR_FAULT("coordinator leaves");
@@ -719,7 +720,7 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	PushActiveSnapshot(GetTransactionSnapshot());	/* the sweeps need one to delete with */
 	others = ldr_others_hunger();
 	if (!others)
-		ldr_start_waiting(false, NULL);
+		ldr_start_waiting(false, &left);
 	others = others && ldr_start_stands();
 	LDR_FAULT("others started");
 	(void) ldr_package_sweep(ldr_retention, ldr_reject_retention);
@@ -732,6 +733,8 @@ coordinator_leave(int64 package_id, const LdrPackage *package)
 	CommitTransactionCommand();
 	if (others)
 		worker_hunger(NULL);
+	if (left.package_id != 0)
+		ldr_launcher_wake();
 	LDR_FAULT("coordinator has left");
 }
 

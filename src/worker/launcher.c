@@ -28,15 +28,22 @@
 #include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "fault.h"
 #include "loader.h"
 #include "worker/worker.h"
+
+#define LAUNCHER_TYPE	"loader launcher"
+#define NO_SLOT_NAP_MS	1000	/* until one may be free */
 
 /* The last coordinator that was started in place of a scout of this database. */
 typedef struct LauncherErrand
@@ -151,6 +158,31 @@ launcher_start_errand(const LdrWorkerArg *errand)
 }
 
 /*
+ * A coordinator is about to end, and the server had no process for the next one beside it: have the
+ * launcher look, if there is one.
+ */
+void
+ldr_launcher_wake(void)
+{
+	pgstat_clear_backend_activity_snapshot();
+	for (int i = 1; i <= pgstat_fetch_stat_numbackends(); i++)
+	{
+		LocalPgBackendStatus *local = ldr_local_beentry(i);
+		const char *type;
+		PGPROC	   *proc;
+
+		if (local == NULL || local->backendStatus.st_backendType != B_BG_WORKER ||
+			OidIsValid(local->backendStatus.st_databaseid))
+			continue;
+		type = GetBackgroundWorkerTypeByPid(local->backendStatus.st_procpid);
+		proc = type && strcmp(type, LAUNCHER_TYPE) == 0
+			? BackendPidGetProc(local->backendStatus.st_procpid) : NULL;
+		if (proc)
+			SetLatch(&proc->procLatch);
+	}
+}
+
+/*
  * One round: a scout for each database, one after the other, so that they take one slot. What a scout
  * fails of is in the log, and no reason to leave out the others. Returns the database at which there
  * was no slot, where the next round begins; InvalidOid: all have been looked into.
@@ -211,7 +243,7 @@ loader_launcher_main(Datum main_arg)
 		/* what has set the latch during the round was taken for the end of a scout */
 		if (!ConfigReloadPending)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 ldr_launcher_naptime * 1000L,
+							 OidIsValid(next) ? NO_SLOT_NAP_MS : ldr_launcher_naptime * 1000L,
 							 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -236,6 +268,6 @@ ldr_launcher_register(void)
 	strlcpy(worker.bgw_library_name, "loader", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "loader_launcher_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "loader launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "loader launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, LAUNCHER_TYPE, BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }

@@ -153,6 +153,7 @@ extern void ldr_job_worker_run(const LdrWorkerArg *arg);
 
 /* launcher.c */
 extern void ldr_launcher_register(void);
+extern void ldr_launcher_wake(void);
 extern void ldr_errand_leave(dsm_handle segment, const LdrWorkerArg *left);
 extern PGDLLEXPORT void loader_launcher_main(Datum main_arg);
 

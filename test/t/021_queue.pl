@@ -267,14 +267,14 @@ for my $preload ('', 'preload')
 	# the launcher of logical replication takes one, ours another
 	for my $slots ($preload ? (2, 1) : 1)
 	{
-		$node->append_conf('postgresql.conf', "loader.max_workers = 4\nmax_worker_processes = "
-			. ($slots + ($preload ? 2 : 1)) . "\nlog_min_messages = info");
+		$node->append_conf('postgresql.conf', "loader.max_workers = 4\nlog_min_messages = info\nmax_worker_processes = "
+			. ($slots + ($preload ? 2 : 1)) . ($preload ? "\nloader.launcher_naptime = 1h" : ''));    # it is told to look
 		$node->restart;
 		no_slot($node, "$name, $slots", $slots, $preload);
 	}
 	if ($preload)
 	{
-		$node->append_conf('postgresql.conf', 'log_min_messages = debug1');
+		$node->append_conf('postgresql.conf', "log_min_messages = debug1\nloader.launcher_naptime = 1");
 		$node->restart;
 		locked($node, 'locked');
 	}
