@@ -346,11 +346,13 @@ ldr_job_failed(int64 package_id, int ordinal, const char *state, TimestampTz sta
 		CStringGetTextDatum(state),
 		CStringGetTextDatum(unpack_sql_state(edata->sqlerrcode)), LDR_TEXT_ARG(exception),
 	TimestampTzGetDatum(started_at), LDR_TEXT_ARG(shown->hint)};
-	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' ', LDR_TEXT_NULL(shown->hint)};
+	char		nulls[] = {' ', ' ', ' ', ' ', LDR_TEXT_NULL(exception), ' ',
+	LDR_TEXT_NULL(shown->hint)};
 
 	LDR_FAULT("state: job failed");
 	ldr_catalog_execute("UPDATE loader.job "
-						"SET state = $3, sqlstate = $4, exception = $5, hint = $7, started_at = $6, "
+						"SET state = $3, sqlstate = $4, exception = $5, hint = $7, "
+						"started_at = $6, "
 						"finished_at = CASE WHEN $3 = 'failed' THEN clock_timestamp() END, "
 						"retry_count = retry_count + CASE WHEN $3 = 'retry' THEN 1 ELSE 0 END "
 						"WHERE package_id = $1 AND ordinal = $2 AND state <> 'completed'",
@@ -519,7 +521,8 @@ ldr_job_reset(int64 package_id)
 	Datum		values[] = {Int64GetDatum(package_id)};
 
 	ldr_catalog_execute("UPDATE loader.job "
-						"SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL, hint = NULL "
+						"SET state = 'new', finished_at = NULL, sqlstate = NULL, exception = NULL, "
+						"hint = NULL "
 						"WHERE package_id = $1 AND state IN ('failed', 'retry')",
 						1, types, values, NULL, SPI_OK_UPDATE, false, NULL, NULL);
 }

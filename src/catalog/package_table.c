@@ -117,32 +117,23 @@ ldr_package_table_stage(int64 package_id, const char *table_name)
 	return stage;
 }
 
-static void
-package_table_read_found(HeapTuple t, TupleDesc d, void *arg)
-{
-	*(bool *) arg = true;
-}
-
-/* Are there rejects that nobody has settled of the last package before that has loaded the table? */
+/* Are there unsettled rejects of the table, of the last package before that has loaded it? */
 bool
 ldr_package_table_has_rejects(const LdrPackage *package, const char *table_name)
 {
-	bool		found = false;
 	Oid			types[] = {OIDOID, TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {
 		ObjectIdGetDatum(package->role), CStringGetTextDatum(package->schema_name),
 		CStringGetTextDatum(package->dataset), CStringGetTextDatum(table_name)
 	};
 
-	ldr_catalog_execute("SELECT FROM (SELECT package_id FROM loader.package p "
-						"JOIN loader.package_table t USING (package_id) "
-						"WHERE p.role_oid = $1 AND p.schema_name = $2 AND p.dataset = $3 "
-						"AND p.state = 'loaded' AND t.table_name = $4 "
-						"ORDER BY package_id DESC LIMIT 1) AS last "
-						"JOIN loader.job j USING (package_id) "
-						"JOIN loader.reject r USING (package_id, job_id) "
-						"WHERE j.table_name = $4 LIMIT 1",
-						4, types, values, NULL, SPI_OK_SELECT, false, package_table_read_found,
-						&found);
-	return found;
+	return ldr_catalog_execute("SELECT FROM (SELECT package_id FROM loader.package p "
+							   "JOIN loader.package_table t USING (package_id) "
+							   "WHERE p.role_oid = $1 AND p.schema_name = $2 AND p.dataset = $3 "
+							   "AND p.state = 'loaded' AND t.table_name = $4 "
+							   "ORDER BY package_id DESC LIMIT 1) AS last "
+							   "JOIN loader.job j USING (package_id) "
+							   "JOIN loader.reject r USING (package_id, job_id) "
+							   "WHERE j.table_name = $4 LIMIT 1",
+							   4, types, values, NULL, SPI_OK_SELECT, false, NULL, NULL) > 0;
 }

@@ -115,15 +115,15 @@ typedef enum LdrTry
 } LdrTry;
 
 /*
- * What fn loads into a table, in a subtransaction; its memory lives as long as the caller's. False if
- * that was undone, as a row may have been bad; other errors are raised.
+ * What fn loads into a table, in a subtransaction; its memory lives as long as the caller's. False
+ * if that was undone, as a row may have been bad; other errors are raised.
  */
 typedef void (*LdrTryFn) (LdrRun *run, void *arg);
 extern bool ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *arg);
 
 /*
- * Is it worth that, for rows that may be refused? And after it was undone: empty a table that is new,
- * down to its files. Caller holds RowExclusiveLock, or has made the table.
+ * Is it worth that, for rows that may be refused? And after it was undone: empty a table that is
+ * new, down to its files. Caller holds RowExclusiveLock, or has made the table.
  */
 extern bool ldr_run_may_try(const LdrRun *run, const char *table_name, Oid relid);
 extern void ldr_run_untry(Oid relid);

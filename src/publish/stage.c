@@ -516,9 +516,9 @@ stage_try_heap(LdrRun *run, void *arg)
 /*
  * All jobs of a table into a swap heap of its own. Its rows are frozen, so none of them could be
  * taken back, and what an index refuses shows when all of them are there. If one is refused that
- * the package may do without, all is done again in other ways: with a guard for each row; and, if it
- * was an index, first into a table with indexes, where single rows can be undone, and then from there
- * into the heap.
+ * the package may do without, all is done again in other ways: with a guard for each row; and, if
+ * it was an index, first into a table with indexes, where single rows can be undone, and then from
+ * there into the heap.
  */
 static void
 stage_fill_heap(LdrRun *run, const char *table_name)

@@ -7,8 +7,8 @@
  * undone, and all is done again with a guard.
  *
  * What is undone is cut off from a table that is the transaction's own. In one that others read it
- * stays dead until it is vacuumed; so there it has to pay, and rows are guarded at once after a package
- * that had some refused.
+ * stays dead until it is vacuumed; so there it has to pay, and rows are guarded at once after a
+ * package that had some refused.
  */
 #include "postgres.h"
 
@@ -86,7 +86,7 @@ ldr_run_try(LdrRun *run, const char *table_name, LdrTry how, LdrTryFn fn, void *
 	return false;
 }
 
-/* A new relation that has files, without rows in them. An event trigger may have made a view of it. */
+/* A new relation that has files, without rows. An event trigger may have made a view of it. */
 static bool
 try_is_empty(Relation rel)
 {

@@ -343,6 +343,13 @@ package_read_address(int fd, const char *path)
 	return address;
 }
 
+/* Open a job's file as it stands in the package. -1 with errno if it cannot be opened. */
+static int
+package_open_entry(const LdrPackageDir *dir, const char *file_name)
+{
+	return openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
 /*
  * Open a job's file, or the one that it refers to: *path is whose bytes they are. -1 with errno if
  * it cannot be opened.
@@ -351,8 +358,7 @@ static int
 package_open_job(const LdrPackageDir *dir, const char *file_name, char **path)
 {
 	char		format[32];
-	int			fd = openat(dir->jobs_fd, file_name,
-							O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd = package_open_entry(dir, file_name);
 
 	*path = psprintf("%s/%s", dir->jobs_path, file_name);
 	ldr_reference_format(file_name, format, sizeof(format));
@@ -643,8 +649,7 @@ ldr_package_job_check(LdrPackageDir *dir, const char *file_name, const LdrFileSt
 	int			fd;
 
 	ldr_reference_format(file_name, format, sizeof(format));
-	fd = strcmp(format, "reference") == 0 ? -1
-		: openat(dir->jobs_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = strcmp(format, "reference") == 0 ? -1 : package_open_entry(dir, file_name);
 	if (fd < 0)
 		return;
 	status = ldr_file_check(fd, stamp, &err);

@@ -53,8 +53,8 @@ extern LdrSource *ldr_package_job_source(LdrPackageDir *dir, const char *file_na
 										 const LdrFileStamp *stamp);
 
 /*
- * Raise LDR_FILE_CHANGED if the file does not match its stamp any more. For who handles an error: does
- * not look into catalogs, and so not at a file that is referred to. Nothing if it has gone.
+ * Raise LDR_FILE_CHANGED if the file does not match its stamp any more. For who handles an error:
+ * does not look into catalogs, and so not at a file that is referred to. Nothing if it has gone.
  */
 extern void ldr_package_job_check(LdrPackageDir *dir, const char *file_name,
 								  const LdrFileStamp *stamp);

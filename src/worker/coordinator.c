@@ -116,8 +116,8 @@ worker_start_here(LdrWorkerArg *left)
  * Have the next slot that anybody leaves, for one package of this database: who ends a package starts
  * the next one of its own, so a long queue there would keep others waiting until it is done. While
  * somebody is hungry it does not, and is hungry then, too, so that databases take turns. There is a
- * bound, for the launcher waits for us. Who can leave word of what there was no process for ends with
- * that: left, else NULL.
+ * bound, for the launcher waits for us. Who can leave word of what there was no process for ends
+ * with that: left, else NULL.
  */
 static void
 worker_hunger(LdrWorkerArg *left)
@@ -148,7 +148,7 @@ worker_hunger(LdrWorkerArg *left)
 /*
  * Start what waits in this database, with all that has to be looked after. The launcher waits for us,
  * and after us are other databases: where somebody has locked our catalog for long, leave. The last
- * process that the server had may be ours; then the launcher starts in its place what we would have.
+ * process that the server had may be ours; then the launcher starts what we would have.
  */
 static void
 worker_scout(const LdrWorkerArg *arg)

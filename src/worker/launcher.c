@@ -267,7 +267,7 @@ ldr_launcher_register(void)
 	worker.bgw_restart_time = 10;	/* the one worker that comes back by itself */
 	strlcpy(worker.bgw_library_name, "loader", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "loader_launcher_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "loader launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, LAUNCHER_TYPE, BGW_MAXLEN);
 	strlcpy(worker.bgw_type, LAUNCHER_TYPE, BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }

@@ -383,8 +383,8 @@ ldr_load_make(const char *path, Relation rel, Relation into, LdrRejects *rejects
 }
 
 /*
- * Half a row at the end of a file that somebody writes to is not bad data: say that it was changed. Not
- * if the load will be tried again, or was cancelled.
+ * Half a row at the end of a file that somebody writes to is not bad data: say that it was changed.
+ * Not if the load will be tried again, or was cancelled.
  */
 static void
 load_check_file(const LdrLoad *load, const ErrorData *edata)

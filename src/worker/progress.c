@@ -157,6 +157,7 @@ ldr_progress_back(const LdrProgressMark *mark)
 	rows_before = mark->rows;
 	bytes_before = mark->bytes;
 	mine[PROGRESS_JOBS_DONE] = mark->jobs;
+	mine[PROGRESS_JOB] = 0;
 	ldr_progress_rows(0, 0);
 }
 
@@ -164,9 +165,7 @@ ldr_progress_back(const LdrProgressMark *mark)
 void
 ldr_progress_rewind(void)
 {
-	rows_before = bytes_before = 0;
-	mine[PROGRESS_JOB] = mine[PROGRESS_JOBS_DONE] = 0;
-	ldr_progress_rows(0, 0);
+	ldr_progress_back(&(const LdrProgressMark) {0});
 }
 
 /* This process works for the package no longer. */

@@ -33,7 +33,7 @@ typedef struct LdrWorkerArg
 	int64		package_id;
 	TransactionId caller_xid;	/* wait for its end first; invalid: none */
 	bool		asked;			/* somebody asks for this package now; else it was found waiting */
-	dsm_handle	segment;		/* 0: none; a coordinator's: feed of a sync; a scout's: for its errand */
+	dsm_handle	segment;		/* 0: none; of a sync's feed; of a scout's errand */
 } LdrWorkerArg;
 
 StaticAssertDecl(sizeof(LdrWorkerArg) <= BGW_EXTRALEN, "must fit into bgw_extra");

@@ -210,13 +210,8 @@ sub no_slot
 sub wait_for_log
 {
 	my ($node, $pattern, $times) = @_;
-	my $until = time() + $LoaderTest::limit;
 
-	while (log_count($node, $pattern) < $times)
-	{
-		die "timed out waiting for the log: $pattern" if time() > $until;
-		select(undef, undef, undef, 0.1);
-	}
+	wait_until("the log: $pattern", sub { log_count($node, $pattern) >= $times });
 	return;
 }
 
